@@ -1,0 +1,104 @@
+/*===-- rwkvc-rt/abi.h - Contract between compiled models and runtime -------===
+ *
+ * Part of the rwkvc project, under the Apache License v2.0 with LLVM Exceptions.
+ * SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+ *
+ *===------------------------------------------------------------------------===
+ *
+ * A compiled model is one constant `rwkvrt_model_info`, emitted by the compiler
+ * under the symbol `rwkvc_model_<name>`; shared libraries and executables also
+ * export it as `rwkvc_model`. The structure is versioned: a runtime refuses a
+ * model whose `abi_version` differs from its own.
+ *
+ *===------------------------------------------------------------------------===
+ */
+#ifndef RWKVC_RT_ABI_H
+#define RWKVC_RT_ABI_H
+
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define RWKVRT_ABI_VERSION 1u
+
+/** Element types; the values are those of ONNX's TensorProto.DataType. */
+typedef enum rwkvrt_dtype {
+  RWKVRT_F32 = 1,
+  RWKVRT_U8 = 2,
+  RWKVRT_I8 = 3,
+  RWKVRT_U16 = 4,
+  RWKVRT_I16 = 5,
+  RWKVRT_I32 = 6,
+  RWKVRT_I64 = 7,
+  RWKVRT_BOOL = 9,
+  RWKVRT_F16 = 10,
+  RWKVRT_F64 = 11,
+  RWKVRT_U32 = 12,
+  RWKVRT_U64 = 13,
+  RWKVRT_BF16 = 16
+} rwkvrt_dtype;
+
+/** One graph input or output: contiguous, row-major. */
+typedef struct rwkvrt_tensor_info {
+  const char *name;    /**< name in the ONNX graph */
+  int32_t dtype;       /**< rwkvrt_dtype */
+  int32_t rank;        /**< number of entries of dims */
+  const int64_t *dims; /**< elements per dimension, all >= 0 */
+  int64_t index_limit; /**< inputs that index a table (token ids): valid values
+                            are 0 .. index_limit-1; 0 = not an index */
+} rwkvrt_tensor_info;
+
+/** A state carried from one call to the next. Both tensors have one type. */
+typedef struct rwkvrt_state_info {
+  int32_t input;  /**< index into inputs */
+  int32_t output; /**< index into outputs */
+  double initial; /**< every element of the empty state: 0, or -1e30 for v4's
+                       running maximum */
+} rwkvrt_state_info;
+
+/**
+ * The compiled function. Status 0 is success.
+ *
+ * \p weights is the weights file's data section (NULL if the model has none).
+ * For a state pair the function reads the old and writes the new state in
+ * outputs[state.output]; it never touches inputs[state.input].
+ */
+typedef int32_t (*rwkvrt_run_fn)(const void *weights, void *const *inputs,
+                                 void *const *outputs);
+
+typedef struct rwkvrt_model_info {
+  uint32_t abi_version; /**< RWKVRT_ABI_VERSION */
+  uint32_t struct_size; /**< sizeof(rwkvrt_model_info) at compile time */
+  const char *name;     /**< model name, from the ONNX file's */
+  const char *producer; /**< "rwkvc <version>" */
+  const char *target;   /**< "<triple> <cpu>" */
+  uint32_t num_inputs, num_outputs, num_states, reserved;
+  const rwkvrt_tensor_info *inputs;
+  const rwkvrt_tensor_info *outputs;
+  const rwkvrt_state_info *states;
+  int32_t token_input;   /**< index of the token id input, -1 = not known */
+  int32_t logits_output; /**< index of the logits output, -1 = not known */
+  /** Weights: a safetensors file `<weights_file>` beside the library, whose data
+   *  section has weights_size bytes and the 64-bit FNV-1a hash weights_hash of
+   *  its JSON header; or embedded_weights (then weights_file is NULL). */
+  const char *weights_file;
+  uint64_t weights_size;
+  uint64_t weights_hash;
+  const void *embedded_weights;
+  rwkvrt_run_fn run;
+} rwkvrt_model_info;
+
+/**
+ * Called by generated code: runs body over [0, n), split over the runtime's
+ * threads, and returns when all are done.
+ */
+void rwkvrt_parallel_for(void (*body)(void *ctx, int64_t begin, int64_t end),
+                         void *ctx, int64_t n);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* RWKVC_RT_ABI_H */

@@ -1,0 +1,39 @@
+//===- ONNX.h - The onnx dialect --------------------------------*- C++ -*-===//
+//
+// Part of the rwkvc project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef RWKVC_DIALECT_ONNX_IR_ONNX_H
+#define RWKVC_DIALECT_ONNX_IR_ONNX_H
+
+#include "mlir/Bytecode/BytecodeOpInterface.h"
+#include "mlir/IR/BuiltinAttributes.h"
+#include "mlir/IR/BuiltinTypes.h"
+#include "mlir/IR/Dialect.h"
+#include "mlir/IR/OpDefinition.h"
+#include "mlir/IR/OpImplementation.h"
+#include "mlir/Interfaces/SideEffectInterfaces.h"
+
+#include "rwkvc/Dialect/ONNX/IR/ONNXOpsDialect.h.inc"
+
+#define GET_OP_CLASSES
+#include "rwkvc/Dialect/ONNX/IR/ONNXOps.h.inc"
+
+namespace rwkvc::onnx {
+
+/// Whether \p value stands for an operand that the ONNX node leaves out.
+inline bool isNone(mlir::Value value) {
+  return mlir::isa<mlir::NoneType>(value.getType());
+}
+
+/// The name of the ONNX node that \p op was imported from, or its op name.
+llvm::StringRef getNodeName(mlir::Operation *op);
+
+/// The attribute that keeps an imported node's name.
+inline constexpr llvm::StringLiteral kNodeNameAttr = "onnx_node_name";
+
+} // namespace rwkvc::onnx
+
+#endif // RWKVC_DIALECT_ONNX_IR_ONNX_H

@@ -1,0 +1,45 @@
+//===- WKV.h - The wkv dialect ----------------------------------*- C++ -*-===//
+//
+// Part of the rwkvc project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef RWKVC_DIALECT_WKV_IR_WKV_H
+#define RWKVC_DIALECT_WKV_IR_WKV_H
+
+#include "mlir/Bytecode/BytecodeOpInterface.h"
+#include "mlir/IR/Builders.h"
+#include "mlir/IR/BuiltinTypes.h"
+#include "mlir/IR/Dialect.h"
+#include "mlir/IR/OpDefinition.h"
+#include "mlir/IR/OpImplementation.h"
+#include "mlir/Interfaces/SideEffectInterfaces.h"
+
+#include "rwkvc/Dialect/WKV/IR/WKVEnums.h.inc"
+
+#include "rwkvc/Dialect/WKV/IR/WKVInterfaces.h.inc"
+
+#include "rwkvc/Dialect/WKV/IR/WKVOpsDialect.h.inc"
+
+#define GET_ATTRDEF_CLASSES
+#include "rwkvc/Dialect/WKV/IR/WKVAttributes.h.inc"
+
+#define GET_OP_CLASSES
+#include "rwkvc/Dialect/WKV/IR/WKVOps.h.inc"
+
+namespace rwkvc::wkv {
+
+/// Argument attribute: index of the result that is the new value of this state.
+inline constexpr llvm::StringLiteral kStateAttr = "wkv.state";
+/// Argument attribute: every element of the empty state (absent means 0).
+inline constexpr llvm::StringLiteral kInitialAttr = "wkv.initial";
+/// Argument attribute: exclusive upper bound of an index input (token ids).
+inline constexpr llvm::StringLiteral kIndexLimitAttr = "wkv.index_limit";
+/// Module attributes: argument number of the token, result number of the logits.
+inline constexpr llvm::StringLiteral kTokenInputAttr = "wkv.token_input";
+inline constexpr llvm::StringLiteral kLogitsOutputAttr = "wkv.logits_output";
+
+} // namespace rwkvc::wkv
+
+#endif // RWKVC_DIALECT_WKV_IR_WKV_H

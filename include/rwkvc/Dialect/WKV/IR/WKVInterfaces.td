@@ -1,0 +1,38 @@
+//===- WKVInterfaces.td - Interfaces of the wkv dialect -------------------===//
+//
+// Part of the rwkvc project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef RWKVC_DIALECT_WKV_IR_WKVINTERFACES_TD
+#define RWKVC_DIALECT_WKV_IR_WKVINTERFACES_TD
+
+include "mlir/IR/OpBase.td"
+
+def WKV_RecurrenceOpInterface : OpInterface<"RecurrenceOpInterface"> {
+  let description = [{
+    A recurrence over tokens with an explicit state. A pass asks this interface
+    and never which RWKV version an op belongs to.
+  }];
+  let cppNamespace = "::rwkvc::wkv";
+  let methods = [
+    InterfaceMethod<"Number of tokens T.", "int64_t", "getNumTokens">,
+    InterfaceMethod<"Number of heads H; 1 where the state is a vector.",
+                    "int64_t", "getNumHeads">,
+    InterfaceMethod<"The old state, one value per tensor.",
+                    "::llvm::SmallVector<::mlir::Value>", "getStates">,
+    InterfaceMethod<"The new state, in the order of getStates.",
+                    "::llvm::SmallVector<::mlir::Value>", "getNewStates">,
+    InterfaceMethod<[{
+      Appends one token's law: from the values of token `t` (the op's operands
+      that depend on the token, without their T axis) and `states` build the
+      output, [B, H, V] or [B, C], and the new states as linalg on tensors. `token`
+      is an index.
+    }], "::llvm::SmallVector<::mlir::Value>", "buildStep",
+    (ins "::mlir::OpBuilder &":$builder, "::mlir::Value":$token,
+         "::mlir::ValueRange":$states)>
+  ];
+}
+
+#endif // RWKVC_DIALECT_WKV_IR_WKVINTERFACES_TD

@@ -1,0 +1,217 @@
+//===- WKVOps.td - The wkv dialect ----------------------------------------===//
+//
+// Part of the rwkvc project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef RWKVC_DIALECT_WKV_IR_WKVOPS_TD
+#define RWKVC_DIALECT_WKV_IR_WKVOPS_TD
+
+include "mlir/IR/EnumAttr.td"
+include "mlir/IR/OpBase.td"
+include "mlir/Interfaces/SideEffectInterfaces.td"
+include "rwkvc/Dialect/WKV/IR/WKVInterfaces.td"
+
+def WKV_Dialect : Dialect {
+  let name = "wkv";
+  let cppNamespace = "::rwkvc::wkv";
+  let summary = "What an RWKV model means, whichever exporter wrote it";
+  let description = [{
+    One op per mathematical law: the WKV recurrences of RWKV v4, v5/v6 and v7,
+    token shift, its interpolation, the decay laws and the norms around them.
+    Symbols of the descriptions: B sequences, T tokens, D model width, H heads,
+    K key and V value elements of a head.
+
+    The dialect does not model projections (they are matrix products), whole
+    layers, or versions: a pass asks `RecurrenceOpInterface`.
+  }];
+}
+
+def WKV_Float : AnyTypeOf<[F32, F16, BF16, F64]>;
+def WKV_Tensor : TensorOf<[WKV_Float]>;
+def WKV_State : TensorOf<[F32, F64]>;
+
+class WKV_Op<string mnemonic, list<Trait> traits = []>
+    : Op<WKV_Dialect, mnemonic, !listconcat([Pure], traits)>;
+
+class WKV_Recurrence<string mnemonic>
+    : WKV_Op<mnemonic,
+             [DeclareOpInterfaceMethods<WKV_RecurrenceOpInterface>]> {
+  let hasVerifier = 1;
+}
+
+//===----------------------------------------------------------------------===//
+// Recurrences
+//===----------------------------------------------------------------------===//
+
+def WKV_Wkv4Op : WKV_Recurrence<"wkv4"> {
+  let summary = "RWKV v4's recurrence over a vector state";
+  let description = [{
+    Per channel, with the sums kept as `num * exp(max)` and `den * exp(max)`
+    (arXiv 2305.13048, appendix D):
+
+    ```
+    q = max(max, bonus + k_t)
+    y_t = (e^(max-q) num + e^(bonus+k_t-q) v_t) / (e^(max-q) den + e^(bonus+k_t-q))
+    q = max(max + decay, k_t)
+    num = e^(max+decay-q) num + e^(k_t-q) v_t;  den = e^(max+decay-q) den + e^(k_t-q);  max = q
+    ```
+
+    C1 `key`, `value` and `y` are [B, T, C]; C2 `decay` (a logarithm, at most 0)
+    and `bonus` are [C]; C3 every state tensor is [B, C].
+  }];
+  let arguments = (ins WKV_Tensor:$key, WKV_Tensor:$value, WKV_Tensor:$decay,
+                       WKV_Tensor:$bonus, WKV_State:$num, WKV_State:$den,
+                       WKV_State:$max);
+  let results = (outs WKV_Tensor:$y, WKV_State:$new_num, WKV_State:$new_den,
+                      WKV_State:$new_max);
+  let assemblyFormat = [{
+    `key` `(` $key `)` `value` `(` $value `)` `decay` `(` $decay `)`
+    `bonus` `(` $bonus `)` `state` `(` $num `,` $den `,` $max `)` attr-dict
+    `:` functional-type(operands, results)
+  }];
+}
+
+def WKV_Wkv6Op : WKV_Recurrence<"wkv6"> {
+  let summary = "Diagonal decay with a bonus for the present token (v5, v6)";
+  let description = [{
+    Per head, the output reads the old state (arXiv 2404.05892, section 4):
+
+    ```
+    y_t = r_t^T (S + diag(bonus) k_t v_t^T);   S = diag(decay_t) S + k_t v_t^T
+    ```
+
+    C1 `receptance`, `key` are [B, T, H, K], `value` and `y` [B, T, H, V].
+    C2 `decay` is a factor, [B, T, H, K], with B and T both 1 where it does not
+    depend on the token (v5). C3 `bonus` is [H, K]. C4 the state is [B, H, K, V].
+  }];
+  let arguments = (ins WKV_Tensor:$receptance, WKV_Tensor:$key,
+                       WKV_Tensor:$value, WKV_Tensor:$decay,
+                       WKV_Tensor:$bonus, WKV_State:$state);
+  let results = (outs WKV_Tensor:$y, WKV_State:$new_state);
+  let assemblyFormat = [{
+    `receptance` `(` $receptance `)` `key` `(` $key `)` `value` `(` $value `)`
+    `decay` `(` $decay `)` `bonus` `(` $bonus `)` `state` `(` $state `)`
+    attr-dict `:` functional-type(operands, results)
+  }];
+}
+
+def WKV_Wkv7Op : WKV_Recurrence<"wkv7"> {
+  let summary = "Generalised delta rule (v7)";
+  let description = [{
+    Per head, the output reads the new state (arXiv 2503.14456, section 4):
+
+    ```
+    S = S diag(decay_t) + (S a_t) b_t^T + v_t k_t^T;   y_t = S r_t
+    ```
+
+    where a is the negated removal key and b the removal key times the
+    in-context learning rate. C1 `receptance`, `decay` (a factor), `key`, `a`,
+    `b` are [B, T, H, K], `value` and `y` [B, T, H, V]. C2 the state is
+    [B, H, V, K].
+  }];
+  let arguments = (ins WKV_Tensor:$receptance, WKV_Tensor:$decay,
+                       WKV_Tensor:$key, WKV_Tensor:$value, WKV_Tensor:$a,
+                       WKV_Tensor:$b, WKV_State:$state);
+  let results = (outs WKV_Tensor:$y, WKV_State:$new_state);
+  let assemblyFormat = [{
+    `receptance` `(` $receptance `)` `decay` `(` $decay `)` `key` `(` $key `)`
+    `value` `(` $value `)` `a` `(` $a `)` `b` `(` $b `)` `state` `(` $state `)`
+    attr-dict `:` functional-type(operands, results)
+  }];
+}
+
+//===----------------------------------------------------------------------===//
+// Decay and norms
+//===----------------------------------------------------------------------===//
+
+def WKV_DecayLawExpExp : I32EnumAttrCase<"ExpExp", 0, "exp_exp">;
+def WKV_DecayLawExpSigmoid : I32EnumAttrCase<"ExpSigmoid", 1, "exp_sigmoid">;
+def WKV_DecayLaw : I32EnumAttr<"DecayLaw", "how a decay follows from its logit",
+                               [WKV_DecayLawExpExp, WKV_DecayLawExpSigmoid]> {
+  let cppNamespace = "::rwkvc::wkv";
+  let genSpecializedAttr = 0;
+}
+def WKV_DecayLawAttr : EnumAttr<WKV_Dialect, WKV_DecayLaw, "decay_law">;
+
+def WKV_DecayOp : WKV_Op<"decay", [AllTypesMatch<["logit", "decay"]>]> {
+  let summary = "Decay factor from its logit";
+  let description = [{
+    `exp_exp`: exp(-scale * exp(x)) with x clamped to [lower, upper] (v5, v6; the
+    bounds are infinite where the model has none). `exp_sigmoid`:
+    exp(-scale * sigmoid(x)) (v7, scale = e^-1/2).
+  }];
+  let arguments = (ins WKV_Tensor:$logit, WKV_DecayLawAttr:$law,
+                       F64Attr:$scale, F64Attr:$lower, F64Attr:$upper);
+  let results = (outs WKV_Tensor:$decay);
+  let assemblyFormat = "$law $logit attr-dict `:` type($logit)";
+}
+
+def WKV_LayerNormOp : WKV_Op<"layer_norm", [AllTypesMatch<["x", "y"]>]> {
+  let summary = "Normalises the last axis, without affine part";
+  let description = [{
+    (x - mean(x)) / sqrt(mean((x - mean(x))^2) + epsilon) over the last axis. On
+    [.., H, N] it is the group norm over heads.
+  }];
+  let arguments = (ins WKV_Tensor:$x, F64Attr:$epsilon);
+  let results = (outs WKV_Tensor:$y);
+  let assemblyFormat = "$x attr-dict `:` type($x)";
+}
+
+def WKV_L2NormBoundMax : I32EnumAttrCase<"Max", 0, "max">;
+def WKV_L2NormBoundAdd : I32EnumAttrCase<"Add", 1, "add">;
+def WKV_L2NormBoundRoot : I32EnumAttrCase<"Root", 2, "root">;
+def WKV_L2NormBound : I32EnumAttr<"L2NormBound", "where epsilon enters a norm",
+    [WKV_L2NormBoundMax, WKV_L2NormBoundAdd, WKV_L2NormBoundRoot]> {
+  let cppNamespace = "::rwkvc::wkv";
+  let genSpecializedAttr = 0;
+}
+def WKV_L2NormBoundAttr : EnumAttr<WKV_Dialect, WKV_L2NormBound, "l2_bound">;
+
+def WKV_L2NormOp : WKV_Op<"l2_norm", [AllTypesMatch<["x", "y"]>]> {
+  let summary = "Divides the last axis by its Euclidean norm";
+  let description = [{
+    With n the norm of the last axis: `max` x / max(n, epsilon), `add`
+    x / (n + epsilon), `root` x / sqrt(n^2 + epsilon).
+  }];
+  let arguments = (ins WKV_Tensor:$x, WKV_L2NormBoundAttr:$bound,
+                       F64Attr:$epsilon);
+  let results = (outs WKV_Tensor:$y);
+  let assemblyFormat = "$bound $x attr-dict `:` type($x)";
+}
+
+//===----------------------------------------------------------------------===//
+// Token shift
+//===----------------------------------------------------------------------===//
+
+def WKV_TokenShiftOp : WKV_Op<"token_shift"> {
+  let summary = "Every token's predecessor, and the row to keep";
+  let description = [{
+    `shifted`[b, t] = x[b, t-1], with x[b, -1] the row that `state` kept;
+    `new_state` = x[b, T-1]. C1 `x` and `shifted` are [B, T, D]; C2 the state is
+    [B, D].
+  }];
+  let arguments = (ins WKV_Tensor:$x, WKV_Tensor:$state);
+  let results = (outs WKV_Tensor:$shifted, WKV_Tensor:$new_state);
+  let assemblyFormat = [{
+    $x `state` `(` $state `)` attr-dict `:` functional-type(operands, results)
+  }];
+  let hasVerifier = 1;
+}
+
+def WKV_MixOp : WKV_Op<"mix", [AllTypesMatch<["x", "shifted", "y"]>]> {
+  let summary = "Interpolates between a token and its predecessor";
+  let description = [{
+    x + (shifted - x) * mu. `mu` weighs the predecessor; it has the type of `x` or
+    is [D].
+  }];
+  let arguments = (ins WKV_Tensor:$x, WKV_Tensor:$shifted, WKV_Tensor:$mu);
+  let results = (outs WKV_Tensor:$y);
+  let assemblyFormat = [{
+    $x `,` $shifted `by` $mu attr-dict `:` type($x) `,` type($mu)
+  }];
+  let hasVerifier = 1;
+}
+
+#endif // RWKVC_DIALECT_WKV_IR_WKVOPS_TD

@@ -1,0 +1,132 @@
+//===- WKV.cpp - The wkv dialect ------------------------------------------===//
+//
+// Part of the rwkvc project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "rwkvc/Dialect/WKV/IR/WKV.h"
+#include "mlir/IR/DialectImplementation.h"
+#include "llvm/ADT/TypeSwitch.h"
+
+using namespace mlir;
+using namespace rwkvc::wkv;
+
+#include "rwkvc/Dialect/WKV/IR/WKVEnums.cpp.inc"
+#include "rwkvc/Dialect/WKV/IR/WKVInterfaces.cpp.inc"
+#include "rwkvc/Dialect/WKV/IR/WKVOpsDialect.cpp.inc"
+
+#define GET_ATTRDEF_CLASSES
+#include "rwkvc/Dialect/WKV/IR/WKVAttributes.cpp.inc"
+
+#define GET_OP_CLASSES
+#include "rwkvc/Dialect/WKV/IR/WKVOps.cpp.inc"
+
+void WKVDialect::initialize() {
+  addAttributes<
+#define GET_ATTRDEF_LIST
+#include "rwkvc/Dialect/WKV/IR/WKVAttributes.cpp.inc"
+      >();
+  addOperations<
+#define GET_OP_LIST
+#include "rwkvc/Dialect/WKV/IR/WKVOps.cpp.inc"
+      >();
+}
+
+/// Checks that \p value is a tensor of shape \p expected; \p rule names the
+/// constraint of the op's description.
+static LogicalResult checkShape(Operation *op, StringRef rule, StringRef name,
+                                Value value, ArrayRef<int64_t> expected) {
+  auto type = dyn_cast<RankedTensorType>(value.getType());
+  if (type && type.getShape() == expected)
+    return success();
+  return op->emitOpError() << rule << ": " << name << " must have shape ["
+                           << expected << "], got " << value.getType();
+}
+
+/// Shape of \p value if it is ranked with \p rank dimensions.
+static FailureOr<ArrayRef<int64_t>> ranked(Operation *op, StringRef rule,
+                                           StringRef name, Value value,
+                                           int64_t rank) {
+  auto type = dyn_cast<RankedTensorType>(value.getType());
+  if (type && type.getRank() == rank)
+    return type.getShape();
+  op->emitOpError() << rule << ": " << name << " must have " << rank
+                    << " dimensions, got " << value.getType();
+  return failure();
+}
+
+LogicalResult Wkv4Op::verify() {
+  auto shape = ranked(*this, "C1", "key", getKey(), 3);
+  if (failed(shape))
+    return failure();
+  SmallVector<int64_t> channels{(*shape)[2]}, state{(*shape)[0], (*shape)[2]};
+  if (failed(checkShape(*this, "C1", "value", getValue(), *shape)) ||
+      failed(checkShape(*this, "C1", "y", getY(), *shape)) ||
+      failed(checkShape(*this, "C2", "decay", getDecay(), channels)) ||
+      failed(checkShape(*this, "C2", "bonus", getBonus(), channels)))
+    return failure();
+  for (Value value : llvm::concat<Value>(getStates(), getNewStates()))
+    if (failed(checkShape(*this, "C3", "a state", value, state)))
+      return failure();
+  return success();
+}
+
+LogicalResult Wkv6Op::verify() {
+  auto key = ranked(*this, "C1", "key", getKey(), 4);
+  auto value = ranked(*this, "C1", "value", getValue(), 4);
+  auto decay = ranked(*this, "C2", "decay", getDecay(), 4);
+  if (failed(key) || failed(value) || failed(decay))
+    return failure();
+  int64_t b = (*key)[0], t = (*key)[1], h = (*key)[2], k = (*key)[3];
+  int64_t v = (*value)[3];
+  bool fixed = (*decay)[0] == 1 && (*decay)[1] == 1;
+  if (failed(checkShape(*this, "C1", "receptance", getReceptance(), *key)) ||
+      failed(checkShape(*this, "C1", "value", getValue(), {b, t, h, v})) ||
+      failed(checkShape(*this, "C1", "y", getY(), {b, t, h, v})) ||
+      failed(checkShape(*this, "C2", "decay", getDecay(),
+                        {fixed ? 1 : b, fixed ? 1 : t, h, k})) ||
+      failed(checkShape(*this, "C3", "bonus", getBonus(), {h, k})))
+    return failure();
+  if (failed(checkShape(*this, "C4", "state", getState(), {b, h, k, v})))
+    return failure();
+  return checkShape(*this, "C4", "new_state", getNewState(), {b, h, k, v});
+}
+
+LogicalResult Wkv7Op::verify() {
+  auto key = ranked(*this, "C1", "key", getKey(), 4);
+  auto value = ranked(*this, "C1", "value", getValue(), 4);
+  if (failed(key) || failed(value))
+    return failure();
+  int64_t b = (*key)[0], t = (*key)[1], h = (*key)[2], k = (*key)[3];
+  int64_t v = (*value)[3];
+  if (failed(checkShape(*this, "C1", "receptance", getReceptance(), *key)) ||
+      failed(checkShape(*this, "C1", "decay", getDecay(), *key)) ||
+      failed(checkShape(*this, "C1", "a", getA(), *key)) ||
+      failed(checkShape(*this, "C1", "b", getB(), *key)) ||
+      failed(checkShape(*this, "C1", "value", getValue(), {b, t, h, v})) ||
+      failed(checkShape(*this, "C1", "y", getY(), {b, t, h, v})) ||
+      failed(checkShape(*this, "C2", "state", getState(), {b, h, v, k})))
+    return failure();
+  return checkShape(*this, "C2", "new_state", getNewState(), {b, h, v, k});
+}
+
+LogicalResult TokenShiftOp::verify() {
+  auto x = ranked(*this, "C1", "x", getX(), 3);
+  if (failed(x))
+    return failure();
+  SmallVector<int64_t> row{(*x)[0], (*x)[2]};
+  if (failed(checkShape(*this, "C1", "shifted", getShifted(), *x)) ||
+      failed(checkShape(*this, "C2", "state", getState(), row)))
+    return failure();
+  return checkShape(*this, "C2", "new_state", getNewState(), row);
+}
+
+LogicalResult MixOp::verify() {
+  if (getMu().getType() == getX().getType())
+    return success();
+  auto x = dyn_cast<RankedTensorType>(getX().getType());
+  if (!x || x.getRank() == 0)
+    return emitOpError("expected x with at least one dimension");
+  return checkShape(*this, "mix", "mu", getMu(), {x.getShape().back()});
+}
