@@ -80,9 +80,9 @@ typedef struct rwkvrt_model_info {
   const rwkvrt_state_info *states;
   int32_t token_input;   /**< index of the token id input, -1 = not known */
   int32_t logits_output; /**< index of the logits output, -1 = not known */
-  /** Weights: a safetensors file `<weights_file>` beside the library, whose data
-   *  section has weights_size bytes and the 64-bit FNV-1a hash weights_hash of
-   *  its JSON header; or embedded_weights (then weights_file is NULL). */
+  /** Weights: a safetensors file `<weights_file>` beside the library, whose
+   * data section has weights_size bytes and the 64-bit FNV-1a hash weights_hash
+   * of its JSON header; or embedded_weights (then weights_file is NULL). */
   const char *weights_file;
   uint64_t weights_size;
   uint64_t weights_hash;

@@ -74,9 +74,13 @@ LogicalResult Wkv4Op::verify() {
 
 LogicalResult Wkv6Op::verify() {
   auto key = ranked(*this, "C1", "key", getKey(), 4);
+  if (failed(key))
+    return failure();
   auto value = ranked(*this, "C1", "value", getValue(), 4);
+  if (failed(value))
+    return failure();
   auto decay = ranked(*this, "C2", "decay", getDecay(), 4);
-  if (failed(key) || failed(value) || failed(decay))
+  if (failed(decay))
     return failure();
   int64_t b = (*key)[0], t = (*key)[1], h = (*key)[2], k = (*key)[3];
   int64_t v = (*value)[3];
@@ -95,8 +99,10 @@ LogicalResult Wkv6Op::verify() {
 
 LogicalResult Wkv7Op::verify() {
   auto key = ranked(*this, "C1", "key", getKey(), 4);
+  if (failed(key))
+    return failure();
   auto value = ranked(*this, "C1", "value", getValue(), 4);
-  if (failed(key) || failed(value))
+  if (failed(value))
     return failure();
   int64_t b = (*key)[0], t = (*key)[1], h = (*key)[2], k = (*key)[3];
   int64_t v = (*value)[3];

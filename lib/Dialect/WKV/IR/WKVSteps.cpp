@@ -11,12 +11,12 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "rwkvc/Dialect/WKV/IR/WKV.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/IR/ImplicitLocOpBuilder.h"
+#include "rwkvc/Dialect/WKV/IR/WKV.h"
 
 using namespace mlir;
 using namespace rwkvc::wkv;
@@ -64,8 +64,7 @@ public:
       SmallVector<AffineExpr> exprs;
       for (unsigned dim : dims)
         exprs.push_back(builder.getAffineDimExpr(dim));
-      affine.push_back(
-          AffineMap::get(numDims, 0, exprs, builder.getContext()));
+      affine.push_back(AffineMap::get(numDims, 0, exprs, builder.getContext()));
     }
     SmallVector<utils::IteratorType> kinds(numDims,
                                            utils::IteratorType::parallel);
@@ -88,9 +87,10 @@ public:
     return tensor::EmptyOp::create(builder, loc, shape, element);
   }
   Value zeros(ArrayRef<int64_t> shape) {
-    Value zero = arith::ConstantOp::create(
-        builder, loc, builder.getFloatAttr(element, 0.0));
-    return linalg::FillOp::create(builder, loc, zero, empty(shape)).getResult(0);
+    Value zero = arith::ConstantOp::create(builder, loc,
+                                           builder.getFloatAttr(element, 0.0));
+    return linalg::FillOp::create(builder, loc, zero, empty(shape))
+        .getResult(0);
   }
 
 private:
@@ -139,7 +139,9 @@ constexpr unsigned B = 0, H = 1, I = 2, J = 3;
 
 int64_t Wkv4Op::getNumTokens() { return shapeOf(getKey())[1]; }
 int64_t Wkv4Op::getNumHeads() { return 1; }
-SmallVector<Value> Wkv4Op::getStates() { return {getNum(), getDen(), getMax()}; }
+SmallVector<Value> Wkv4Op::getStates() {
+  return {getNum(), getDen(), getMax()};
+}
 SmallVector<Value> Wkv4Op::getNewStates() {
   return {getNewNum(), getNewDen(), getNewMax()};
 }
@@ -166,8 +168,7 @@ SmallVector<Value> Wkv4Op::buildStep(OpBuilder &builder, Value token,
       {key, getDecay(), states[2]}, step.empty(shape),
       {full, channel, full, full}, 2, {},
       [](ImplicitLocOpBuilder &b, ValueRange a) {
-        return Value(
-            arith::MaximumFOp::create(b, add(b, a[2], a[1]), a[0]));
+        return Value(arith::MaximumFOp::create(b, add(b, a[2], a[1]), a[0]));
       });
   // num and den: e^(max + decay - next) old + e^(key - next) (value or 1).
   auto update = [&](Value old, Value factor) {
@@ -178,14 +179,14 @@ SmallVector<Value> Wkv4Op::buildStep(OpBuilder &builder, Value token,
       maps.push_back(full);
     }
     maps.push_back(full);
-    return step.generic(
-        inputs, old, maps, 2, {}, [&](ImplicitLocOpBuilder &b, ValueRange a) {
-          Value past = exp(b, sub(b, add(b, a[2], a[1]), a[3]));
-          Value now = exp(b, sub(b, a[0], a[3]));
-          if (factor)
-            now = mul(b, now, a[4]);
-          return add(b, mul(b, past, a.back()), now);
-        });
+    return step.generic(inputs, old, maps, 2, {},
+                        [&](ImplicitLocOpBuilder &b, ValueRange a) {
+                          Value past = exp(b, sub(b, add(b, a[2], a[1]), a[3]));
+                          Value now = exp(b, sub(b, a[0], a[3]));
+                          if (factor)
+                            now = mul(b, now, a[4]);
+                          return add(b, mul(b, past, a.back()), now);
+                        });
   };
   Value num = update(states[0], value), den = update(states[1], Value());
   return {y, num, den, next};
@@ -220,20 +221,19 @@ SmallVector<Value> Wkv6Op::buildStep(OpBuilder &builder, Value token,
       3, {I}, [](ImplicitLocOpBuilder &b, ValueRange a) {
         return add(b, mul(b, mul(b, a[0], a[1]), a[2]), a[3]);
       });
-  Value start = step.generic({bonus, v}, step.empty({s[0], s[1], s[3]}),
-                             {{0, 1}, {0, 1, 2}, {0, 1, 2}}, 3, {},
-                             [](ImplicitLocOpBuilder &b, ValueRange a) {
-                               return mul(b, a[0], a[1]);
-                             });
+  Value start = step.generic(
+      {bonus, v}, step.empty({s[0], s[1], s[3]}),
+      {{0, 1}, {0, 1, 2}, {0, 1, 2}}, 3, {},
+      [](ImplicitLocOpBuilder &b, ValueRange a) { return mul(b, a[0], a[1]); });
   Value y = step.generic({r, states[0]}, start, {row, full, column}, 4, {I},
                          [](ImplicitLocOpBuilder &b, ValueRange a) {
                            return add(b, mul(b, a[0], a[1]), a[2]);
                          });
-  Value next = step.generic({w, k, v}, states[0], {decay, row, column, full}, 4,
-                            {}, [](ImplicitLocOpBuilder &b, ValueRange a) {
-                              return add(b, mul(b, a[0], a[3]),
-                                         mul(b, a[1], a[2]));
-                            });
+  Value next =
+      step.generic({w, k, v}, states[0], {decay, row, column, full}, 4, {},
+                   [](ImplicitLocOpBuilder &b, ValueRange a) {
+                     return add(b, mul(b, a[0], a[3]), mul(b, a[1], a[2]));
+                   });
   return {y, next};
 }
 
@@ -262,13 +262,12 @@ SmallVector<Value> Wkv7Op::buildStep(OpBuilder &builder, Value token,
                         });
   };
   Value removed = matvec(states[0], a);
-  Value next = step.generic(
-      {w, removed, b, v, k}, states[0],
-      {column, row, column, row, column, full}, 4, {},
-      [](ImplicitLocOpBuilder &bd, ValueRange x) {
-        Value kept = mul(bd, x[5], x[0]);
-        return add(bd, add(bd, kept, mul(bd, x[1], x[2])),
-                   mul(bd, x[3], x[4]));
-      });
+  Value next = step.generic({w, removed, b, v, k}, states[0],
+                            {column, row, column, row, column, full}, 4, {},
+                            [](ImplicitLocOpBuilder &bd, ValueRange x) {
+                              Value kept = mul(bd, x[5], x[0]);
+                              return add(bd, add(bd, kept, mul(bd, x[1], x[2])),
+                                         mul(bd, x[3], x[4]));
+                            });
   return {matvec(next, r), next};
 }

@@ -36,7 +36,8 @@ inline constexpr llvm::StringLiteral kStateAttr = "wkv.state";
 inline constexpr llvm::StringLiteral kInitialAttr = "wkv.initial";
 /// Argument attribute: exclusive upper bound of an index input (token ids).
 inline constexpr llvm::StringLiteral kIndexLimitAttr = "wkv.index_limit";
-/// Module attributes: argument number of the token, result number of the logits.
+/// Module attributes: argument number of the token, result number of the
+/// logits.
 inline constexpr llvm::StringLiteral kTokenInputAttr = "wkv.token_input";
 inline constexpr llvm::StringLiteral kLogitsOutputAttr = "wkv.logits_output";
 

@@ -1,0 +1,353 @@
+//===- WKVToLinalg.cpp - wkv to linalg ------------------------------------===//
+//
+// Part of the rwkvc project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "rwkvc/Conversion/WKVToLinalg/WKVToLinalg.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/Linalg/IR/Linalg.h"
+#include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "mlir/IR/ImplicitLocOpBuilder.h"
+#include "mlir/Transforms/DialectConversion.h"
+#include "rwkvc/Conversion/Passes.h"
+#include "rwkvc/Dialect/WKV/IR/WKV.h"
+#include <cmath>
+
+namespace rwkvc {
+#define GEN_PASS_DEF_CONVERTWKVTOLINALGPASS
+#include "rwkvc/Conversion/Passes.h.inc"
+} // namespace rwkvc
+
+using namespace mlir;
+using namespace rwkvc;
+
+namespace {
+
+RankedTensorType tensorType(Value value) {
+  return cast<RankedTensorType>(value.getType());
+}
+
+Value emptyLike(ImplicitLocOpBuilder &b, RankedTensorType type) {
+  return tensor::EmptyOp::create(b, type.getShape(), type.getElementType());
+}
+
+Value constant(ImplicitLocOpBuilder &b, Type type, double value) {
+  return arith::ConstantOp::create(b, b.getFloatAttr(type, value));
+}
+
+using Body = llvm::function_ref<Value(ImplicitLocOpBuilder &, ValueRange)>;
+
+/// An elementwise generic over \p type; an operand of lower rank is aligned
+/// with the leading axes when \p leading, else with the trailing ones.
+/// Arithmetic is in \p compute.
+Value elementwise(ImplicitLocOpBuilder &b, ValueRange inputs,
+                  RankedTensorType type, Type compute, bool leading,
+                  Body body) {
+  unsigned rank = type.getRank();
+  SmallVector<AffineMap> maps;
+  for (Value input : inputs) {
+    unsigned own = tensorType(input).getRank();
+    AffineMap identity = b.getMultiDimIdentityMap(rank);
+    maps.push_back(leading ? identity.getMajorSubMap(own)
+                           : identity.getMinorSubMap(own));
+  }
+  maps.push_back(b.getMultiDimIdentityMap(rank));
+  SmallVector<utils::IteratorType> kinds(rank, utils::IteratorType::parallel);
+  return linalg::GenericOp::create(
+             b, type, inputs, emptyLike(b, type), maps, kinds,
+             [&](OpBuilder &nested, Location loc, ValueRange args) {
+               ImplicitLocOpBuilder inner(loc, nested);
+               SmallVector<Value> values;
+               for (Value arg : args.drop_back()) {
+                 bool narrow = arg.getType().getIntOrFloatBitWidth() <
+                               compute.getIntOrFloatBitWidth();
+                 values.push_back(
+                     narrow ? arith::ExtFOp::create(inner, compute, arg) : arg);
+               }
+               Value result = body(inner, values);
+               if (result.getType() != type.getElementType())
+                 result = arith::TruncFOp::create(inner, type.getElementType(),
+                                                  result);
+               linalg::YieldOp::create(inner, result);
+             })
+      .getResult(0);
+}
+
+/// Norms and decays are computed in at least 32 bits.
+Type computeType(RankedTensorType type) {
+  Type element = type.getElementType();
+  return element.getIntOrFloatBitWidth() < 32
+             ? Float32Type::get(type.getContext())
+             : element;
+}
+
+/// Sum over the last axis of body(elements of \p inputs).
+Value sumLast(ImplicitLocOpBuilder &b, ValueRange inputs, Type compute,
+              Body body) {
+  RankedTensorType type = tensorType(inputs[0]);
+  unsigned rank = type.getRank();
+  Value init = tensor::EmptyOp::create(b, type.getShape().drop_back(), compute);
+  init =
+      linalg::FillOp::create(b, constant(b, compute, 0.0), init).getResult(0);
+  AffineMap identity = b.getMultiDimIdentityMap(rank);
+  SmallVector<AffineMap> maps;
+  for (Value input : inputs)
+    maps.push_back(identity.getMajorSubMap(tensorType(input).getRank()));
+  maps.push_back(identity.getMajorSubMap(rank - 1));
+  SmallVector<utils::IteratorType> kinds(rank, utils::IteratorType::parallel);
+  kinds.back() = utils::IteratorType::reduction;
+  return linalg::GenericOp::create(
+             b, init.getType(), inputs, init, maps, kinds,
+             [&](OpBuilder &nested, Location loc, ValueRange args) {
+               ImplicitLocOpBuilder inner(loc, nested);
+               SmallVector<Value> values;
+               for (Value arg : args.drop_back())
+                 values.push_back(
+                     arg.getType() == compute
+                         ? arg
+                         : arith::ExtFOp::create(inner, compute, arg));
+               linalg::YieldOp::create(
+                   inner, Value(arith::AddFOp::create(
+                              inner, body(inner, values), args.back())));
+             })
+      .getResult(0);
+}
+
+struct ConvertRecurrence
+    : OpInterfaceRewritePattern<wkv::RecurrenceOpInterface> {
+  using OpInterfaceRewritePattern::OpInterfaceRewritePattern;
+
+  LogicalResult matchAndRewrite(wkv::RecurrenceOpInterface op,
+                                PatternRewriter &rewriter) const override {
+    ImplicitLocOpBuilder b(op.getLoc(), rewriter);
+    auto type = cast<RankedTensorType>(op->getResult(0).getType());
+    Value zero = arith::ConstantIndexOp::create(b, 0);
+    if (op.getNumTokens() == 1) {
+      SmallVector<Value> step = op.buildStep(rewriter, zero, op.getStates());
+      step[0] = insertRow(b, emptyLike(b, type), step[0], zero);
+      rewriter.replaceOp(op, step);
+      return success();
+    }
+    Value one = arith::ConstantIndexOp::create(b, 1);
+    Value end = arith::ConstantIndexOp::create(b, op.getNumTokens());
+    SmallVector<Value> carried{emptyLike(b, type)};
+    llvm::append_range(carried, op.getStates());
+    auto loop = scf::ForOp::create(
+        b, zero, end, one, carried,
+        [&](OpBuilder &nested, Location loc, Value token, ValueRange values) {
+          ImplicitLocOpBuilder inner(loc, nested);
+          SmallVector<Value> step =
+              op.buildStep(nested, token, values.drop_front());
+          step[0] = insertRow(inner, values[0], step[0], token);
+          scf::YieldOp::create(inner, step);
+        });
+    rewriter.replaceOp(op, loop.getResults());
+    return success();
+  }
+
+  /// Writes \p row, without its T axis, as token \p token of \p into.
+  static Value insertRow(ImplicitLocOpBuilder &b, Value into, Value row,
+                         Value token) {
+    RankedTensorType type = tensorType(into), rowType = tensorType(row);
+    if (rowType.getElementType() != type.getElementType())
+      row = elementwise(
+          b, row,
+          RankedTensorType::get(rowType.getShape(), type.getElementType()),
+          rowType.getElementType(), false,
+          [](ImplicitLocOpBuilder &, ValueRange args) { return args[0]; });
+    int64_t rank = type.getRank();
+    SmallVector<OpFoldResult> offsets(rank, b.getIndexAttr(0));
+    SmallVector<OpFoldResult> strides(rank, b.getIndexAttr(1)), sizes;
+    for (int64_t size : type.getShape())
+      sizes.push_back(b.getIndexAttr(size));
+    offsets[1] = getAsOpFoldResult(token);
+    sizes[1] = b.getIndexAttr(1);
+    return tensor::InsertSliceOp::create(b, row, into, offsets, sizes, strides);
+  }
+};
+
+struct ConvertDecay : OpRewritePattern<wkv::DecayOp> {
+  using OpRewritePattern::OpRewritePattern;
+
+  LogicalResult matchAndRewrite(wkv::DecayOp op,
+                                PatternRewriter &rewriter) const override {
+    ImplicitLocOpBuilder b(op.getLoc(), rewriter);
+    RankedTensorType type = tensorType(op.getLogit());
+    Type compute = computeType(type);
+    double scale = op.getScale().convertToDouble();
+    double lower = op.getLower().convertToDouble();
+    double upper = op.getUpper().convertToDouble();
+    Value result = elementwise(
+        b, op.getLogit(), type, compute, false,
+        [&](ImplicitLocOpBuilder &b, ValueRange args) -> Value {
+          Value x = args[0];
+          if (std::isfinite(lower))
+            x = arith::MaximumFOp::create(b, x, constant(b, compute, lower));
+          if (std::isfinite(upper))
+            x = arith::MinimumFOp::create(b, x, constant(b, compute, upper));
+          Value rate;
+          if (op.getLaw() == wkv::DecayLaw::ExpExp) {
+            rate = math::ExpOp::create(b, x);
+          } else {
+            Value one = constant(b, compute, 1.0);
+            Value e = math::ExpOp::create(b, arith::NegFOp::create(b, x));
+            rate =
+                arith::DivFOp::create(b, one, arith::AddFOp::create(b, one, e));
+          }
+          rate = arith::MulFOp::create(b, rate, constant(b, compute, -scale));
+          return math::ExpOp::create(b, rate);
+        });
+    rewriter.replaceOp(op, result);
+    return success();
+  }
+};
+
+struct ConvertLayerNorm : OpRewritePattern<wkv::LayerNormOp> {
+  using OpRewritePattern::OpRewritePattern;
+
+  LogicalResult matchAndRewrite(wkv::LayerNormOp op,
+                                PatternRewriter &rewriter) const override {
+    ImplicitLocOpBuilder b(op.getLoc(), rewriter);
+    RankedTensorType type = tensorType(op.getX());
+    Type compute = computeType(type);
+    double size = type.getShape().back();
+    // Two passes: the mean first, then the centred squares, which do not
+    // cancel.
+    Value sum =
+        sumLast(b, op.getX(), compute,
+                [](ImplicitLocOpBuilder &, ValueRange a) { return a[0]; });
+    auto centred = [&](ImplicitLocOpBuilder &b, Value x, Value sum) -> Value {
+      Value mean =
+          arith::MulFOp::create(b, sum, constant(b, compute, 1.0 / size));
+      return arith::SubFOp::create(b, x, mean);
+    };
+    Value squares =
+        sumLast(b, {op.getX(), sum}, compute,
+                [&](ImplicitLocOpBuilder &b, ValueRange a) -> Value {
+                  Value c = centred(b, a[0], a[1]);
+                  return arith::MulFOp::create(b, c, c);
+                });
+    double epsilon = op.getEpsilon().convertToDouble();
+    Value result = elementwise(
+        b, {op.getX(), sum, squares}, type, compute, true,
+        [&](ImplicitLocOpBuilder &b, ValueRange a) -> Value {
+          Value variance =
+              arith::MulFOp::create(b, a[2], constant(b, compute, 1.0 / size));
+          variance =
+              arith::AddFOp::create(b, variance, constant(b, compute, epsilon));
+          return arith::DivFOp::create(b, centred(b, a[0], a[1]),
+                                       math::SqrtOp::create(b, variance));
+        });
+    rewriter.replaceOp(op, result);
+    return success();
+  }
+};
+
+struct ConvertL2Norm : OpRewritePattern<wkv::L2NormOp> {
+  using OpRewritePattern::OpRewritePattern;
+
+  LogicalResult matchAndRewrite(wkv::L2NormOp op,
+                                PatternRewriter &rewriter) const override {
+    ImplicitLocOpBuilder b(op.getLoc(), rewriter);
+    RankedTensorType type = tensorType(op.getX());
+    Type compute = computeType(type);
+    Value squares = sumLast(b, op.getX(), compute,
+                            [](ImplicitLocOpBuilder &b, ValueRange a) -> Value {
+                              return arith::MulFOp::create(b, a[0], a[0]);
+                            });
+    double epsilon = op.getEpsilon().convertToDouble();
+    Value result =
+        elementwise(b, {op.getX(), squares}, type, compute, true,
+                    [&](ImplicitLocOpBuilder &b, ValueRange a) -> Value {
+                      Value eps = constant(b, compute, epsilon), norm = a[1];
+                      if (op.getBound() == wkv::L2NormBound::Root)
+                        norm = arith::AddFOp::create(b, norm, eps);
+                      norm = math::SqrtOp::create(b, norm);
+                      if (op.getBound() == wkv::L2NormBound::Max)
+                        norm = arith::MaximumFOp::create(b, norm, eps);
+                      else if (op.getBound() == wkv::L2NormBound::Add)
+                        norm = arith::AddFOp::create(b, norm, eps);
+                      return arith::DivFOp::create(b, a[0], norm);
+                    });
+    rewriter.replaceOp(op, result);
+    return success();
+  }
+};
+
+struct ConvertMix : OpRewritePattern<wkv::MixOp> {
+  using OpRewritePattern::OpRewritePattern;
+
+  LogicalResult matchAndRewrite(wkv::MixOp op,
+                                PatternRewriter &rewriter) const override {
+    ImplicitLocOpBuilder b(op.getLoc(), rewriter);
+    RankedTensorType type = tensorType(op.getX());
+    Value result = elementwise(
+        b, {op.getX(), op.getShifted(), op.getMu()}, type, computeType(type),
+        false, [](ImplicitLocOpBuilder &b, ValueRange a) -> Value {
+          Value d = arith::SubFOp::create(b, a[1], a[0]);
+          return arith::AddFOp::create(b, a[0],
+                                       arith::MulFOp::create(b, d, a[2]));
+        });
+    rewriter.replaceOp(op, result);
+    return success();
+  }
+};
+
+struct ConvertTokenShift : OpRewritePattern<wkv::TokenShiftOp> {
+  using OpRewritePattern::OpRewritePattern;
+
+  LogicalResult matchAndRewrite(wkv::TokenShiftOp op,
+                                PatternRewriter &rewriter) const override {
+    ImplicitLocOpBuilder b(op.getLoc(), rewriter);
+    RankedTensorType type = tensorType(op.getX());
+    RankedTensorType row = tensorType(op.getState());
+    ArrayRef<int64_t> shape = type.getShape();
+    auto index = [&](int64_t value) { return b.getIndexAttr(value); };
+    SmallVector<OpFoldResult> strides(3, index(1)), start(3, index(0));
+    SmallVector<OpFoldResult> one{index(shape[0]), index(1), index(shape[2])};
+    SmallVector<OpFoldResult> last{index(0), index(shape[1] - 1), index(0)};
+    Value shifted = tensor::InsertSliceOp::create(
+        b, op.getState(), emptyLike(b, type), start, one, strides);
+    if (shape[1] > 1) {
+      SmallVector<OpFoldResult> rest{index(shape[0]), index(shape[1] - 1),
+                                     index(shape[2])};
+      Value head =
+          tensor::ExtractSliceOp::create(b, op.getX(), start, rest, strides);
+      SmallVector<OpFoldResult> second{index(0), index(1), index(0)};
+      shifted = tensor::InsertSliceOp::create(b, head, shifted, second, rest,
+                                              strides);
+    }
+    Value kept =
+        tensor::ExtractSliceOp::create(b, row, op.getX(), last, one, strides);
+    rewriter.replaceOp(op, {shifted, kept});
+    return success();
+  }
+};
+
+struct ConvertWKVToLinalgPass
+    : rwkvc::impl::ConvertWKVToLinalgPassBase<ConvertWKVToLinalgPass> {
+  using ConvertWKVToLinalgPassBase::ConvertWKVToLinalgPassBase;
+
+  void runOnOperation() override {
+    ConversionTarget target(getContext());
+    target.addIllegalDialect<wkv::WKVDialect>();
+    target.markUnknownOpDynamicallyLegal([](Operation *) { return true; });
+    RewritePatternSet patterns(&getContext());
+    populateWKVToLinalgPatterns(patterns);
+    if (failed(applyPartialConversion(getOperation(), target,
+                                      std::move(patterns))))
+      signalPassFailure();
+  }
+};
+
+} // namespace
+
+void rwkvc::populateWKVToLinalgPatterns(RewritePatternSet &patterns) {
+  patterns.add<ConvertRecurrence, ConvertDecay, ConvertLayerNorm, ConvertL2Norm,
+               ConvertMix, ConvertTokenShift>(patterns.getContext());
+}

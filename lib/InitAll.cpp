@@ -1,0 +1,19 @@
+//===- InitAll.cpp - Registers all dialects and passes --------------------===//
+//
+// Part of the rwkvc project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "rwkvc/InitAll.h"
+#include "rwkvc/Conversion/Passes.h"
+#include "rwkvc/Dialect/ONNX/IR/ONNX.h"
+#include "rwkvc/Dialect/WKV/IR/WKV.h"
+
+void rwkvc::registerAllDialects(mlir::DialectRegistry &registry) {
+  registry.insert<onnx::ONNXDialect, wkv::WKVDialect>();
+}
+
+void rwkvc::registerAllPasses() {
+  registerRWKVCConversionPasses();
+}

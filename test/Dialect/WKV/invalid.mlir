@@ -1,0 +1,39 @@
+// RUN: rwkv-opt %s -split-input-file -verify-diagnostics
+
+func.func @wkv6_state(%r: tensor<1x1x2x4xf32>, %u: tensor<2x4xf32>, %s: tensor<1x2x4x3xf32>) {
+  // expected-error @+1 {{C4: state must have shape [1, 2, 4, 4], got 'tensor<1x2x4x3xf32>'}}
+  %y, %n = wkv.wkv6 receptance(%r) key(%r) value(%r) decay(%r) bonus(%u) state(%s) : (tensor<1x1x2x4xf32>, tensor<1x1x2x4xf32>, tensor<1x1x2x4xf32>, tensor<1x1x2x4xf32>, tensor<2x4xf32>, tensor<1x2x4x3xf32>) -> (tensor<1x1x2x4xf32>, tensor<1x2x4x3xf32>)
+  return
+}
+
+// -----
+
+func.func @wkv7_rank(%r: tensor<1x2x4xf32>, %s: tensor<1x2x4x4xf32>) {
+  // expected-error @+1 {{C1: key must have 4 dimensions}}
+  %y, %n = wkv.wkv7 receptance(%r) decay(%r) key(%r) value(%r) a(%r) b(%r) state(%s) : (tensor<1x2x4xf32>, tensor<1x2x4xf32>, tensor<1x2x4xf32>, tensor<1x2x4xf32>, tensor<1x2x4xf32>, tensor<1x2x4xf32>, tensor<1x2x4x4xf32>) -> (tensor<1x2x4xf32>, tensor<1x2x4x4xf32>)
+  return
+}
+
+// -----
+
+func.func @wkv4_decay(%k: tensor<1x3x8xf32>, %w: tensor<4xf32>, %u: tensor<8xf32>, %s: tensor<1x8xf32>) {
+  // expected-error @+1 {{C2: decay must have shape [8]}}
+  %y, %a, %b, %p = wkv.wkv4 key(%k) value(%k) decay(%w) bonus(%u) state(%s, %s, %s) : (tensor<1x3x8xf32>, tensor<1x3x8xf32>, tensor<4xf32>, tensor<8xf32>, tensor<1x8xf32>, tensor<1x8xf32>, tensor<1x8xf32>) -> (tensor<1x3x8xf32>, tensor<1x8xf32>, tensor<1x8xf32>, tensor<1x8xf32>)
+  return
+}
+
+// -----
+
+func.func @shift_state(%x: tensor<1x3x8xf32>, %s: tensor<1x4xf32>) {
+  // expected-error @+1 {{C2: state must have shape [1, 8]}}
+  %y, %n = wkv.token_shift %x state(%s) : (tensor<1x3x8xf32>, tensor<1x4xf32>) -> (tensor<1x3x8xf32>, tensor<1x4xf32>)
+  return
+}
+
+// -----
+
+func.func @mix_mu(%x: tensor<1x3x8xf32>, %mu: tensor<4xf32>) {
+  // expected-error @+1 {{mix: mu must have shape [8]}}
+  %y = wkv.mix %x, %x by %mu : tensor<1x3x8xf32>, tensor<4xf32>
+  return
+}

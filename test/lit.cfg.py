@@ -1,0 +1,26 @@
+# Part of the rwkvc project, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Configuration of the compiler's tests: IR in, IR out, checked by FileCheck."""
+
+import os
+import shutil
+
+import lit.formats
+
+config.name = "rwkvc"
+config.test_format = lit.formats.ShTest(execute_external=False)
+config.suffixes = [".mlir", ".test"]
+config.excludes = ["data", "python", "Inputs", "CMakeLists.txt"]
+config.test_source_root = os.path.dirname(__file__)
+config.test_exec_root = os.path.join(config.rwkvc_build, "test")
+
+path = [os.path.join(config.rwkvc_build, "bin"), config.llvm_tools, config.environment.get("PATH", "")]
+config.environment["PATH"] = os.pathsep.join(path)
+config.substitutions.append(("%rwkvc_lib", os.path.join(config.rwkvc_build, "lib")))
+config.substitutions.append(("%data", os.path.join(config.test_source_root, "data")))
+config.substitutions.append(("%python", config.python))
+if "RWKVC_TEST_MODELS" in os.environ:
+    config.environment["RWKVC_TEST_MODELS"] = os.environ["RWKVC_TEST_MODELS"]
+    config.available_features.add("test-models")
+if shutil.which("ptxas"):
+    config.available_features.add("ptxas")
