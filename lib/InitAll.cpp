@@ -14,6 +14,4 @@ void rwkvc::registerAllDialects(mlir::DialectRegistry &registry) {
   registry.insert<onnx::ONNXDialect, wkv::WKVDialect>();
 }
 
-void rwkvc::registerAllPasses() {
-  registerRWKVCConversionPasses();
-}
+void rwkvc::registerAllPasses() { registerRWKVCConversionPasses(); }
