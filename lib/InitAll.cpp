@@ -8,10 +8,16 @@
 #include "rwkvc/InitAll.h"
 #include "rwkvc/Conversion/Passes.h"
 #include "rwkvc/Dialect/ONNX/IR/ONNX.h"
+#include "rwkvc/Dialect/ONNX/Transforms/Passes.h"
 #include "rwkvc/Dialect/WKV/IR/WKV.h"
+#include "rwkvc/Dialect/WKV/Transforms/Passes.h"
 
 void rwkvc::registerAllDialects(mlir::DialectRegistry &registry) {
   registry.insert<onnx::ONNXDialect, wkv::WKVDialect>();
 }
 
-void rwkvc::registerAllPasses() { registerRWKVCConversionPasses(); }
+void rwkvc::registerAllPasses() {
+  onnx::registerRWKVCONNXPasses();
+  wkv::registerRWKVCWKVPasses();
+  registerRWKVCConversionPasses();
+}

@@ -1,0 +1,74 @@
+//===- Passes.td - Passes of the onnx dialect -----------------------------===//
+//
+// Part of the rwkvc project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef RWKVC_DIALECT_ONNX_TRANSFORMS_PASSES_TD
+#define RWKVC_DIALECT_ONNX_TRANSFORMS_PASSES_TD
+
+include "mlir/Pass/PassBase.td"
+
+defvar maxBytesOption =
+    Option<"maxBytes", "max-bytes", "int64_t", /*default=*/"1 << 20",
+           "Largest folded result, in bytes; larger ones stay ops">;
+defvar foldedStatistic =
+    Statistic<"numFolded", "folded", "Ops replaced by constants">;
+defvar refinedStatistic =
+    Statistic<"numRefined", "refined", "Results given a static shape">;
+defvar erasedStatistic =
+    Statistic<"numErased", "erased", "Dead ops erased">;
+
+def FoldConstants : Pass<"onnx-fold-constants", "::mlir::ModuleOp"> {
+  let summary = "Replace ops on constants by their results";
+  let description = [{
+    Evaluates, in float64 with one rounding to the element type at the end of each
+    op, every op whose operands are all constants, and `Shape` and `Size` of
+    statically shaped tensors. A float result above 4 KiB that is larger than
+    what it is computed from (a tiled or dequantised weight) is left, unless all
+    its elements are equal: the generated code should read the small form.
+
+    ```mlir
+    %0 = "onnx.Shape"(%x) : (tensor<1x4x8xf32>) -> tensor<3xi64>
+    %1 = "onnx.Gather"(%0, %two) {axis = 0 : i64} : (tensor<3xi64>, tensor<1xi64>) -> tensor<1xi64>
+    // after
+    %1 = "onnx.Constant"() {value = dense<8> : tensor<1xi64>} : () -> tensor<1xi64>
+    ```
+  }];
+  let dependentDialects = ["::rwkvc::onnx::ONNXDialect"];
+  let options = [maxBytesOption];
+  let statistics = [foldedStatistic, erasedStatistic];
+}
+
+def InferShapes : Pass<"onnx-infer-shapes", "::mlir::ModuleOp"> {
+  let summary = "Give results the static shapes that follow from the operands";
+  let description = [{
+    Walks forward once. A result that is unranked or has a dynamic dimension gets
+    its shape from the operands' shapes and, for ops as `Reshape`, from the value
+    of constant operands. Results of functions follow.
+  }];
+  let dependentDialects = ["::rwkvc::onnx::ONNXDialect"];
+  let statistics = [refinedStatistic];
+}
+
+def SimplifyShapes : Pass<"onnx-simplify-shapes", "::mlir::ModuleOp"> {
+  let summary = "Infer shapes and fold shape arithmetic in one forward walk";
+  let description = [{
+    For each op in order: infers its shape, drops it if it does nothing (`Cast` to
+    its own type, `Identity`, `Reshape`, `Transpose`, `Expand`, `Dropout`, `Slice`,
+    ... whose result is its operand), and folds it if its operands are constants.
+    Operands come first, so one walk resolves chains such as
+    `Shape -> Gather -> Unsqueeze -> Concat -> Reshape` and index arithmetic such
+    as `ConstantOfShape -> Mul -> Equal -> Where -> Expand -> ScatterND`.
+  }];
+  let dependentDialects = ["::rwkvc::onnx::ONNXDialect"];
+  let options = [maxBytesOption];
+  let statistics = [
+    foldedStatistic, refinedStatistic,
+    Statistic<"numNoOps", "no-ops", "Ops dropped as without effect">,
+    erasedStatistic
+  ];
+}
+
+#endif // RWKVC_DIALECT_ONNX_TRANSFORMS_PASSES_TD

@@ -1,0 +1,209 @@
+//===- Evaluator.cpp - Reference evaluation of the onnx dialect -----------===//
+//
+// Part of the rwkvc project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "EvaluatorSupport.h"
+#include <cmath>
+#include <memory>
+
+using namespace mlir;
+using namespace rwkvc::onnx;
+using namespace rwkvc::onnx::evaluation;
+
+//===----------------------------------------------------------------------===//
+// Iteration
+//===----------------------------------------------------------------------===//
+
+void evaluation::forEachIndex(
+    ArrayRef<int64_t> shape, ArrayRef<Shape> strides,
+    llvm::function_ref<void(int64_t, ArrayRef<int64_t>)> fn) {
+  int64_t rank = static_cast<int64_t>(shape.size());
+  Shape index(rank, 0), offsets(strides.size(), 0);
+  int64_t count = countElements(shape).value_or(0);
+  for (int64_t i = 0; i < count; ++i) {
+    fn(i, offsets);
+    for (int64_t axis = rank - 1; axis >= 0; --axis) {
+      if (++index[axis] < shape[axis]) {
+        for (auto [k, stride] : llvm::enumerate(strides))
+          offsets[k] += stride[axis];
+        break;
+      }
+      for (auto [k, stride] : llvm::enumerate(strides))
+        offsets[k] -= stride[axis] * (shape[axis] - 1);
+      index[axis] = 0;
+    }
+  }
+}
+
+Shape evaluation::getBroadcastStrides(ArrayRef<int64_t> from,
+                                      ArrayRef<int64_t> to) {
+  Shape strides(to.size(), 0), own = getStrides(from);
+  size_t lead = to.size() - from.size();
+  for (size_t i = 0; i < from.size(); ++i)
+    strides[lead + i] = from[i] == 1 ? 0 : own[i];
+  return strides;
+}
+
+AxisView evaluation::viewAxis(ArrayRef<int64_t> shape, int64_t axis) {
+  AxisView view;
+  for (auto [i, size] : llvm::enumerate(shape)) {
+    int64_t &part = static_cast<int64_t>(i) < axis    ? view.outer
+                    : static_cast<int64_t>(i) == axis ? view.size
+                                                      : view.inner;
+    part *= size;
+  }
+  return view;
+}
+
+//===----------------------------------------------------------------------===//
+// Evaluation
+//===----------------------------------------------------------------------===//
+
+static const EvaluationTable &getTable() {
+  static const EvaluationTable table = [] {
+    EvaluationTable result;
+    addElementwiseEvaluations(result);
+    addIndexingEvaluations(result);
+    addMatrixEvaluations(result);
+    addMovementEvaluations(result);
+    addQuantizationEvaluations(result);
+    addReductionEvaluations(result);
+    return result;
+  }();
+  return table;
+}
+
+bool evaluation::hasEvaluation(Operation *op) {
+  return getTable().find(op) != nullptr;
+}
+
+bool evaluation::isDataMovement(Operation *op) {
+  return isa<ConcatOp, ExpandOp, FlattenOp, GatherOp, GatherElementsOp,
+             GatherNDOp, IdentityOp, ReshapeOp, SliceOp, SplitOp, SqueezeOp,
+             TileOp, TransposeOp, UnsqueezeOp, WhereOp>(op);
+}
+
+/// Whether all integers of \p tensor are exact, saturated ones included.
+static bool holdsExactIntegers(const HostTensor &tensor) {
+  return isFloat(tensor.elementType) ||
+         llvm::all_of(tensor.data, [](double value) {
+           return std::abs(value) <= kMaxExactInteger;
+         });
+}
+
+FailureOr<SmallVector<HostTensor>>
+rwkvc::onnx::evaluate(Operation *op, ArrayRef<const HostTensor *> inputs,
+                      const EvaluatorOptions &options) {
+  const EvaluationTable::Function *function = getTable().find(op);
+  if (!function || inputs.size() != op->getNumOperands())
+    return failure();
+  bool movesData = isDataMovement(op);
+  SmallVector<OperandFacts> facts(inputs.size());
+  for (auto [input, fact, operand] :
+       llvm::zip(inputs, facts, op->getOperands())) {
+    if (!input) {
+      if (!isNone(operand))
+        return failure();
+      continue;
+    }
+    if (!input->elementType ||
+        countElements(input->shape) != input->getNumElements() ||
+        (options.roundToType && !movesData && !holdsExactIntegers(*input)))
+      return failure();
+    fact.shape = input->shape;
+    fact.value = input;
+  }
+  FailureOr<SmallVector<Shape>> shapes = inferResultShapes(op, facts);
+  if (failed(shapes) || shapes->size() != op->getNumResults())
+    return failure();
+
+  Evaluation evaluation{op, inputs, {}};
+  for (auto [shape, result] : llvm::zip(*shapes, op->getResults())) {
+    HostTensor &tensor = evaluation.outputs.emplace_back();
+    std::optional<int64_t> count = countElements(shape);
+    if (!count || *count > kMaxElements)
+      return failure();
+    tensor.shape = std::move(shape);
+    tensor.data.resize(*count);
+    // An output that the node leaves out has no type; it is float or unused.
+    if (auto type = dyn_cast<ShapedType>(result.getType()))
+      tensor.elementType = type.getElementType();
+    else
+      tensor.elementType = Float64Type::get(op->getContext());
+  }
+  if (failed((*function)(evaluation)))
+    return failure();
+  if (options.roundToType)
+    for (HostTensor &tensor : evaluation.outputs)
+      if (failed(roundToElementType(tensor, movesData)))
+        return failure();
+  return std::move(evaluation.outputs);
+}
+
+FailureOr<SmallVector<HostTensor>>
+rwkvc::onnx::evaluateRegion(ArrayRef<Value> outputs,
+                            const DenseMap<Value, HostTensor> &inputs,
+                            const EvaluatorOptions &options) {
+  // Pointers stay valid while the map grows.
+  DenseMap<Value, std::unique_ptr<HostTensor>> computed;
+  auto find = [&](Value value) -> const HostTensor * {
+    if (auto it = inputs.find(value); it != inputs.end())
+      return &it->second;
+    auto it = computed.find(value);
+    return it == computed.end() ? nullptr : it->second.get();
+  };
+
+  // An op stays on the stack until its operands are computed.
+  SmallVector<Value> stack;
+  for (Value output : outputs)
+    if (output)
+      stack.push_back(output);
+  while (!stack.empty()) {
+    Value value = stack.back();
+    if (find(value)) {
+      stack.pop_back();
+      continue;
+    }
+    Operation *op = value.getDefiningOp();
+    if (!op)
+      return failure();
+    if (auto constant = dyn_cast<ConstantOp>(op)) {
+      FailureOr<HostTensor> tensor = readElements(constant.getValue());
+      if (failed(tensor))
+        return failure();
+      computed[value] = std::make_unique<HostTensor>(std::move(*tensor));
+      continue;
+    }
+    if (!hasEvaluation(op))
+      return failure();
+    SmallVector<const HostTensor *> operands;
+    bool isReady = true;
+    for (Value operand : op->getOperands()) {
+      const HostTensor *tensor = isNone(operand) ? nullptr : find(operand);
+      if (!tensor && !isNone(operand)) {
+        // Shape and Size do not need the elements, but a tensor that cannot be
+        // computed would be a hole in the check all the same.
+        stack.push_back(operand);
+        isReady = false;
+      }
+      operands.push_back(tensor);
+    }
+    if (!isReady)
+      continue;
+    FailureOr<SmallVector<HostTensor>> results =
+        evaluate(op, operands, options);
+    if (failed(results))
+      return failure();
+    for (auto [result, tensor] : llvm::zip(op->getResults(), *results))
+      if (!inputs.contains(result))
+        computed[result] = std::make_unique<HostTensor>(std::move(tensor));
+  }
+
+  SmallVector<HostTensor> tensors;
+  for (Value output : outputs)
+    tensors.push_back(output ? *find(output) : HostTensor());
+  return tensors;
+}

@@ -1,0 +1,180 @@
+//===- PairStates.cpp - Which output continues which input ----------------===//
+//
+// Part of the rwkvc project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "rwkvc/Dialect/ONNX/IR/ONNX.h"
+#include "rwkvc/Dialect/WKV/IR/WKV.h"
+#include "rwkvc/Dialect/WKV/Transforms/Passes.h"
+
+namespace rwkvc::wkv {
+#define GEN_PASS_DEF_PAIRSTATES
+#include "rwkvc/Dialect/WKV/Transforms/Passes.h.inc"
+} // namespace rwkvc::wkv
+
+using namespace mlir;
+using namespace rwkvc;
+
+/// Value of the empty running maximum (reference section 2: finite, so that no
+/// difference is inf - inf).
+static constexpr double kEmptyMaximum = -1e30;
+
+/// Name of a state without the words that tell its old value from its new one,
+/// so that "state3_in" and "state3_out", or "x_last_0" and "x_next_0", agree.
+static std::string stem(StringRef name) {
+  SmallVector<StringRef> words;
+  name.split(words, '_', -1, false);
+  std::string result;
+  for (StringRef word : words) {
+    if (llvm::is_contained({"in", "out", "input", "output", "last", "next",
+                            "new", "old", "past", "present"},
+                           word.lower()))
+      continue;
+    result += result.empty() ? "" : "_";
+    result += word;
+  }
+  return result;
+}
+
+/// The value behind reshapes, casts and copies.
+static Value skipViews(Value value) {
+  while (Operation *op = value.getDefiningOp()) {
+    if (!isa<onnx::IdentityOp, onnx::CastOp, onnx::ReshapeOp, onnx::SqueezeOp,
+             onnx::UnsqueezeOp, onnx::TransposeOp, onnx::GatherOp,
+             onnx::SliceOp>(op))
+      break;
+    value = op->getOperand(0);
+  }
+  return value;
+}
+
+/// Whether \p argument enters a Max together with a computed value: the running
+/// maximum of v4's recurrence.
+static bool entersMaximum(BlockArgument argument) {
+  SmallVector<Value> worklist{argument};
+  for (unsigned i = 0; i < worklist.size() && i < 64; ++i)
+    for (Operation *user : worklist[i].getUsers()) {
+      if (isa<onnx::MaxOp>(user))
+        return true;
+      bool view = user->getNumResults() == 1 &&
+                  skipViews(user->getResult(0)) != user->getResult(0);
+      if (view || isa<onnx::AddOp>(user)) {
+        // max(pp, u + k) and max(pp + w, k): at most one addition in between.
+        if (view || i == 0)
+          llvm::append_range(worklist, user->getResults());
+      }
+    }
+  return false;
+}
+
+namespace {
+
+struct PairStatesPass : wkv::impl::PairStatesBase<PairStatesPass> {
+  void runOnOperation() override {
+    for (auto func : getOperation().getOps<func::FuncOp>())
+      if (!func.isExternal() && func.isPublic())
+        run(func);
+  }
+
+  void run(func::FuncOp func) {
+    Builder builder(&getContext());
+    auto argName = [&](unsigned i) {
+      auto attr = func.getArgAttrOfType<StringAttr>(i, "onnx.name");
+      return attr ? attr.getValue() : StringRef();
+    };
+    auto resultName = [&](unsigned i) {
+      auto attr = func.getResultAttrOfType<StringAttr>(i, "onnx.name");
+      return attr ? attr.getValue() : StringRef();
+    };
+    FunctionType type = func.getFunctionType();
+    unsigned numArgs = type.getNumInputs(), numResults = type.getNumResults();
+    SmallVector<int64_t> pair(numArgs, -1);
+    SmallVector<bool> taken(numResults, false);
+    auto isState = [&](Type t) {
+      auto tensor = dyn_cast<RankedTensorType>(t);
+      return tensor && isa<FloatType>(tensor.getElementType());
+    };
+    // By name, where each stem stands for one input and one output.
+    llvm::StringMap<SmallVector<unsigned>> byStem;
+    for (unsigned i = 0; i < numResults; ++i)
+      byStem[stem(resultName(i))].push_back(i);
+    for (unsigned i = 0; i < numArgs; ++i) {
+      auto it = byStem.find(stem(argName(i)));
+      if (argName(i).empty() || it == byStem.end() || it->second.size() != 1)
+        continue;
+      unsigned j = it->second[0];
+      if (!taken[j] && isState(type.getInput(i)) &&
+          type.getInput(i) == type.getResult(j)) {
+        pair[i] = j;
+        taken[j] = true;
+      }
+    }
+    // The rest by type and order, never across a type's count: outputs of one
+    // type that outnumber the inputs are not all states.
+    llvm::MapVector<Type,
+                    std::pair<SmallVector<unsigned>, SmallVector<unsigned>>>
+        byType;
+    for (unsigned i = 0; i < numArgs; ++i)
+      if (pair[i] < 0 && isState(type.getInput(i)))
+        byType[type.getInput(i)].first.push_back(i);
+    for (unsigned j = 0; j < numResults; ++j)
+      if (!taken[j] && isState(type.getResult(j)))
+        byType[type.getResult(j)].second.push_back(j);
+    for (auto &[unused, lists] : byType)
+      if (lists.first.size() == lists.second.size())
+        for (auto [i, j] : llvm::zip(lists.first, lists.second)) {
+          pair[i] = j;
+          taken[j] = true;
+        }
+
+    for (unsigned i = 0; i < numArgs; ++i) {
+      if (pair[i] < 0)
+        continue;
+      ++numPaired;
+      func.setArgAttr(i, wkv::kStateAttr, builder.getI64IntegerAttr(pair[i]));
+      if (entersMaximum(func.getArgument(i)))
+        func.setArgAttr(i, wkv::kInitialAttr,
+                        builder.getF64FloatAttr(kEmptyMaximum));
+    }
+    markTokenAndLogits(func, taken);
+  }
+
+  /// The token is the integer input that indexes a constant table; the logits
+  /// are the only output that continues no state.
+  void markTokenAndLogits(func::FuncOp func, ArrayRef<bool> taken) {
+    Builder builder(&getContext());
+    for (BlockArgument argument : func.getArguments()) {
+      if (!isa<IntegerType>(getElementTypeOrSelf(argument.getType())))
+        continue;
+      SmallVector<Value> worklist{argument};
+      for (unsigned i = 0; i < worklist.size() && i < 16; ++i)
+        for (OpOperand &use : worklist[i].getUses()) {
+          auto gather = dyn_cast<onnx::GatherOp>(use.getOwner());
+          if (gather && use.get() == gather.getIndices()) {
+            auto table = dyn_cast<RankedTensorType>(gather.getData().getType());
+            if (!table || !gather.getData().getDefiningOp<onnx::ConstantOp>())
+              continue;
+            unsigned number = argument.getArgNumber();
+            func.setArgAttr(
+                number, wkv::kIndexLimitAttr,
+                builder.getI64IntegerAttr(table.getDimSize(gather.getAxis())));
+            getOperation()->setAttr(wkv::kTokenInputAttr,
+                                    builder.getI64IntegerAttr(number));
+          } else if (use.getOwner()->getNumResults() == 1 &&
+                     skipViews(use.getOwner()->getResult(0)) !=
+                         use.getOwner()->getResult(0)) {
+            worklist.push_back(use.getOwner()->getResult(0));
+          }
+        }
+    }
+    if (llvm::count(taken, false) == 1)
+      getOperation()->setAttr(
+          wkv::kLogitsOutputAttr,
+          builder.getI64IntegerAttr(llvm::find(taken, false) - taken.begin()));
+  }
+};
+
+} // namespace

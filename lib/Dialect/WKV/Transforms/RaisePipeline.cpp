@@ -1,0 +1,21 @@
+//===- RaisePipeline.cpp - The raise phase --------------------------------===//
+//
+// Part of the rwkvc project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "mlir/Pass/PassManager.h"
+#include "mlir/Transforms/Passes.h"
+#include "rwkvc/Dialect/WKV/Transforms/Passes.h"
+
+void rwkvc::wkv::buildRaisePipeline(mlir::OpPassManager &pm) {
+  pm.addPass(createPairStates());
+  pm.addPass(createRaiseRecurrence());
+  // Decays are found through the recurrences, norms anywhere; what a raised
+  // value replaces is dead.
+  pm.addPass(createRaiseDecay());
+  pm.addPass(createRaiseNorm());
+  pm.addPass(mlir::createCanonicalizerPass());
+  pm.addPass(mlir::createCSEPass());
+}

@@ -1,0 +1,50 @@
+//===- RaiseRecurrence.h - Shared by the raising passes ---------*- C++ -*-===//
+//
+// Part of the rwkvc project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef RWKVC_LIB_DIALECT_WKV_TRANSFORMS_RAISERECURRENCE_H
+#define RWKVC_LIB_DIALECT_WKV_TRANSFORMS_RAISERECURRENCE_H
+
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/IR/Value.h"
+#include "rwkvc/Dialect/ONNX/Transforms/Evaluator.h"
+#include "rwkvc/Dialect/WKV/Transforms/RecurrenceLaws.h"
+#include <random>
+
+namespace rwkvc::wkv {
+
+/// Random values for the tensors that enter a region under test. Deterministic.
+class RandomLeaves {
+public:
+  /// Gives \p value uniform numbers in [-1, 1), once; constants keep their own.
+  void add(mlir::Value value);
+  void set(mlir::Value value, const Array &data);
+  const llvm::DenseMap<mlir::Value, onnx::HostTensor> &get() const {
+    return tensors;
+  }
+
+private:
+  llvm::DenseMap<mlir::Value, onnx::HostTensor> tensors;
+  std::mt19937_64 engine{20230522};
+};
+
+/// Whether two results agree to float64 rounding, and neither is NaN.
+bool agree(llvm::ArrayRef<double> x, llvm::ArrayRef<double> y);
+
+/// The values that the graph computes as new states, without the reshapes,
+/// casts and scatters that bring them into an output tensor.
+llvm::SmallVector<mlir::Value> findStateUpdates(mlir::func::FuncOp func);
+
+struct RaiseCounts {
+  unsigned raised = 0, rejected = 0;
+};
+
+/// Raises v4's recurrence: three vector states, updated elementwise.
+RaiseCounts raiseVectorRecurrences(mlir::func::FuncOp func);
+
+} // namespace rwkvc::wkv
+
+#endif // RWKVC_LIB_DIALECT_WKV_TRANSFORMS_RAISERECURRENCE_H

@@ -1,0 +1,392 @@
+//===- RaiseVectorRecurrence.cpp - Recognise v4's recurrence --------------===//
+//
+// Part of the rwkvc project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// v4 keeps three vectors per layer and updates them elementwise, in spellings
+// that differ in more than the order of operands. So no pattern is matched: the
+// region between three states and their updates is evaluated in float64 under
+// each assignment of roles to the tensors that enter it, and the assignment
+// whose results are the law's is the answer.
+//
+//===----------------------------------------------------------------------===//
+
+#include "RaiseRecurrence.h"
+#include "mlir/IR/ImplicitLocOpBuilder.h"
+#include "rwkvc/Dialect/ONNX/IR/ONNX.h"
+#include "rwkvc/Dialect/WKV/IR/WKV.h"
+#include "llvm/ADT/MapVector.h"
+#include "llvm/ADT/SetVector.h"
+
+using namespace mlir;
+using namespace rwkvc;
+using namespace rwkvc::wkv;
+
+/// A region with more leaves than this is no v4 recurrence.
+static constexpr unsigned kMaxLeaves = 8;
+
+static bool isElementwise(Operation *op) {
+  return isa<onnx::AddOp, onnx::SubOp, onnx::MulOp, onnx::DivOp, onnx::ExpOp,
+             onnx::MaxOp, onnx::NegOp, onnx::ReciprocalOp, onnx::CastOp,
+             onnx::IdentityOp, onnx::ReshapeOp, onnx::SqueezeOp,
+             onnx::UnsqueezeOp, onnx::WhereOp, onnx::GreaterOp,
+             onnx::GreaterOrEqualOp, onnx::LessOp, onnx::LessOrEqualOp>(op);
+}
+
+static bool isView(Operation *op) {
+  return isa<onnx::CastOp, onnx::IdentityOp, onnx::ReshapeOp, onnx::SqueezeOp,
+             onnx::UnsqueezeOp, onnx::GatherOp, onnx::SliceOp, onnx::SplitOp>(
+      op);
+}
+
+static int64_t numElements(Value value) {
+  auto type = dyn_cast<RankedTensorType>(value.getType());
+  return type && type.hasStaticShape() ? type.getNumElements() : -1;
+}
+
+namespace {
+
+/// What the updates and the output of one layer are computed from.
+struct LayerRegion {
+  SmallVector<Value> states;  // values read from a state, one per update
+  SmallVector<Value> updates; // their next values
+  SmallVector<Value> leaves;  // what else enters: keys, values, decay, bonus
+  Value output;
+};
+
+/// Which leaf plays which part. A bonus may be a leaf of its own or already be
+/// added to the key (then sumLeaf).
+struct Roles {
+  unsigned num, den, max;     // into states
+  unsigned key, value, decay; // into leaves
+  unsigned bonus;             // into leaves: u, or u + k
+  bool bonusIncludesKey;
+};
+
+class VectorRecurrence {
+public:
+  VectorRecurrence(const DenseMap<Value, unsigned> &stateReads)
+      : stateReads(stateReads) {}
+
+  /// Collects the region behind \p update, up to values that no state reaches.
+  bool collect(Value update);
+  /// Adds the output: the elementwise value behind the same states that is no
+  /// update.
+  const llvm::SetVector<Value> &getStates() const { return states; }
+  const llvm::SetVector<Value> &getLeaves() const { return leaves; }
+  const llvm::SetVector<Value> &getInner() const { return inner; }
+
+private:
+  bool dependsOnState(Value value);
+
+  const DenseMap<Value, unsigned> &stateReads;
+  llvm::SetVector<Value> states, leaves, inner;
+  DenseMap<Value, bool> depends;
+};
+
+} // namespace
+
+bool VectorRecurrence::dependsOnState(Value value) {
+  if (stateReads.contains(value))
+    return true;
+  auto it = depends.find(value);
+  if (it != depends.end())
+    return it->second;
+  Operation *op = value.getDefiningOp();
+  bool result = false;
+  // Regions are shallow; a deep chain of elementwise ops belongs to no state.
+  depends[value] = false;
+  if (op && isElementwise(op))
+    result = llvm::any_of(op->getOperands(),
+                          [&](Value v) { return dependsOnState(v); });
+  return depends[value] = result;
+}
+
+bool VectorRecurrence::collect(Value update) {
+  SmallVector<Value> worklist{update};
+  while (!worklist.empty()) {
+    Value value = worklist.pop_back_val();
+    if (stateReads.contains(value)) {
+      states.insert(value);
+      continue;
+    }
+    if (onnx::isNone(value))
+      continue;
+    Operation *op = value.getDefiningOp();
+    if (!op || !isElementwise(op) || !dependsOnState(value)) {
+      // Scalars such as the 1 of a reciprocal stay part of the region.
+      if (numElements(value) > 1 &&
+          isa<FloatType>(getElementTypeOrSelf(value.getType())))
+        leaves.insert(value);
+      continue;
+    }
+    if (inner.insert(value)) {
+      auto operands = op->getOperands();
+      if (isa<onnx::ReshapeOp, onnx::SqueezeOp, onnx::UnsqueezeOp>(op))
+        operands = operands.take_front(1);
+      llvm::append_range(worklist, operands);
+    }
+    if (inner.size() > 64)
+      return false;
+  }
+  return leaves.size() <= kMaxLeaves;
+}
+
+/// Evaluates \p region with every leaf and state at random values and compares
+/// it with the law under \p roles.
+static bool matches(const LayerRegion &region, const Roles &roles,
+                    RandomLeaves &random, ArrayRef<onnx::HostTensor> expected) {
+  const auto &map = random.get();
+  auto leaf = [&](unsigned i) -> Array {
+    Value value = region.leaves[i];
+    auto it = map.find(value);
+    if (it != map.end())
+      return Array(it->second.data.begin(), it->second.data.end());
+    auto constant = onnx::evaluateRegion({value}, map);
+    if (failed(constant))
+      return {};
+    return Array((*constant)[0].data.begin(), (*constant)[0].data.end());
+  };
+  auto state = [&](unsigned i) -> Array {
+    const auto &data = map.find(region.states[i])->second.data;
+    return Array(data.begin(), data.end());
+  };
+  Array key = leaf(roles.key), bonus = leaf(roles.bonus);
+  Array value = leaf(roles.value), decay = leaf(roles.decay);
+  size_t size = state(0).size();
+  if (key.size() != size || bonus.size() != size || value.size() != size ||
+      decay.size() != size)
+    return false;
+  if (roles.bonusIncludesKey)
+    for (size_t i = 0; i < size; ++i)
+      bonus[i] -= key[i];
+  StepResult step = evaluateWkv4(key, value, decay, bonus, state(roles.num),
+                                 state(roles.den), state(roles.max));
+  return agree(expected[roles.num].data, step.states[0]) &&
+         agree(expected[roles.den].data, step.states[1]) &&
+         agree(expected[roles.max].data, step.states[2]) &&
+         (!region.output || agree(expected[3].data, step.y));
+}
+
+/// Tries all assignments.
+static std::optional<Roles> findRoles(const LayerRegion &region) {
+  RandomLeaves random;
+  for (Value value : llvm::concat<const Value>(region.states, region.leaves))
+    random.add(value);
+  SmallVector<Value> outputs(region.updates);
+  outputs.push_back(region.output);
+  auto expected = onnx::evaluateRegion(outputs, random.get());
+  if (failed(expected))
+    return std::nullopt;
+  unsigned n = region.leaves.size();
+  unsigned order[] = {0, 1, 2};
+  do {
+    for (unsigned key = 0; key < n; ++key)
+      for (unsigned value = 0; value < n; ++value)
+        for (unsigned decay = 0; decay < n; ++decay)
+          for (unsigned bonus = 0; bonus < n; ++bonus)
+            for (bool includes : {false, true}) {
+              Roles roles{order[0], order[1], order[2], key,
+                          value,    decay,    bonus,    includes};
+              if (key != value && key != decay && key != bonus &&
+                  value != decay && value != bonus && decay != bonus &&
+                  matches(region, roles, random, *expected))
+                return roles;
+            }
+  } while (std::next_permutation(order, order + 3));
+  return std::nullopt;
+}
+
+static Value reshapeTo(ImplicitLocOpBuilder &b, Value value,
+                       ArrayRef<int64_t> shape, Type element) {
+  auto type = cast<RankedTensorType>(value.getType());
+  if (type.getElementType() != element) {
+    int64_t code = element.isF32()   ? 1
+                   : element.isF16() ? 10
+                   : element.isF64() ? 11
+                                     : 16;
+    OperationState s(b.getLoc(), onnx::CastOp::getOperationName());
+    s.addOperands(value);
+    s.addTypes(type.clone(element));
+    s.addAttribute("to", b.getI64IntegerAttr(code));
+    value = b.create(s)->getResult(0);
+    type = cast<RankedTensorType>(value.getType());
+  }
+  if (type.getShape() == shape)
+    return value;
+  auto shapeType = RankedTensorType::get({static_cast<int64_t>(shape.size())},
+                                         b.getI64Type());
+  Value dims = onnx::ConstantOp::create(
+      b, shapeType,
+      cast<ElementsAttr>(DenseElementsAttr::get(shapeType, shape)));
+  OperationState s(b.getLoc(), onnx::ReshapeOp::getOperationName());
+  s.addOperands({value, dims});
+  s.addTypes(type.clone(shape));
+  return b.create(s)->getResult(0);
+}
+
+static void replace(const LayerRegion &region, const Roles &roles) {
+  Operation *first = region.output.getDefiningOp();
+  for (Value update : region.updates)
+    if (update.getDefiningOp()->isBeforeInBlock(first))
+      first = update.getDefiningOp();
+  ImplicitLocOpBuilder b(region.output.getLoc(), first);
+  int64_t size = numElements(region.states[0]);
+  Type element = getElementTypeOrSelf(region.states[0].getType());
+  if (element.getIntOrFloatBitWidth() < 32)
+    element = b.getF32Type();
+  SmallVector<int64_t> tokens{1, 1, size}, channels{size}, state{1, size};
+  Value key = reshapeTo(b, region.leaves[roles.key], tokens, element);
+  Value value = reshapeTo(b, region.leaves[roles.value], tokens, element);
+  Value decay = reshapeTo(b, region.leaves[roles.decay], channels, element);
+  Value bonus = reshapeTo(b, region.leaves[roles.bonus], channels, element);
+  if (roles.bonusIncludesKey)
+    bonus = onnx::SubOp::create(b, bonus.getType(), bonus,
+                                reshapeTo(b, key, channels, element));
+  SmallVector<Value> states;
+  for (unsigned i : {roles.num, roles.den, roles.max})
+    states.push_back(reshapeTo(b, region.states[i], state, element));
+  Type stateType = states[0].getType();
+  auto op =
+      Wkv4Op::create(b, key.getType(), stateType, stateType, stateType, key,
+                     value, decay, bonus, states[0], states[1], states[2]);
+  auto restore = [&](Value from, Value to) {
+    auto type = cast<RankedTensorType>(to.getType());
+    to.replaceAllUsesWith(
+        reshapeTo(b, from, type.getShape(), type.getElementType()));
+  };
+  restore(op.getY(), region.output);
+  restore(op.getNewNum(), region.updates[roles.num]);
+  restore(op.getNewDen(), region.updates[roles.den]);
+  restore(op.getNewMax(), region.updates[roles.max]);
+}
+
+RaiseCounts rwkvc::wkv::raiseVectorRecurrences(func::FuncOp func) {
+  RaiseCounts counts;
+  // Values that are part of a state argument, through views only.
+  DenseMap<Value, unsigned> stateReads;
+  for (BlockArgument argument : func.getArguments()) {
+    if (!func.getArgAttr(argument.getArgNumber(), kStateAttr))
+      continue;
+    SmallVector<Value> worklist{argument};
+    while (!worklist.empty()) {
+      Value value = worklist.pop_back_val();
+      bool viewed = false;
+      for (Operation *user : value.getUsers()) {
+        // A tensor that packs several states is still that after a write.
+        bool written = isa<onnx::ScatterNDOp, onnx::ScatterElementsOp>(user);
+        if ((isView(user) || written) && user->getOperand(0) == value) {
+          viewed = true;
+          llvm::append_range(worklist, user->getResults());
+        }
+      }
+      // Only the last view is what the recurrence reads; both may be used.
+      if (!viewed || llvm::any_of(value.getUsers(), [](Operation *user) {
+            return isa<onnx::AddOp, onnx::SubOp, onnx::MulOp, onnx::MaxOp>(
+                user);
+          }))
+        stateReads[value] = argument.getArgNumber();
+    }
+  }
+  // Updates by the states they read: a layer's three share one set.
+  struct Layer {
+    SmallVector<Value> updates;
+    llvm::SetVector<Value> leaves, inner;
+  };
+  llvm::MapVector<Value, Layer> layers; // by first state, see below
+  for (Value update : findStateUpdates(func)) {
+    VectorRecurrence region(stateReads);
+    if (!update.getDefiningOp() || !region.collect(update) ||
+        region.getStates().empty() || region.getInner().empty())
+      continue;
+    // num and den read the maximum as well, the maximum only itself: it names
+    // the layer. It is the state that enters a Max.
+    Value maximum;
+    for (Value value : region.getInner())
+      if (isa<onnx::MaxOp, onnx::WhereOp>(value.getDefiningOp()))
+        for (Value state : region.getStates()) {
+          VectorRecurrence only(stateReads);
+          if (only.collect(value) && only.getStates().size() == 1)
+            maximum = only.getStates()[0];
+        }
+    if (!maximum)
+      continue;
+    Layer &layer = layers[maximum];
+    layer.updates.push_back(update);
+    layer.leaves.insert(region.getLeaves().begin(), region.getLeaves().end());
+    layer.inner.insert(region.getStates().begin(), region.getStates().end());
+  }
+  for (auto &[maximum, layer] : layers) {
+    LayerRegion region;
+    region.states.assign(layer.inner.begin(), layer.inner.end());
+    region.updates = layer.updates;
+    if (region.states.size() != 3 || region.updates.size() != 3)
+      continue;
+    // Order updates as the states they continue: by the argument's pair.
+    // Roles are found by evaluation, so only the pairing must hold.
+    SmallVector<Value> ordered;
+    Operation *terminator = func.getBody().front().getTerminator();
+    for (Value state : region.states) {
+      unsigned number = stateReads.lookup(state);
+      auto pair = func.getArgAttrOfType<IntegerAttr>(number, kStateAttr);
+      Value end = terminator->getOperand(pair.getInt());
+      for (Value update : region.updates) {
+        // The update reaches this state's output through views and writes.
+        llvm::SmallDenseSet<Value> seen;
+        SmallVector<Value> worklist{end};
+        bool reaches = false;
+        while (!worklist.empty() && !reaches) {
+          Value value = worklist.pop_back_val();
+          if (!seen.insert(value).second)
+            continue;
+          reaches = value == update;
+          Operation *op = value.getDefiningOp();
+          if (op && !reaches &&
+              isa<onnx::IdentityOp, onnx::CastOp, onnx::ReshapeOp,
+                  onnx::SqueezeOp, onnx::UnsqueezeOp, onnx::TransposeOp,
+                  onnx::ScatterNDOp, onnx::ScatterElementsOp, onnx::ConcatOp>(
+                  op))
+            llvm::append_range(worklist, op->getOperands());
+        }
+        if (reaches && !llvm::is_contained(ordered, update)) {
+          ordered.push_back(update);
+          break;
+        }
+      }
+    }
+    if (ordered.size() != 3)
+      continue;
+    region.updates = ordered;
+    // The output: a quotient of values of this region.
+    for (Operation &op : func.getBody().front()) {
+      if (!isa<onnx::DivOp, onnx::MulOp>(op) || region.output)
+        continue;
+      Value candidate = op.getResult(0);
+      if (numElements(candidate) != numElements(region.states[0]))
+        continue;
+      VectorRecurrence behind(stateReads);
+      if (!behind.collect(candidate) || behind.getStates().size() != 3 ||
+          !llvm::all_of(behind.getStates(), [&](Value s) {
+            return llvm::is_contained(region.states, s);
+          }))
+        continue;
+      LayerRegion attempt = region;
+      attempt.output = candidate;
+      auto leaves = layer.leaves;
+      leaves.insert(behind.getLeaves().begin(), behind.getLeaves().end());
+      attempt.leaves.assign(leaves.begin(), leaves.end());
+      if (attempt.leaves.size() > kMaxLeaves)
+        continue;
+      if (std::optional<Roles> roles = findRoles(attempt)) {
+        replace(attempt, *roles);
+        region.output = candidate;
+        ++counts.raised;
+      }
+    }
+    if (!region.output)
+      ++counts.rejected;
+  }
+  return counts;
+}
