@@ -64,7 +64,7 @@ configure() {
 }
 
 build() {
-  say "building (the first time takes a while: it includes the ONNX library)"
+  say "building (the first time takes a few minutes)"
   # One line per tenth of the work; everything goes to the log.
   if ! NINJA_STATUS='[%f/%t] ' ninja -C build ${RWKVC_JOBS:+-j"$RWKVC_JOBS"} </dev/null 2>&1 |
     tee build/setup-build.log |

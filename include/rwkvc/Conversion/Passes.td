@@ -10,6 +10,29 @@
 
 include "mlir/Pass/PassBase.td"
 
+def ConvertONNXToLinalgPass
+    : Pass<"convert-onnx-to-linalg", "::mlir::ModuleOp"> {
+  let summary = "Lower the onnx dialect to linalg on tensors";
+  let description = [{
+    Every op of the onnx dialect becomes linalg, tensor, arith, math and scf.
+    Unsigned element types become signless, in signatures as well; operands that
+    say a shape, axes or bounds must be constants. Shapes must be static.
+
+    Each node that cannot be lowered is reported with the reason; ops of other
+    dialects are left alone.
+
+    ```mlir
+    %c = onnx.Add %a, %b : (tensor<4x8xf32>, tensor<8xf32>) -> tensor<4x8xf32>
+    // after: a linalg.generic with the maps (i, j) -> (i, j) and (i, j) -> (j)
+    ```
+  }];
+  let dependentDialects = [
+    "::mlir::arith::ArithDialect", "::mlir::bufferization::BufferizationDialect",
+    "::mlir::linalg::LinalgDialect", "::mlir::math::MathDialect",
+    "::mlir::scf::SCFDialect", "::mlir::tensor::TensorDialect"
+  ];
+}
+
 def ConvertWKVToLinalgPass : Pass<"convert-wkv-to-linalg", "::mlir::ModuleOp"> {
   let summary = "Lower the wkv dialect to linalg on tensors";
   let description = [{

@@ -27,6 +27,7 @@ public:
 /// Patterns that lower every typed op of the onnx dialect, and the operators of
 /// the domain com.microsoft that onnxruntime's optimiser writes. Reasons of
 /// failures are noted in \p refusals where given; it must outlive the patterns.
+/// onnx.NoValue is left, without uses.
 void populateONNXToLinalgPatterns(const mlir::TypeConverter &converter,
                                   mlir::RewritePatternSet &patterns,
                                   RefusalMap *refusals = nullptr);
