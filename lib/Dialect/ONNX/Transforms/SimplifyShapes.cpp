@@ -203,8 +203,9 @@ bool Simplifier::fold(Operation *op) {
     for (Value operand : op->getOperands())
       getConstant(operand);
     for (auto [operand, tensor] : llvm::zip(op->getOperands(), large)) {
-      const HostTensor *input = nullptr;
-      if (!isNone(operand) && !(input = getConstant(operand))) {
+      const HostTensor *input =
+          isNone(operand) ? nullptr : getConstant(operand);
+      if (!isNone(operand) && !input) {
         auto read =
             readElements(operand.getDefiningOp<ConstantOp>().getValue());
         if (failed(read))
