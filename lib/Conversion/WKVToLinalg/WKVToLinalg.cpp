@@ -40,6 +40,13 @@ Value constant(ImplicitLocOpBuilder &b, Type type, double value) {
   return arith::ConstantOp::create(b, b.getFloatAttr(type, value));
 }
 
+/// The first \p count of \p rank loops; getMajorSubMap has no empty result.
+AffineMap leadingLoops(ImplicitLocOpBuilder &b, unsigned rank, unsigned count) {
+  if (count == 0)
+    return AffineMap::get(rank, 0, b.getContext());
+  return b.getMultiDimIdentityMap(rank).getMajorSubMap(count);
+}
+
 using Body = llvm::function_ref<Value(ImplicitLocOpBuilder &, ValueRange)>;
 
 /// An elementwise generic over \p type; an operand of lower rank is aligned
@@ -53,7 +60,7 @@ Value elementwise(ImplicitLocOpBuilder &b, ValueRange inputs,
   for (Value input : inputs) {
     unsigned own = tensorType(input).getRank();
     AffineMap identity = b.getMultiDimIdentityMap(rank);
-    maps.push_back(leading ? identity.getMajorSubMap(own)
+    maps.push_back(leading ? leadingLoops(b, rank, own)
                            : identity.getMinorSubMap(own));
   }
   maps.push_back(b.getMultiDimIdentityMap(rank));
@@ -94,11 +101,10 @@ Value sumLast(ImplicitLocOpBuilder &b, ValueRange inputs, Type compute,
   Value init = tensor::EmptyOp::create(b, type.getShape().drop_back(), compute);
   init =
       linalg::FillOp::create(b, constant(b, compute, 0.0), init).getResult(0);
-  AffineMap identity = b.getMultiDimIdentityMap(rank);
   SmallVector<AffineMap> maps;
   for (Value input : inputs)
-    maps.push_back(identity.getMajorSubMap(tensorType(input).getRank()));
-  maps.push_back(identity.getMajorSubMap(rank - 1));
+    maps.push_back(leadingLoops(b, rank, tensorType(input).getRank()));
+  maps.push_back(leadingLoops(b, rank, rank - 1));
   SmallVector<utils::IteratorType> kinds(rank, utils::IteratorType::parallel);
   kinds.back() = utils::IteratorType::reduction;
   return linalg::GenericOp::create(

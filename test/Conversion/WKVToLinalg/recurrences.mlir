@@ -17,3 +17,12 @@ func.func @wkv6_tokens(%h: tensor<1x5x2x4xf32>, %w: tensor<1x1x2x4xf32>, %u: ten
   %y, %n = wkv.wkv6 receptance(%h) key(%h) value(%h) decay(%w) bonus(%u) state(%s) : (tensor<1x5x2x4xf32>, tensor<1x5x2x4xf32>, tensor<1x5x2x4xf32>, tensor<1x1x2x4xf32>, tensor<2x4xf32>, tensor<1x2x4x4xf32>) -> (tensor<1x5x2x4xf32>, tensor<1x2x4x4xf32>)
   return %y, %n : tensor<1x5x2x4xf32>, tensor<1x2x4x4xf32>
 }
+
+// A single row: the sums have no dimension left.
+// CHECK-LABEL: @norm_row
+// CHECK: linalg.generic
+// CHECK-NOT: wkv.
+func.func @norm_row(%x: tensor<8xf32>) -> tensor<8xf32> {
+  %y = wkv.layer_norm %x {epsilon = 1.0e-5 : f64} : tensor<8xf32>
+  return %y : tensor<8xf32>
+}
