@@ -6,6 +6,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "Support.h"
+#include "mlir/Dialect/Bufferization/IR/Bufferization.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 
 using namespace mlir;
@@ -76,9 +77,23 @@ int64_t entry(std::optional<ArrayRef<int64_t>> values, size_t index) {
   return values && index < values->size() ? (*values)[index] : 0;
 }
 
+/// Whether \p value is sure to have storage of its own once it is a buffer.
+bool isFresh(Value value) {
+  Operation *op = value.getDefiningOp();
+  return isa_and_present<linalg::LinalgOp, onnx::AddOp, onnx::SubOp,
+                         onnx::MulOp, onnx::DivOp, onnx::SumOp, onnx::MaxOp,
+                         onnx::MinOp, onnx::ExpOp, onnx::WhereOp,
+                         onnx::MatMulOp, onnx::GemmOp>(op);
+}
+
 /// Writes the first \p count of \p values over those the loop carried.
 void carryStates(Lowering &b, MutableArrayRef<Value> values, ValueRange carried,
                  size_t count) {
+  // One state may become another: read all before any is overwritten.
+  for (size_t i = 0; i < count && count > 1; ++i)
+    if (values[i] != carried[i] && !isFresh(values[i]))
+      values[i] = bufferization::AllocTensorOp::create(b, tensorType(values[i]),
+                                                       ValueRange{}, values[i]);
   for (size_t i = 0; i < count; ++i)
     values[i] = carryOn(b, values[i], carried[i]);
 }
@@ -275,9 +290,9 @@ FailureOr<SmallVector<Value>> lowerLoop(Lowering &b, onnx::LoopOp op,
       inlineBody(b, op.getBody(),
                  arguments(after->getArgument(0), after->getArgument(1),
                            ValueRange(after->getArguments()).drop_front(2)));
+  next[0] = scalarOf(b, next[0]);
   carryStates(b, MutableArrayRef(next).drop_front(),
               ValueRange(after->getArguments()).drop_front(2), numStates);
-  next[0] = scalarOf(b, next[0]);
   next.insert(next.begin(),
               arith::AddIOp::create(b, after->getArgument(0), one));
   scf::YieldOp::create(b, next);

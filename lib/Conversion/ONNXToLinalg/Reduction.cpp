@@ -292,9 +292,10 @@ FailureOr<Value> lowerCumSum(Lowering &b, onnx::CumSumOp op,
                                 });
         Value out = castElements(b, op.getExclusive() ? carried[0] : sum,
                                  type.getElementType());
-        scf::YieldOp::create(
-            b, ValueRange{carryOn(b, sum, carried[0]),
-                          insertAt(b, out, carried[1], *axis, at)});
+        // The old sum is read before the new one takes its place.
+        Value written = insertAt(b, out, carried[1], *axis, at);
+        scf::YieldOp::create(b,
+                             ValueRange{carryOn(b, sum, carried[0]), written});
       });
   return loop.getResult(1);
 }

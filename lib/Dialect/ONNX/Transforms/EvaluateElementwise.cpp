@@ -161,10 +161,19 @@ LogicalResult evaluatePRelu(PReluOp, Evaluation &e) {
 }
 
 LogicalResult evaluateBitShift(BitShiftOp op, Evaluation &e) {
-  double sign = op.getDirection() == "LEFT" ? 1.0 : -1.0;
-  Type type = e.out().elementType;
+  bool isLeft = op.getDirection() == "LEFT";
+  auto type = dyn_cast<IntegerType>(e.out().elementType);
+  if (!type)
+    return failure();
+  double width = type.getWidth();
   return mapVariadic(e, [&](double x, double count) {
-    return wrapInteger(std::floor(x * std::exp2(sign * count)), type);
+    // A negative count shifts everything out, as one too large does.
+    if (count < 0.0 || count > width)
+      count = width;
+    if (isLeft && count == width)
+      return 0.0;
+    double factor = std::exp2(isLeft ? count : -count);
+    return wrapInteger(std::floor(x * factor), type);
   });
 }
 

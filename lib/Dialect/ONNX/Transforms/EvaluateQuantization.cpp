@@ -72,19 +72,22 @@ LogicalResult evaluateQuantize(QuantizeLinearOp op, Evaluation &e) {
 }
 
 LogicalResult evaluateDynamicQuantize(DynamicQuantizeLinearOp, Evaluation &e) {
-  constexpr double kLevels = 255.0;
-  double lowest = 0.0, highest = 0.0; // zero is always representable
+  // The op is defined in float32 alone, step by step; in float64 a quotient at
+  // half of two integers would go the other way.
+  constexpr float kLevels = 255.0f;
+  float lowest = 0.0f, highest = 0.0f; // zero is always representable
   for (double x : e.in(0).data) {
     if (!std::isfinite(x))
       return failure();
-    lowest = std::min(lowest, x);
-    highest = std::max(highest, x);
+    lowest = std::min(lowest, static_cast<float>(x));
+    highest = std::max(highest, static_cast<float>(x));
   }
-  double scale = highest == lowest ? 1.0 : (highest - lowest) / kLevels;
+  float scale = highest == lowest ? 1.0f : (highest - lowest) / kLevels;
   Type type = e.out(0).elementType;
   double zeroPoint = saturate(-lowest / scale, type);
   for (auto [x, y] : llvm::zip(e.in(0).data, e.out(0).data))
-    y = saturate(std::nearbyint(x / scale) + zeroPoint, type);
+    y = saturate(std::nearbyint(static_cast<float>(x) / scale) + zeroPoint,
+                 type);
   e.out(1).data.front() = scale;
   e.out(2).data.front() = zeroPoint;
   return success();
