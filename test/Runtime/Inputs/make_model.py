@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """Writes what model.c needs into a folder, compiles it, and records calls computed in numpy (see model.c).
 
-    make_model.py FOLDER COMPILER ROOT [-DMACRO=VALUE...]   ->  FOLDER/model.so, model.safetensors, runs.npz
+make_model.py FOLDER COMPILER ROOT [-DMACRO=VALUE...]   ->  FOLDER/model.so, model.safetensors, runs.npz
 """
 
 import json

@@ -33,11 +33,8 @@
 #define LOGITS_DTYPE RWKVRT_F32
 #define LOGITS_TYPE float
 #endif
-#ifndef LOGITS_OF
-#define LOGITS_OF(x) (x)
-#endif
-#ifndef STATE_NAME
-#define STATE_NAME "s_in"
+#ifndef STATE_OUT
+#define STATE_OUT "s_out"
 #endif
 #ifndef STATE_ELEMENTS
 #define STATE_ELEMENTS 64
@@ -68,7 +65,7 @@ static void rows(void *context, int64_t begin, int64_t end) {
     float sum = 0;
     for (int k = 0; k < width; ++k)
       sum += p->weights[i * width + k] * p->state[k];
-    p->logits[i] = LOGITS_OF(sum);
+    p->logits[i] = (LOGITS_TYPE)sum;
   }
 }
 
@@ -93,12 +90,12 @@ static const int64_t token_dims[] = {1, 1},
                      state_dims[] = {1, 64}, logits_dims[] = {1, vocabulary};
 static const rwkvrt_tensor_info inputs[] = {
     {"token", TOKEN_DTYPE, 2, token_dims, vocabulary},
-    {STATE_NAME, RWKVRT_F32, 3, state_in_dims, 0},
+    {"s_in", RWKVRT_F32, 3, state_in_dims, 0},
     {"m_in", RWKVRT_F32, 2, state_dims, 0},
     {"temperature", RWKVRT_F32, 0, 0, 0}};
 static const rwkvrt_tensor_info outputs[] = {
     {"logits", LOGITS_DTYPE, 2, logits_dims, 0},
-    {"s_out", RWKVRT_F32, 2, state_dims, 0},
+    {STATE_OUT, RWKVRT_F32, 2, state_dims, 0},
     {"m_out", RWKVRT_F32, 2, state_dims, 0},
     {"count", RWKVRT_I32, 0, 0, 0}};
 static const rwkvrt_state_info states[] = {{1, 1, 0}, {2, 2, INITIAL}};
