@@ -28,8 +28,8 @@ static llvm::Error fileError(llvm::StringRef path, llvm::StringRef what,
 /// A name beside \p path for work in progress; removed at exit and on signals.
 static llvm::Expected<std::string> temporaryBeside(llvm::StringRef path) {
   llvm::SmallString<128> name;
-  if (std::error_code code = llvm::sys::fs::createUniqueFile(
-          path + ".%%%%%%.tmp", name, llvm::sys::fs::OF_None))
+  if (std::error_code code =
+          llvm::sys::fs::createUniqueFile(path + ".%%%%%%.tmp", name))
     return fileError(path, "create a file beside", code);
   llvm::sys::RemoveFileOnSignal(name);
   return name.str().str();
@@ -175,9 +175,9 @@ llvm::Error aot::linkExecutable(llvm::StringRef object, llvm::StringRef path,
   if (options.usesDnnl)
     arguments.append(
         {"-L" + options.runtimeDir, "-lrwkvc-rt-dnnl", "-Wl,-rpath,$ORIGIN"});
-  // GCC's OpenMP library and zlib go into the program, so that it runs where
-  // neither is installed.
-  arguments.append({"-Wl,-Bstatic", "-lgomp", "-lz", "-Wl,-Bdynamic",
+  // The C++ library, which the runtime uses, and GCC's OpenMP library go into
+  // the program, so that it runs where neither is installed.
+  arguments.append({"-Wl,-Bstatic", "-lstdc++", "-lgomp", "-Wl,-Bdynamic",
                     "-static-libgcc", "-ldl", "-lm", "-lpthread"});
   return link(path, options, arguments);
 }
