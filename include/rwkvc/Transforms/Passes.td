@@ -60,6 +60,7 @@ def OutlineKernels : Pass<"rwkvc-outline-kernels", "::mlir::ModuleOp"> {
     `duplicate-function-elimination`), so that code size and compile time depend
     on the number of distinct kernels and not on the number of layers. Static
     offsets become dynamic, since they are all that tells such kernels apart.
+    A copy between buffers that are not contiguous is a kernel too.
 
     ```mlir
     linalg.generic ... ins(%x : memref<64xf32>) outs(%y : memref<64xf32>)
