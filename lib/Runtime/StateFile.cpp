@@ -220,7 +220,8 @@ static void checkIdentity(const Header &expected, const char *found,
                           const char *path, const Model &model) {
   if (std::memcmp(found, expected.bytes.data(), expected.bytes.size()) == 0)
     return;
-  if (std::memcmp(found + 16, expected.bytes.data() + 16, sizeof(uint64_t)))
+  if (std::memcmp(found + 16, expected.bytes.data() + 16, sizeof(uint64_t)) !=
+      0)
     fail(RWKVRT_MISMATCH,
          "%s: the state of a model with other weights than '%s'", path,
          model.info.name);
@@ -253,9 +254,9 @@ rwkvrt_status rwkvrt_sequence_load(rwkvrt_sequence *sequence,
     std::memcpy(&dataEnd, start + 32, sizeof dataEnd);
     if (dataEnd != size - sizeof(uint64_t))
       fail(RWKVRT_BAD_FILE,
-           "%s: damaged or cut short: %llu bytes, expected %llu", path,
-           static_cast<unsigned long long>(size),
-           static_cast<unsigned long long>(dataEnd + sizeof(uint64_t)));
+           "%s: damaged or cut short: %llu bytes, but the data ends at %llu",
+           path, static_cast<unsigned long long>(size),
+           static_cast<unsigned long long>(dataEnd));
     if (size != expected.fileSize)
       fail(RWKVRT_MISMATCH,
            "%s: the state of a model with other states than '%s'", path,

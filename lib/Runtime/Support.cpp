@@ -36,11 +36,6 @@ std::string systemError(int number) {
   return strerror_r(number, text, sizeof text);
 }
 
-void requireNotNull(const void *argument, const char *name) {
-  if (!argument)
-    fail(RWKVRT_INVALID_ARGUMENT, "argument '%s' is NULL", name);
-}
-
 uint64_t hashBytes(const void *data, size_t size, uint64_t hash) {
   const auto *bytes = static_cast<const unsigned char *>(data);
   for (size_t i = 0; i < size; ++i)

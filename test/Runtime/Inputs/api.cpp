@@ -5,8 +5,8 @@
 //
 //===----------------------------------------------------------------------===//
 //
-// api FOLDER: FOLDER holds the models plain, half, other, failing and extra,
-// made by make_model.py. Prints what is wrong; the last line is "ok".
+// api FOLDER: FOLDER holds the models plain, half, other, failing, extra and
+// huge, made by make_model.py. Prints what is wrong; the last line is "ok".
 //
 //===----------------------------------------------------------------------===//
 #include "rwkvc-rt/rwkvc-rt.h"
@@ -172,7 +172,8 @@ static void testGraphInterface() {
   rwkvrt_model_free(model);
 }
 
-/// Other types of token and logits, a failing function, an input too many.
+/// Other types of token and logits, a failing function, an input too many, a
+/// workspace that no machine has.
 static void testVariants() {
   rwkvrt_model *plain = load("plain"), *half = load("half");
   rwkvrt_sequence *a = create(plain), *b = create(half);
@@ -194,9 +195,13 @@ static void testVariants() {
   rwkvrt_sequence *d = create(extra);
   CHECK_FAILS(rwkvrt_sequence_step(d, 1, nullptr), RWKVRT_INVALID_ARGUMENT,
               "neither token nor state: 'temperature'");
-  for (rwkvrt_sequence *sequence : {a, b, c, d})
+  rwkvrt_model *huge = load("huge");
+  rwkvrt_sequence *e = create(huge);
+  CHECK_FAILS(rwkvrt_sequence_step(e, 1, nullptr), RWKVRT_OUT_OF_MEMORY,
+              "out of memory");
+  for (rwkvrt_sequence *sequence : {a, b, c, d, e})
     rwkvrt_sequence_free(sequence);
-  for (rwkvrt_model *model : {plain, half, failing, extra})
+  for (rwkvrt_model *model : {plain, half, failing, extra, huge})
     rwkvrt_model_free(model);
 }
 
