@@ -5,8 +5,9 @@
 //
 //===----------------------------------------------------------------------===//
 //
-// api FOLDER: FOLDER holds the models plain, half, other, failing, extra and
-// huge, made by make_model.py. Prints what is wrong; the last line is "ok".
+// api FOLDER: FOLDER holds the models plain, half, other, retrained, failing,
+// extra and huge, made by make_model.py. Prints what is wrong; the last line is
+// "ok".
 //
 //===----------------------------------------------------------------------===//
 #include "rwkvc-rt/rwkvc-rt.h"
@@ -207,7 +208,9 @@ static void testVariants() {
 
 static void testStateFiles() {
   rwkvrt_model *model = load("plain"), *other = load("other");
+  rwkvrt_model *retrained = load("retrained");
   rwkvrt_sequence *a = create(model), *b = create(model), *c = create(other);
+  rwkvrt_sequence *d = create(retrained);
   std::string file = folder + "/state", damaged = folder + "/damaged";
   feed(a, "to be saved");
   CHECK(rwkvrt_sequence_save(a, file.c_str()) == RWKVRT_OK);
@@ -215,6 +218,8 @@ static void testStateFiles() {
   CHECK(distance(a, b) == 0);
   CHECK_FAILS(rwkvrt_sequence_load(c, file.c_str()), RWKVRT_MISMATCH,
               "other states");
+  CHECK_FAILS(rwkvrt_sequence_load(d, file.c_str()), RWKVRT_MISMATCH,
+              "other weights");
   CHECK_FAILS(rwkvrt_sequence_load(b, (folder + "/none").c_str()),
               RWKVRT_IO_ERROR, "/none: cannot read the state: No such file");
   CHECK_FAILS(rwkvrt_sequence_load(b, folder.c_str()), RWKVRT_BAD_FILE,
@@ -260,10 +265,10 @@ static void testStateFiles() {
               "not a file");
   CHECK_FAILS(rwkvrt_sequence_save(a, (folder + "/none/state").c_str()),
               RWKVRT_IO_ERROR, "No such file");
-  for (rwkvrt_sequence *sequence : {a, b, c})
+  for (rwkvrt_sequence *sequence : {a, b, c, d})
     rwkvrt_sequence_free(sequence);
-  rwkvrt_model_free(model);
-  rwkvrt_model_free(other);
+  for (rwkvrt_model *used : {model, other, retrained})
+    rwkvrt_model_free(used);
 }
 
 /// Sequences of one model on threads of their own do not disturb each other.
