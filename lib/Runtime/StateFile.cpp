@@ -19,6 +19,7 @@
 //   then       uint64 FNV-1a hash of everything before
 //
 //===----------------------------------------------------------------------===//
+
 #include "Model.h"
 
 #include <atomic>

@@ -9,6 +9,7 @@
 // status and a message where the C API begins.
 //
 //===----------------------------------------------------------------------===//
+
 #ifndef RWKVC_LIB_RUNTIME_SUPPORT_H
 #define RWKVC_LIB_RUNTIME_SUPPORT_H
 

@@ -8,6 +8,7 @@
 // Sources: PKWARE's APPNOTE.TXT (zip, zip64); numpy.lib.format (.npy).
 //
 //===----------------------------------------------------------------------===//
+
 #include "Npz.h"
 
 #include "../ElementTypes.h"

@@ -1,4 +1,4 @@
-//===- api.cpp - Test of the runtime's C API ===//
+//===- api.cpp - Test of the runtime's C API ------------------------------===//
 //
 // Part of the rwkvc project, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
@@ -10,6 +10,7 @@
 // "ok".
 //
 //===----------------------------------------------------------------------===//
+
 #include "rwkvc-rt/rwkvc-rt.h"
 
 #include <algorithm>
