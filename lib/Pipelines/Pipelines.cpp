@@ -11,7 +11,6 @@
 #include "mlir/Dialect/Bufferization/Transforms/OneShotAnalysis.h"
 #include "mlir/Dialect/Bufferization/Transforms/Passes.h"
 #include "mlir/Dialect/Func/Transforms/Passes.h"
-#include "mlir/Dialect/Linalg/Passes.h"
 #include "mlir/Dialect/MemRef/Transforms/Passes.h"
 #include "mlir/Pass/PassRegistry.h"
 #include "mlir/Transforms/Passes.h"
@@ -95,7 +94,6 @@ static void buildLinalg(OpPassManager &pm) {
   pm.addPass(createConvertWKVToLinalgPass());
   pm.addPass(createConvertONNXToLinalgPass());
   addCleanup(pm);
-  pm.addPass(createLinalgGeneralizeNamedOpsPass());
   pm.addPass(createFuseElementwise());
   addCleanup(pm);
   pm.addPass(aot::createEntryABI());
@@ -105,6 +103,7 @@ static void buildLinalg(OpPassManager &pm) {
 
 /// In: tensors. Out: buffers in one workspace.
 static void buildBufferize(OpPassManager &pm) {
+  pm.addPass(createUnshareDestinations());
   pm.addPass(bufferization::createEmptyTensorEliminationPass());
   pm.addPass(bufferization::createEmptyTensorToAllocTensorPass());
   pm.addPass(bufferization::createOneShotBufferizePass());
