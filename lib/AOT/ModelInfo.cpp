@@ -214,8 +214,12 @@ void Emitter::emitInfo(llvm::Function *run, bool isWholeProgram) {
 void aot::emitModelInfo(llvm::Module &module, const Interface &interface,
                         const ModelInfo &info, bool isWholeProgram) {
   for (llvm::Function &function : module)
-    if (!function.isDeclaration())
+    if (!function.isDeclaration()) {
       function.setLinkage(llvm::GlobalValue::InternalLinkage);
+      // A kernel inside the entry gains nothing, and LLVM's loop passes take
+      // more than linear time in the size of the entry.
+      function.addFnAttr(llvm::Attribute::NoInline);
+    }
   for (llvm::GlobalVariable &variable : module.globals())
     if (!variable.isDeclaration())
       variable.setLinkage(llvm::GlobalValue::InternalLinkage);
