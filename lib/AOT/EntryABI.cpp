@@ -54,8 +54,13 @@ struct EntryABIPass : aot::impl::EntryABIBase<EntryABIPass> {
           << "the module has no function @" << kEntryName;
       return signalPassFailure();
     }
-    if (entry.getNumArguments() != interface->inputs.size() ||
-        entry.getNumResults() != interface->outputs.size()) {
+    auto match = [](TypeRange types, ArrayRef<TensorDescription> tensors) {
+      return llvm::equal(types, tensors, [](Type type, const auto &tensor) {
+        return type == tensor.type;
+      });
+    };
+    if (!match(entry.getArgumentTypes(), interface->inputs) ||
+        !match(entry.getResultTypes(), interface->outputs)) {
       entry.emitError() << "its signature does not match the module attribute '"
                         << kInterfaceAttr << "'";
       return signalPassFailure();

@@ -169,6 +169,15 @@ FailureOr<Interface> aot::readInterface(ModuleOp module) {
     if (!initial || !inRange(input, interface.inputs.size()) ||
         !inRange(output, interface.outputs.size()))
       return malformed("states");
+    // One buffer serves both sides.
+    if (interface.inputs[input.getInt()].type !=
+        interface.outputs[output.getInt()].type)
+      return module.emitError()
+             << "module attribute '" << kInterfaceAttr << "': state '"
+             << interface.inputs[input.getInt()].name << "' is "
+             << interface.inputs[input.getInt()].type
+             << " on entry and "
+             << interface.outputs[output.getInt()].type << " on return";
     interface.states.push_back(
         {input.getInt(), output.getInt(), initial.getValueAsDouble()});
   }

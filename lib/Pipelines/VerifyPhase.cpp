@@ -26,7 +26,7 @@ struct VerifyPhasePass : rwkvc::impl::VerifyPhaseBase<VerifyPhasePass> {
     llvm::StringSet<> allowed;
     for (const std::string &dialect : dialects)
       allowed.insert(dialect);
-    WalkResult walk = getOperation().walk([&](Operation *op) {
+    WalkResult walk = getOperation().walk<WalkOrder::PreOrder>([&](Operation *op) {
       if (op == getOperation() ||
           allowed.contains(op->getName().getDialectNamespace()))
         return WalkResult::advance();
