@@ -74,7 +74,7 @@ def ConvertDnnlToRuntimePass
 
     Shapes must be static. An operand whose strides are not static, or that is
     not contiguous in one of its last two dimensions, is copied around the call;
-    so run this after buffer deallocation.
+    so run this after buffer deallocation or memory planning.
 
     ```mlir
     dnnl.matmul constant_b ins(%x, %w : memref<8x4xf32>, memref<4x6xf32>)

@@ -12,7 +12,6 @@
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/IR/ImplicitLocOpBuilder.h"
 #include "mlir/IR/SymbolTable.h"
-#include "mlir/Interfaces/ViewLikeInterface.h"
 #include "rwkvc-rt/dnnl.h"
 #include "rwkvc/Conversion/Passes.h"
 #include "rwkvc/Dialect/Dnnl/IR/Dnnl.h"
@@ -101,15 +100,6 @@ bool hasUsableStrides(MemRefType type) {
     reached = strides[i] * type.getDimSize(i);
   }
   return strides[rank - 1] == 1 || strides[rank - 2] == 1;
-}
-
-/// Whether \p buffer is memory that every run allocates anew: a promise about
-/// its address cannot hold.
-bool isAllocated(Value buffer) {
-  while (auto view = buffer.getDefiningOp<ViewLikeOpInterface>())
-    buffer = view.getViewSource();
-  Operation *op = buffer.getDefiningOp();
-  return op && hasEffect<MemoryEffects::Allocate>(op, buffer);
 }
 
 /// A name for \p loc that its author knows: the ONNX node, else the line.
@@ -262,7 +252,7 @@ static Value pointerTo(ImplicitLocOpBuilder &b, Value buffer) {
 
 void Lowering::lower(dnnl::MatmulOp op) {
   ImplicitLocOpBuilder b(op.getLoc(), op);
-  bool constantB = op.getConstantB() && !isAllocated(op.getB());
+  bool constantB = op.hasConstantB();
   // Operands that oneDNN cannot read where they are.
   Value destination = op.getC();
   SmallVector<Value> temporaries;

@@ -64,3 +64,22 @@ func.func @loop(%a: tensor<8x4xf32>, %b: tensor<4x6xf32>, %c: tensor<8x6xf32>) -
   }
   return %r : tensor<8x6xf32>
 }
+
+// -----
+
+// A constant that has to be copied has no lasting address.
+// CHECK-LABEL: func @constants
+// CHECK: %[[W:.*]] = memref.get_global
+// CHECK: dnnl.matmul constant_b ins(%arg0, %[[W]]
+// CHECK: %[[COPY:.*]] = memref.alloc() {{.*}}: memref<1x4x6xf32>
+// CHECK: dnnl.matmul ins(%arg0, %
+func.func @constants(%a: tensor<8x4xf32>, %c: tensor<8x6xf32>, %d: tensor<8x6xf32>) -> (tensor<8x6xf32>, tensor<8x6xf32>) {
+  %w = arith.constant dense<2.5> : tensor<4x6xf32>
+  %r = dnnl.matmul constant_b ins(%a, %w : tensor<8x4xf32>, tensor<4x6xf32>) outs(%c : tensor<8x6xf32>) -> tensor<8x6xf32>
+  %all = arith.constant dense<1.5> : tensor<2x4x8xf32>
+  %part = tensor.extract_slice %all[1, 0, 0] [1, 4, 6] [1, 1, 1] : tensor<2x4x8xf32> to tensor<1x4x6xf32>
+  %flat = tensor.collapse_shape %part [[0, 1, 2]] : tensor<1x4x6xf32> into tensor<24xf32>
+  %v = tensor.expand_shape %flat [[0, 1]] output_shape [4, 6] : tensor<24xf32> into tensor<4x6xf32>
+  %s = dnnl.matmul constant_b ins(%a, %v : tensor<8x4xf32>, tensor<4x6xf32>) outs(%d : tensor<8x6xf32>) -> tensor<8x6xf32>
+  return %r, %s : tensor<8x6xf32>, tensor<8x6xf32>
+}

@@ -7,6 +7,7 @@
 
 #include "rwkvc/Dialect/Dnnl/IR/Dnnl.h"
 #include "mlir/IR/DialectImplementation.h"
+#include "mlir/Interfaces/ViewLikeInterface.h"
 
 using namespace mlir;
 using namespace rwkvc::dnnl;
@@ -86,6 +87,16 @@ LogicalResult MatmulOp::verify() {
   return success();
 }
 
+bool MatmulOp::hasConstantB() {
+  if (!getConstantB())
+    return false;
+  Value buffer = getB();
+  while (auto view = buffer.getDefiningOp<ViewLikeOpInterface>())
+    buffer = view.getViewSource();
+  Operation *op = buffer.getDefiningOp();
+  return !op || !hasEffect<MemoryEffects::Allocate>(op, buffer);
+}
+
 void MatmulOp::getEffects(
     SmallVectorImpl<SideEffects::EffectInstance<MemoryEffects::Effect>>
         &effects) {
@@ -132,8 +143,10 @@ LogicalResult MatmulOp::bufferize(RewriterBase &rewriter,
       return failure();
     buffers.push_back(*buffer);
   }
-  MatmulOp::create(rewriter, getLoc(), TypeRange{}, buffers,
-                   getOperation()->getAttrs());
+  auto op = MatmulOp::create(rewriter, getLoc(), TypeRange{}, buffers,
+                             getOperation()->getAttrs());
+  // Later the allocation may have become a part of a larger one.
+  op.setConstantB(op.hasConstantB());
   bufferization::replaceOpWithBufferizedValues(rewriter, *this, buffers[2]);
   return success();
 }

@@ -76,6 +76,10 @@ def Dnnl_MatmulOp
     /// Largest rank of an operand.
     static constexpr int64_t kMaxRank = 6;
 
+    /// Whether `constant_b` is promised and can hold: memory that is allocated
+    /// in each run, say for a copy of a constant, has no lasting address.
+    bool hasConstantB();
+
     ::mlir::MutableOperandRange getDpsInitsMutable() { return getCMutable(); }
   }];
 }
