@@ -72,6 +72,9 @@ static void chooseEmit(llvm::StringRef name, DriverOptions &options) {
 }
 
 DriverOptions rwkvc::parseCommandLine(int argc, char **argv) {
+  // LLVM's libraries register options of their own, for compiler developers;
+  // this tool's command line has only those below.
+  cl::ResetCommandLineParser();
   cl::OptionCategory category("rwkvc options");
   cl::opt<std::string> input(cl::Positional, cl::desc("MODEL.onnx"),
                              cl::Required, cl::cat(category));
@@ -138,7 +141,6 @@ DriverOptions rwkvc::parseCommandLine(int argc, char **argv) {
   cl::opt<bool> quiet("quiet", cl::desc("Print no progress"),
                       cl::cat(category));
   cl::alias shortQuiet("q", cl::aliasopt(quiet), cl::desc("Same as --quiet"));
-  cl::HideUnrelatedOptions(category);
   cl::SetVersionPrinter([](llvm::raw_ostream &os) {
     os << "rwkvc " RWKVC_VERSION " (LLVM " LLVM_VERSION_STRING ")\n";
   });
@@ -160,7 +162,7 @@ DriverOptions rwkvc::parseCommandLine(int argc, char **argv) {
     options.dims[name] = value;
   }
   if (explain.getNumOccurrences()) {
-    options.explain = explain.empty() ? "text" : explain;
+    options.explain = explain.empty() ? "text" : explain.getValue();
     if (options.explain != "text" && options.explain != "json")
       fail("--explain=" + options.explain + ": expected text or json");
   }

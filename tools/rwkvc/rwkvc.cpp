@@ -144,8 +144,6 @@ llvm::Error Driver::runPhase(mlir::ModuleOp module, Phase phase) {
   pm.enableVerifier(options.verifyEach);
   if (options.timing)
     pm.enableTiming();
-  if (failed(mlir::applyPassManagerCLOptions(pm)))
-    return llvm::createStringError("malformed pass manager options");
   PipelineOptions pipeline;
   pipeline.vectorBits = target->getVectorBits();
   if (!options.threads)
