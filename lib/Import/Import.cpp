@@ -168,7 +168,7 @@ OwningOpRef<ModuleOp> rwkvc::importONNXFile(StringRef path,
                                             ImportReport *report) {
   context.loadDialect<func::FuncDialect, onnx::ONNXDialect>();
   Location file = FileLineColLoc::get(&context, path, 0, 0);
-  registerComMicrosoftSchemas();
+  registerSchemas();
   ImportReport own;
   OwningOpRef<ModuleOp> module =
       importModel(path, file, options, report ? *report : own);

@@ -59,8 +59,9 @@ mlir::LogicalResult bindDimensions(::onnx::ModelProto &model,
 /// Names that \p node uses, also from within its bodies.
 llvm::SmallVector<llvm::StringRef> getUsedNames(const ::onnx::NodeProto &node);
 
-/// Tells the ONNX library the operators that onnxruntime's optimiser writes.
-void registerComMicrosoftSchemas();
+/// Teaches the ONNX library the types that operators of onnxruntime's optimiser
+/// and those without inference of their own give.
+void registerSchemas();
 
 } // namespace rwkvc::import
 
