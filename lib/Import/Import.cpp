@@ -91,6 +91,15 @@ void nameOutputs(::onnx::GraphProto &graph, unsigned &counter) {
   }
 }
 
+bool hasBodies(const ::onnx::GraphProto &graph) {
+  return llvm::any_of(graph.node(), [](const ::onnx::NodeProto &node) {
+    return llvm::any_of(node.attribute(),
+                        [](const ::onnx::AttributeProto &attribute) {
+                          return attribute.has_g();
+                        });
+  });
+}
+
 OwningOpRef<ModuleOp> importModel(StringRef path, Location file,
                                   const ImportOptions &options,
                                   ImportReport &report) {
@@ -121,9 +130,11 @@ OwningOpRef<ModuleOp> importModel(StringRef path, Location file,
     unsigned unused = 0;
     nameOutputs(*model.mutable_graph(), unused);
     step = "shape inference failed: ";
-    ::onnx::ShapeInferenceOptions inference(/*check_type=*/false,
-                                            /*error_mode=*/0,
-                                            /*data_prop=*/true);
+    // What computed shapes give, onnx-infer-shapes finds later, but not in
+    // bodies. The library keeps a message for every element of every vector.
+    ::onnx::ShapeInferenceOptions inference(
+        /*check_type=*/false, /*error_mode=*/0,
+        /*data_prop=*/hasBodies(model.graph()));
     ::onnx::shape_inference::InferShapes(
         model, ::onnx::OpSchemaRegistry::Instance(), inference);
   } catch (const std::exception &exception) {
