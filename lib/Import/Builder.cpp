@@ -184,7 +184,7 @@ FailureOr<SmallVector<Value>> ModuleBuilder::buildBody(GraphProto &graph) {
     if (!needed.contains(tensor.name()))
       continue;
     FailureOr<TensorData> data = reader.read(
-        tensor, "initializer '" + tensor.name() + "'", /*take=*/true);
+        tensor, "initializer '" + tensor.name() + "'", /*take=*/false);
     if (failed(data))
       return failure();
     scopes.back().values[tensor.name()] = addConstant(*data, tensor.name());
@@ -215,7 +215,7 @@ LogicalResult ModuleBuilder::buildConstant(NodeProto &node) {
   TensorProto tensor;
   StringRef kind = attribute->name();
   if (kind == "value") {
-    tensor.Swap(attribute->mutable_t());
+    tensor = attribute->t();
   } else if (kind == "value_float" || kind == "value_floats") {
     tensor.set_data_type(TensorProto::FLOAT);
     if (kind == "value_float") {

@@ -11,7 +11,6 @@
 #include "mlir/IR/Verifier.h"
 #include "onnx/checker.h"
 #include "onnx/inliner/inliner.h"
-#include "onnx/shape_inference/implementation.h"
 #include "rwkvc/Dialect/ONNX/IR/ONNX.h"
 #include "llvm/Support/Path.h"
 
@@ -23,16 +22,7 @@ using ::onnx::ModelProto;
 
 namespace {
 
-/// What the library says, without its own context and line ends.
-std::string tidy(StringRef message) {
-  message = message.split("\n\n==> Context: ").first.trim();
-  std::string text;
-  for (char c : message)
-    text += c == '\n' ? ' ' : c;
-  return text;
-}
-
-/// Names the node that \p message of the checker is about, if it tells.
+/// What the checker says, in one line with the node that it is about.
 std::string tidyChecker(StringRef message) {
   auto [what, context] = message.split("\n\n==> Context: ");
   std::string text = tidy(what);
@@ -91,15 +81,6 @@ void nameOutputs(::onnx::GraphProto &graph, unsigned &counter) {
   }
 }
 
-bool hasBodies(const ::onnx::GraphProto &graph) {
-  return llvm::any_of(graph.node(), [](const ::onnx::NodeProto &node) {
-    return llvm::any_of(node.attribute(),
-                        [](const ::onnx::AttributeProto &attribute) {
-                          return attribute.has_g();
-                        });
-  });
-}
-
 OwningOpRef<ModuleOp> importModel(StringRef path, Location file,
                                   const ImportOptions &options,
                                   ImportReport &report) {
@@ -130,13 +111,11 @@ OwningOpRef<ModuleOp> importModel(StringRef path, Location file,
     unsigned unused = 0;
     nameOutputs(*model.mutable_graph(), unused);
     step = "shape inference failed: ";
-    // What computed shapes give, onnx-infer-shapes finds later, but not in
-    // bodies. The library keeps a message for every element of every vector.
-    ::onnx::ShapeInferenceOptions inference(
-        /*check_type=*/false, /*error_mode=*/0,
-        /*data_prop=*/hasBodies(model.graph()));
-    ::onnx::shape_inference::InferShapes(
-        model, ::onnx::OpSchemaRegistry::Instance(), inference);
+    auto declared = model.graph().output();
+    dropDeclaredTypes(*model.mutable_graph());
+    inferTypes(model);
+    if (failed(compareOutputTypes(*model.mutable_graph(), declared, file)))
+      return nullptr;
   } catch (const std::exception &exception) {
     emitError(file) << step << tidyChecker(exception.what());
     return nullptr;
