@@ -57,30 +57,6 @@ void inlineFunctions(ModelProto &model, MLIRContext *context) {
   ::onnx::inliner::InlineSelectedFunctions(model, *others, nullptr);
 }
 
-/// Names the outputs that a node must have but that nobody uses, so that they
-/// get types.
-void nameOutputs(::onnx::GraphProto &graph, unsigned &counter) {
-  for (::onnx::NodeProto &node : *graph.mutable_node()) {
-    for (::onnx::AttributeProto &attribute : *node.mutable_attribute())
-      if (attribute.has_g())
-        nameOutputs(*attribute.mutable_g(), counter);
-    const ::onnx::OpSchema *schema =
-        node.domain().empty()
-            ? ::onnx::OpSchemaRegistry::Schema(node.op_type(), kNewestOpset)
-            : nullptr;
-    if (!schema)
-      continue;
-    for (auto [i, output] : llvm::enumerate(schema->outputs())) {
-      if (output.GetOption() != ::onnx::OpSchema::Single)
-        continue;
-      while (node.output_size() <= static_cast<int>(i))
-        node.add_output();
-      if (node.output(i).empty())
-        node.set_output(i, "rwkvc.unused." + std::to_string(counter++));
-    }
-  }
-}
-
 OwningOpRef<ModuleOp> importModel(StringRef path, Location file,
                                   const ImportOptions &options,
                                   ImportReport &report) {
@@ -100,16 +76,16 @@ OwningOpRef<ModuleOp> importModel(StringRef path, Location file,
     return nullptr;
   const char *step = "the model is not valid ONNX: ";
   try {
-    checkModel(model);
+    // First, because the checker refuses forms that are in use, such as the
+    // group norm of operator set 18.
     updateOpset(model, *opset);
+    checkModel(model);
     if (failed(bindDimensions(model, weights, options, report, file)))
       return nullptr;
     step = "functions of the model cannot be inlined: ";
     inlineFunctions(model, file.getContext());
     if (failed(takeWeights(model, reader, weights)))
       return nullptr;
-    unsigned unused = 0;
-    nameOutputs(*model.mutable_graph(), unused);
     step = "shape inference failed: ";
     auto declared = model.graph().output();
     dropDeclaredTypes(*model.mutable_graph());
