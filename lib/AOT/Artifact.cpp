@@ -28,8 +28,8 @@ static llvm::Error fileError(llvm::StringRef path, llvm::StringRef what,
 /// A name beside \p path for work in progress; removed at exit and on signals.
 static llvm::Expected<std::string> temporaryBeside(llvm::StringRef path) {
   llvm::SmallString<128> name;
-  if (std::error_code code = llvm::sys::fs::createUniqueFile(
-          path + ".%%%%%%.tmp", name))
+  if (std::error_code code =
+          llvm::sys::fs::createUniqueFile(path + ".%%%%%%.tmp", name))
     return fileError(path, "create a file beside", code);
   llvm::sys::RemoveFileOnSignal(name);
   return name.str().str();

@@ -155,7 +155,7 @@ private:
     };
     if (isOutermost && begin)
       return loop(begin, end, 1, chunk);
-    loop(index(0), index(s.units()), 1, chunk);
+    loop(index(0), index(llvm::divideCeil(size, s.chunk)), 1, chunk);
   }
 
   /// Adds \p count steps of \p reduction from \p start on to the outputs in
