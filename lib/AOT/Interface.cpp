@@ -175,8 +175,7 @@ FailureOr<Interface> aot::readInterface(ModuleOp module) {
       return module.emitError()
              << "module attribute '" << kInterfaceAttr << "': state '"
              << interface.inputs[input.getInt()].name << "' is "
-             << interface.inputs[input.getInt()].type
-             << " on entry and "
+             << interface.inputs[input.getInt()].type << " on entry and "
              << interface.outputs[output.getInt()].type << " on return";
     interface.states.push_back(
         {input.getInt(), output.getInt(), initial.getValueAsDouble()});
