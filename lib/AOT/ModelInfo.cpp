@@ -7,6 +7,7 @@
 
 #include "rwkvc/AOT/ModelInfo.h"
 #include "rwkvc-rt/abi.h"
+#include "rwkvc/Conversion/DnnlToRuntime/DnnlToRuntime.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/IR/IRBuilder.h"
 
@@ -144,7 +145,12 @@ llvm::Function *Emitter::emitRun() {
   assert(arguments.size() == entry->arg_size() &&
          "@main was lowered otherwise");
   b.CreateCall(entry, arguments);
-  b.CreateRet(int32(0));
+  llvm::Value *status = int32(0);
+  // Calls of oneDNN deep in the model leave their failure with the runtime.
+  if (module.getFunction(kDnnlMatmul))
+    status = b.CreateCall(
+        module.getOrInsertFunction(kDnnlTakeStatus, b.getInt32Ty()));
+  b.CreateRet(status);
   return run;
 }
 
@@ -216,8 +222,9 @@ void aot::emitModelInfo(llvm::Module &module, const Interface &interface,
   for (llvm::Function &function : module)
     if (!function.isDeclaration())
       function.setLinkage(llvm::GlobalValue::InternalLinkage);
+  // Lists for the linker, of destructors for instance, keep their linkage.
   for (llvm::GlobalVariable &variable : module.globals())
-    if (!variable.isDeclaration())
+    if (!variable.isDeclaration() && !variable.hasAppendingLinkage())
       variable.setLinkage(llvm::GlobalValue::InternalLinkage);
   Emitter emitter(module, interface, info);
   emitter.emitInfo(emitter.emitRun(), isWholeProgram);

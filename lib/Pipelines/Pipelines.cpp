@@ -48,11 +48,11 @@ static ArrayRef<PhaseInfo> phases() {
       {Phase::BeforeBufferize, "before-bufferize",
        "linear algebra on tensors",
        {"func", "linalg", "tensor", "arith", "math", "scf", "bufferization",
-        "memref"}},
+        "memref", "dnnl"}},
       {Phase::AfterBufferize, "after-bufferize", "linear algebra on memory",
-       {"func", "linalg", "memref", "arith", "math", "scf"}},
+       {"func", "linalg", "memref", "arith", "math", "scf", "dnnl"}},
       {Phase::BeforeLLVM, "before-llvm", "kernels as loops over vectors",
-       {"func", "memref", "vector", "arith", "math", "scf", "affine"}},
+       {"func", "memref", "vector", "arith", "math", "scf", "affine", "dnnl"}},
       {Phase::LLVM, "llvm", "the LLVM dialect", {"llvm"}}};
   return table;
 }
@@ -91,13 +91,19 @@ static void buildRaise(OpPassManager &pm) {
 
 /// In: func, onnx, wkv. Out: linalg and its friends on tensors, with the
 /// entry's arguments in memory.
-static void buildLinalg(OpPassManager &pm) {
+static void buildLinalg(OpPassManager &pm, const PipelineOptions &options) {
   pm.addPass(createConvertWKVToLinalgPass());
   pm.addPass(createConvertONNXToLinalgPass());
   addCleanup(pm);
   pm.addPass(createLinalgGeneralizeNamedOpsPass());
   pm.addPass(createFuseElementwise());
   addCleanup(pm);
+  // While weights are still constants.
+  if (options.onednnMinFlops > 0) {
+    ConvertLinalgToDnnlPassOptions large;
+    large.minFlops = options.onednnMinFlops;
+    pm.addNestedPass<func::FuncOp>(createConvertLinalgToDnnlPass(large));
+  }
   pm.addPass(aot::createEntryABI());
   pm.addPass(aot::createExternalizeWeights());
   pm.addPass(createCSEPass());
@@ -127,8 +133,9 @@ static void buildKernels(OpPassManager &pm, const PipelineOptions &options) {
   addCleanup(pm);
 }
 
-/// In: vectors, buffers, loops. Out: the LLVM dialect.
+/// In: vectors, buffers, loops, library calls. Out: the LLVM dialect.
 static void buildLLVM(OpPassManager &pm) {
+  pm.addPass(createConvertDnnlToRuntimePass());
   pm.addPass(cpu::createExpandMath());
   arith::ArithExpandOpsPassOptions expand;
   expand.includeBf16 = true;
@@ -165,7 +172,7 @@ void rwkvc::buildPhase(OpPassManager &pm, Phase phase,
     addCleanup(pm);
     break;
   case Phase::BeforeBufferize:
-    buildLinalg(pm);
+    buildLinalg(pm, options);
     break;
   case Phase::AfterBufferize:
     buildBufferize(pm);
@@ -197,6 +204,11 @@ void rwkvc::registerPipelines() {
         llvm::cl::desc("Scalar operations from which a kernel is split over "
                        "threads; 0: never"),
         llvm::cl::init(1 << 18)};
+    Option<int64_t> onednnMinFlops{
+        *this, "onednn-min-flops",
+        llvm::cl::desc("Floating-point operations from which oneDNN computes a "
+                       "matrix product; 0: never"),
+        llvm::cl::init(0)};
   };
   for (const PhaseInfo &info : phases()) {
     Phase phase = info.phase;
@@ -204,7 +216,8 @@ void rwkvc::registerPipelines() {
         ("rwkvc-to-" + info.name).str(), ("Leads to " + info.description).str(),
         [phase](OpPassManager &pm, const CommandLineOptions &options) {
           buildPhase(pm, phase,
-                     {options.vectorBits, options.minParallelWork});
+                     {options.vectorBits, options.minParallelWork,
+                      options.onednnMinFlops});
         });
   }
 }

@@ -112,6 +112,17 @@ DriverOptions rwkvc::parseCommandLine(int argc, char **argv) {
                         cl::desc("Let large operations use several threads "
                                  "(default: true)"),
                         cl::cat(category));
+  cl::opt<bool> onednn(
+      "onednn",
+      cl::desc("Leave large matrix products to the library oneDNN, which the "
+               "model then needs (librwkvc-rt-dnnl); keeps a second copy of "
+               "their weights in memory (default: false)"),
+      cl::cat(category));
+  cl::opt<int64_t> onednnMinFlops(
+      "onednn-min-flops", cl::init(1 << 20),
+      cl::desc("With --onednn: operations from which a product is large "
+               "(default: 1048576)"),
+      cl::value_desc("n"), cl::cat(category));
   cl::opt<cl::boolOrDefault> embed(
       "embed-weights",
       cl::desc("Put the weights into the artefact instead of a file beside it "
@@ -188,6 +199,10 @@ DriverOptions rwkvc::parseCommandLine(int argc, char **argv) {
   options.features = features;
   options.optLevel = optLevel;
   options.threads = threads;
+  if (onednnMinFlops < 1)
+    fail("--onednn-min-flops=" + llvm::Twine(onednnMinFlops) +
+         ": expected at least 1");
+  options.onednnMinFlops = onednn ? onednnMinFlops : 0;
   if (embed != cl::BOU_UNSET)
     options.embedWeights = embed == cl::BOU_TRUE;
   options.compiler = compiler;

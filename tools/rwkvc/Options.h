@@ -30,6 +30,7 @@ struct DriverOptions {
   std::string triple, cpu, features;
   unsigned optLevel = 2;
   bool threads = true;
+  int64_t onednnMinFlops = 0; ///< 0: no oneDNN
   std::optional<bool> embedWeights;
   std::string compiler; ///< C compiler that links
   std::vector<std::string> dialectPlugins, passPlugins;

@@ -148,6 +148,7 @@ llvm::Error Driver::runPhase(mlir::ModuleOp module, Phase phase) {
   pipeline.vectorBits = target->getVectorBits();
   if (!options.threads)
     pipeline.minParallelWork = 0;
+  pipeline.onednnMinFlops = options.onednnMinFlops;
   buildPhase(pm, phase, pipeline);
   auto inserted = options.insertions.find(phase);
   if (inserted != options.insertions.end())

@@ -39,6 +39,9 @@ llvm::StringRef describePhase(Phase phase);
 struct PipelineOptions {
   int64_t vectorBits = 256;           ///< width of a vector register
   int64_t minParallelWork = 1 << 18;  ///< scalar operations; 0: one thread
+  /// Floating-point operations from which oneDNN computes a matrix product; 0:
+  /// never.
+  int64_t onednnMinFlops = 0;
 };
 
 /// Adds the passes that lead from the phase before to \p phase, and a check
