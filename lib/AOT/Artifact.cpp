@@ -28,8 +28,8 @@ static llvm::Error fileError(llvm::StringRef path, llvm::StringRef what,
 /// A name beside \p path for work in progress; removed at exit and on signals.
 static llvm::Expected<std::string> temporaryBeside(llvm::StringRef path) {
   llvm::SmallString<128> name;
-  if (std::error_code code = llvm::sys::fs::createUniqueFile(
-          path + ".%%%%%%.tmp", name, llvm::sys::fs::OF_None))
+  if (std::error_code code =
+          llvm::sys::fs::createUniqueFile(path + ".%%%%%%.tmp", name))
     return fileError(path, "create a file beside", code);
   llvm::sys::RemoveFileOnSignal(name);
   return name.str().str();
@@ -117,6 +117,15 @@ static llvm::Expected<std::string> findCompiler(const LinkOptions &options) {
       "name one by --cc, or use --emit=obj");
 }
 
+/// A linker repeats itself: what is missing shows in the first lines.
+static std::string firstLines(llvm::StringRef text) {
+  llvm::SmallVector<llvm::StringRef> lines;
+  text.trim().split(lines, '\n', /*MaxSplit=*/12);
+  if (lines.size() > 12)
+    lines.back() = "...";
+  return llvm::join(lines, "\n");
+}
+
 /// Runs the linking compiler with \p arguments and "-o PATH".
 static llvm::Error link(llvm::StringRef path, const LinkOptions &options,
                         llvm::ArrayRef<std::string> arguments) {
@@ -144,7 +153,7 @@ static llvm::Error link(llvm::StringRef path, const LinkOptions &options,
   if (status != 0) {
     discard(*temporary);
     if (auto text = llvm::MemoryBuffer::getFile(log); text && message.empty())
-      message = (*text)->getBuffer().trim().str();
+      message = firstLines((*text)->getBuffer());
     return llvm::createStringError("linking '" + path + "' failed: " +
                                    llvm::join(command, " ") + "\n" + message);
   }
@@ -175,9 +184,9 @@ llvm::Error aot::linkExecutable(llvm::StringRef object, llvm::StringRef path,
   if (options.usesDnnl)
     arguments.append(
         {"-L" + options.runtimeDir, "-lrwkvc-rt-dnnl", "-Wl,-rpath,$ORIGIN"});
-  // GCC's OpenMP library and zlib go into the program, so that it runs where
+  // The C++ library and GCC's OpenMP go into the program, so that it runs where
   // neither is installed.
-  arguments.append({"-Wl,-Bstatic", "-lgomp", "-lz", "-Wl,-Bdynamic",
+  arguments.append({"-Wl,-Bstatic", "-lstdc++", "-lgomp", "-Wl,-Bdynamic",
                     "-static-libgcc", "-ldl", "-lm", "-lpthread"});
   return link(path, options, arguments);
 }

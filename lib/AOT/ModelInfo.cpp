@@ -146,10 +146,10 @@ llvm::Function *Emitter::emitRun() {
          "@main was lowered otherwise");
   b.CreateCall(entry, arguments);
   llvm::Value *status = int32(0);
-  // Calls of oneDNN deep in the model leave their failure with the runtime.
+  // Calls of oneDNN note a failure, since they cannot return from the midst.
   if (module.getFunction(kDnnlMatmul))
-    status = b.CreateCall(
-        module.getOrInsertFunction(kDnnlTakeStatus, b.getInt32Ty()));
+    status = b.CreateCall(module.getOrInsertFunction(
+        kDnnlTakeStatus, llvm::FunctionType::get(i32, false)));
   b.CreateRet(status);
   return run;
 }
@@ -220,8 +220,12 @@ void Emitter::emitInfo(llvm::Function *run, bool isWholeProgram) {
 void aot::emitModelInfo(llvm::Module &module, const Interface &interface,
                         const ModelInfo &info, bool isWholeProgram) {
   for (llvm::Function &function : module)
-    if (!function.isDeclaration())
+    if (!function.isDeclaration()) {
       function.setLinkage(llvm::GlobalValue::InternalLinkage);
+      // A kernel inside the entry gains nothing, and LLVM's loop passes take
+      // more than linear time in the size of the entry.
+      function.addFnAttr(llvm::Attribute::NoInline);
+    }
   // Lists for the linker, of destructors for instance, keep their linkage.
   for (llvm::GlobalVariable &variable : module.globals())
     if (!variable.isDeclaration() && !variable.hasAppendingLinkage())

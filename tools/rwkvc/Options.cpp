@@ -112,15 +112,14 @@ DriverOptions rwkvc::parseCommandLine(int argc, char **argv) {
                         cl::desc("Let large operations use several threads "
                                  "(default: true)"),
                         cl::cat(category));
-  cl::opt<bool> onednn(
+  cl::opt<cl::boolOrDefault> oneDNN(
       "onednn",
-      cl::desc("Leave large matrix products to the library oneDNN, which the "
-               "model then needs (librwkvc-rt-dnnl); keeps a second copy of "
-               "their weights in memory (default: false)"),
+      cl::desc("Leave large matrix products to oneDNN (default: where the "
+               "runtime was built with it)"),
       cl::cat(category));
-  cl::opt<int64_t> onednnMinFlops(
+  cl::opt<int64_t> oneDNNMinFlops(
       "onednn-min-flops", cl::init(1 << 20),
-      cl::desc("With --onednn: operations from which a product is large "
+      cl::desc("Operations from which a matrix product is large for --onednn "
                "(default: 1048576)"),
       cl::value_desc("n"), cl::cat(category));
   cl::opt<cl::boolOrDefault> embed(
@@ -158,7 +157,8 @@ DriverOptions rwkvc::parseCommandLine(int argc, char **argv) {
   cl::ParseCommandLineOptions(
       argc, argv,
       "compiles an ONNX file of an RWKV language model to native code\n\n"
-      "  rwkvc model.onnx -o model.so      then: rwkv-run model.so --prompt Hi\n"
+      "  rwkvc model.onnx -o model.so      then: rwkv-run model.so --prompt "
+      "Hi\n"
       "  rwkvc model.onnx -o model --emit=exe\n"
       "  rwkvc model.onnx --explain        what was recognised\n");
 
@@ -199,10 +199,12 @@ DriverOptions rwkvc::parseCommandLine(int argc, char **argv) {
   options.features = features;
   options.optLevel = optLevel;
   options.threads = threads;
-  if (onednnMinFlops < 1)
-    fail("--onednn-min-flops=" + llvm::Twine(onednnMinFlops) +
+  if (oneDNN != cl::BOU_UNSET)
+    options.oneDNN = oneDNN == cl::BOU_TRUE;
+  if (oneDNNMinFlops < 1)
+    fail("--onednn-min-flops=" + llvm::Twine(oneDNNMinFlops) +
          ": expected at least 1");
-  options.onednnMinFlops = onednn ? onednnMinFlops : 0;
+  options.oneDNNMinFlops = oneDNNMinFlops;
   if (embed != cl::BOU_UNSET)
     options.embedWeights = embed == cl::BOU_TRUE;
   options.compiler = compiler;
@@ -215,8 +217,10 @@ DriverOptions rwkvc::parseCommandLine(int argc, char **argv) {
       std::string names;
       for (int i = 0; i <= static_cast<int>(kLastPhase); ++i)
         names += (i ? ", " : "") + stringifyPhase(static_cast<Phase>(i)).str();
-      fail("--insert-pass=" + insertion + ": expected PHASE:PIPELINE with a "
-           "phase among " + names);
+      fail("--insert-pass=" + insertion +
+           ": expected PHASE:PIPELINE with a "
+           "phase among " +
+           names);
     }
     options.insertions[*phase].push_back(pipeline.str());
   }
