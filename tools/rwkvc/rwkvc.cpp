@@ -165,6 +165,7 @@ llvm::Error Driver::runPhase(mlir::ModuleOp module, Phase phase) {
     pipeline.minParallelWork = 0;
   pipeline.useDnnl = options.oneDNN.value_or(
       llvm::sys::fs::exists(findRuntimeDir() + "/librwkvc-rt-dnnl.so"));
+  pipeline.dnnlMinFlops = options.oneDNNMinFlops;
   buildPhase(pm, phase, pipeline);
   auto inserted = options.insertions.find(phase);
   if (inserted != options.insertions.end())
