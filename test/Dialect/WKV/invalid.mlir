@@ -33,7 +33,7 @@ func.func @shift_state(%x: tensor<1x3x8xf32>, %s: tensor<1x4xf32>) {
 // -----
 
 func.func @mix_mu(%x: tensor<1x3x8xf32>, %mu: tensor<4xf32>) {
-  // expected-error @+1 {{mix: mu must have shape [8]}}
-  %y = wkv.mix %x, %x by %mu : tensor<1x3x8xf32>, tensor<4xf32>
+  // expected-error @+1 {{C2: mu must broadcast to}}
+  %y = wkv.mix %x, %x by %mu : tensor<1x3x8xf32>, tensor<4xf32> -> tensor<1x3x8xf32>
   return
 }

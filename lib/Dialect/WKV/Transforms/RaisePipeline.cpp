@@ -15,7 +15,11 @@ void rwkvc::wkv::buildRaisePipeline(mlir::OpPassManager &pm) {
   // Decays are found through the recurrences, norms anywhere; what a raised
   // value replaces is dead.
   pm.addPass(createRaiseDecay());
+  pm.addPass(createRaiseTokenShift());
+  pm.addPass(createRaiseMix());
   pm.addPass(createRaiseNorm());
+  pm.addPass(createFoldNormAffine());
+  pm.addPass(createJoinHeadNorms());
   pm.addPass(mlir::createCanonicalizerPass());
   pm.addPass(mlir::createCSEPass());
 }

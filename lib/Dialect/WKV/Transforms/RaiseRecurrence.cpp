@@ -88,8 +88,6 @@ private:
                           ArrayRef<int64_t> order);
   Value materializeConstant(ImplicitLocOpBuilder &b, const Factor &factor,
                             ArrayRef<int64_t> order);
-  Value castTo(ImplicitLocOpBuilder &b, Value value, Type element);
-  Value reshape(ImplicitLocOpBuilder &b, Value value, ArrayRef<int64_t> shape);
   Value transpose(ImplicitLocOpBuilder &b, Value value, ArrayRef<int64_t> perm);
   /// From axes in the order \p from to the shape and order of \p to.
   Value restore(ImplicitLocOpBuilder &b, Value value, ArrayRef<int64_t> from,
@@ -458,41 +456,6 @@ static ArrayRef<int64_t> shapeOf(Value value) {
   return cast<RankedTensorType>(value.getType()).getShape();
 }
 
-Value MatrixRecurrence::castTo(ImplicitLocOpBuilder &b, Value value,
-                               Type element) {
-  auto type = cast<RankedTensorType>(value.getType());
-  if (type.getElementType() == element)
-    return value;
-  // ONNX data type codes of the float types.
-  int64_t code = element.isF32()   ? 1
-                 : element.isF16() ? 10
-                 : element.isF64() ? 11
-                                   : 16;
-  OperationState s(b.getLoc(), onnx::CastOp::getOperationName());
-  s.addOperands(value);
-  s.addTypes(type.clone(element));
-  s.addAttribute("to", b.getI64IntegerAttr(code));
-  return b.create(s)->getResult(0);
-}
-
-static Value intConstant(ImplicitLocOpBuilder &b, ArrayRef<int64_t> values) {
-  auto type = RankedTensorType::get({static_cast<int64_t>(values.size())},
-                                    b.getI64Type());
-  return onnx::ConstantOp::create(
-      b, type, cast<ElementsAttr>(DenseElementsAttr::get(type, values)));
-}
-
-Value MatrixRecurrence::reshape(ImplicitLocOpBuilder &b, Value value,
-                                ArrayRef<int64_t> shape) {
-  auto type = cast<RankedTensorType>(value.getType());
-  if (type.getShape() == shape)
-    return value;
-  OperationState s(b.getLoc(), onnx::ReshapeOp::getOperationName());
-  s.addOperands({value, intConstant(b, shape)});
-  s.addTypes(type.clone(shape));
-  return b.create(s)->getResult(0);
-}
-
 Value MatrixRecurrence::transpose(ImplicitLocOpBuilder &b, Value value,
                                   ArrayRef<int64_t> perm) {
   if (llvm::equal(perm, llvm::seq<int64_t>(0, perm.size())))
@@ -563,7 +526,7 @@ Value MatrixRecurrence::materializeFactor(ImplicitLocOpBuilder &b,
   if (factor.offset < 0 || factor.offset + block > total)
     return {};
   if (block != total) {
-    value = reshape(b, value, {total});
+    value = reshapeTo(b, value, {total});
     auto type = cast<RankedTensorType>(value.getType());
     OperationState s(b.getLoc(), onnx::SliceOp::getOperationName());
     s.addOperands({value, intConstant(b, factor.offset),
@@ -581,8 +544,8 @@ Value MatrixRecurrence::materializeFactor(ImplicitLocOpBuilder &b,
     if (it != digits.end())
       perm.push_back(it - digits.begin());
   }
-  value = transpose(b, reshape(b, value, sizes), perm);
-  return reshape(b, value, shape);
+  value = transpose(b, reshapeTo(b, value, sizes), perm);
+  return reshapeTo(b, value, shape);
 }
 
 /// Product of the group's factors over [\p first, \p second], with \p shape.
@@ -630,7 +593,7 @@ Value MatrixRecurrence::materialize(ImplicitLocOpBuilder &b, const Group &group,
     s.addTypes(RankedTensorType::get(full, element));
     product = b.create(s)->getResult(0);
   }
-  return reshape(b, product, shape);
+  return reshapeTo(b, product, shape);
 }
 
 Value MatrixRecurrence::restore(ImplicitLocOpBuilder &b, Value value,
@@ -641,8 +604,8 @@ Value MatrixRecurrence::restore(ImplicitLocOpBuilder &b, Value value,
     sizes.push_back(coordinates.sizes.at(name));
   for (int64_t name : order)
     perm.push_back(llvm::find(from, name) - from.begin());
-  value = transpose(b, reshape(b, value, sizes), perm);
-  value = reshape(b, value, shapeOf(to));
+  value = transpose(b, reshapeTo(b, value, sizes), perm);
+  value = reshapeTo(b, value, shapeOf(to));
   return castTo(b, value, getElementTypeOrSelf(to.getType()));
 }
 
@@ -668,7 +631,7 @@ std::pair<Value, Value> MatrixRecurrence::build(OpBuilder &builder,
   Value s = materializeFactor(b, whole, layout);
   if (!s)
     return {};
-  s = reshape(b, s, {1, H, hasRemoval() ? V : K, hasRemoval() ? K : V});
+  s = reshapeTo(b, s, {1, H, hasRemoval() ? V : K, hasRemoval() ? K : V});
   auto element = getElementTypeOrSelf(state.getType());
   if (element.getIntOrFloatBitWidth() < 32)
     s = castTo(b, s, b.getF32Type());
