@@ -6,11 +6,15 @@
 //===----------------------------------------------------------------------===//
 
 #include "rwkvc/InitAll.h"
+#include "rwkvc/AOT/Passes.h"
 #include "rwkvc/Conversion/Passes.h"
 #include "rwkvc/Dialect/ONNX/IR/ONNX.h"
 #include "rwkvc/Dialect/ONNX/Transforms/Passes.h"
 #include "rwkvc/Dialect/WKV/IR/WKV.h"
 #include "rwkvc/Dialect/WKV/Transforms/Passes.h"
+#include "rwkvc/Pipelines/Pipelines.h"
+#include "rwkvc/Target/CPU/Passes.h"
+#include "rwkvc/Transforms/Passes.h"
 
 void rwkvc::registerAllDialects(mlir::DialectRegistry &registry) {
   registry.insert<onnx::ONNXDialect, wkv::WKVDialect>();
@@ -20,4 +24,8 @@ void rwkvc::registerAllPasses() {
   onnx::registerRWKVCONNXPasses();
   wkv::registerRWKVCWKVPasses();
   registerRWKVCConversionPasses();
+  registerRWKVCTransformsPasses();
+  aot::registerRWKVCAOTPasses();
+  cpu::registerRWKVCCPUPasses();
+  registerPipelines();
 }

@@ -61,12 +61,19 @@ typedef struct rwkvrt_state_info {
 /**
  * The compiled function. Status 0 is success.
  *
- * \p weights is the weights file's data section (NULL if the model has none).
+ * \p weights is the weights' data section (NULL if the model has none),
+ * \p inputs and \p outputs hold one pointer per graph input and output, in the
+ * order of the model's tables, \p workspace is workspace_size bytes of scratch
+ * whose contents need not be kept (NULL if the size is 0).
+ *
  * For a state pair the function reads the old and writes the new state in
- * outputs[state.output]; it never touches inputs[state.input].
+ * outputs[state.output]; it never touches inputs[state.input], which may be
+ * NULL. Weights and workspace are 64-byte aligned. Inputs and outputs are
+ * aligned to their element size at least, and to 64 bytes where the runtime
+ * allocates them. Calls with different outputs and workspace may run at once.
  */
 typedef int32_t (*rwkvrt_run_fn)(const void *weights, void *const *inputs,
-                                 void *const *outputs);
+                                 void *const *outputs, void *workspace);
 
 typedef struct rwkvrt_model_info {
   uint32_t abi_version; /**< RWKVRT_ABI_VERSION */
@@ -80,22 +87,34 @@ typedef struct rwkvrt_model_info {
   const rwkvrt_state_info *states;
   int32_t token_input;   /**< index of the token id input, -1 = not known */
   int32_t logits_output; /**< index of the logits output, -1 = not known */
-  /** Weights: a safetensors file `<weights_file>` beside the library, whose
-   * data section has weights_size bytes and the 64-bit FNV-1a hash weights_hash
-   * of its JSON header; or embedded_weights (then weights_file is NULL). */
+  /** Weights: a safetensors file `<weights_file>` (a plain file name) beside
+   * the library or program; its data section starts 64-byte aligned and has
+   * weights_size bytes. Or embedded_weights, weights_size bytes, 64-byte
+   * aligned; then weights_file is NULL. Neither: the model has no weights. */
   const char *weights_file;
   uint64_t weights_size;
-  uint64_t weights_hash;
+  uint64_t weights_hash; /**< 64-bit FNV-1a hash of the file's JSON header; for
+                              embedded weights any value that tells models
+                              apart. State files carry it. */
+  uint64_t workspace_size; /**< bytes of 64-byte aligned scratch that one call
+                                needs; contents need not be kept */
   const void *embedded_weights;
   rwkvrt_run_fn run;
 } rwkvrt_model_info;
 
+#ifndef RWKVRT_API
+#define RWKVRT_API __attribute__((visibility("default")))
+#endif
+
 /**
- * Called by generated code: runs body over [0, n), split over the runtime's
- * threads, and returns when all are done.
+ * Called by generated code: runs body over [0, n), split evenly over the
+ * runtime's threads, and returns when all are done. Every index is visited
+ * exactly once; a thread gets one contiguous piece, possibly none. Calls from
+ * inside a body, and n == 1, run on the calling thread. Nothing for n <= 0.
  */
-void rwkvrt_parallel_for(void (*body)(void *ctx, int64_t begin, int64_t end),
-                         void *ctx, int64_t n);
+RWKVRT_API void rwkvrt_parallel_for(void (*body)(void *ctx, int64_t begin,
+                                                 int64_t end),
+                                    void *ctx, int64_t n);
 
 #ifdef __cplusplus
 }

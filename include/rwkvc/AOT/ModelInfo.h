@@ -1,0 +1,41 @@
+//===- ModelInfo.h - A compiled model's description of itself ---*- C++ -*-===//
+//
+// Part of the rwkvc project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef RWKVC_AOT_MODELINFO_H
+#define RWKVC_AOT_MODELINFO_H
+
+#include "rwkvc/AOT/Interface.h"
+#include "llvm/IR/Module.h"
+
+namespace rwkvc::aot {
+
+/// What the artefact says of itself besides its interface.
+struct ModelInfo {
+  std::string name;        ///< a C identifier; part of the exported symbol
+  std::string target;      ///< "<triple> <cpu>"
+  std::string weightsFile; ///< file name beside the artefact; empty: none
+  int64_t weightsSize = 0, workspaceSize = 0; ///< bytes
+  uint64_t weightsHash = 0;
+  /// File whose bytes from `embedOffset` on are put into the code as weights;
+  /// empty: not embedded.
+  std::string embedFile;
+  int64_t embedOffset = 0;
+};
+
+/// Adds the run function and the constant `rwkvrt_model_info` of rwkvc-rt/abi.h
+/// to \p module, whose `@main` has been lowered from \p interface, and makes
+/// all else internal. The constant is `rwkvc_model_<name>`, and `rwkvc_model`
+/// too where \p isWholeProgram.
+void emitModelInfo(llvm::Module &module, const Interface &interface,
+                   const ModelInfo &info, bool isWholeProgram);
+
+/// \p name with all that no C identifier may have replaced by '_'.
+std::string toIdentifier(llvm::StringRef name);
+
+} // namespace rwkvc::aot
+
+#endif // RWKVC_AOT_MODELINFO_H

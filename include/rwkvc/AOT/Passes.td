@@ -1,0 +1,88 @@
+//===- Passes.td - Passes that shape the compiled artefact ----------------===//
+//
+// Part of the rwkvc project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef RWKVC_AOT_PASSES_TD
+#define RWKVC_AOT_PASSES_TD
+
+include "mlir/Pass/PassBase.td"
+
+def DescribeInterface : Pass<"rwkvc-describe-interface", "::mlir::ModuleOp"> {
+  let summary = "Record the names and types by which callers know the model";
+  let description = [{
+    Writes what `@main` takes and gives, with the ONNX names and element types,
+    into the module attribute `rwkvc.interface`. Later phases change the
+    signature; the artefact describes itself from this attribute.
+
+    ```mlir
+    func.func @main(%t: tensor<1xi64> {onnx.name = "token"}, ...) -> ...
+    // after, on the module:
+    rwkvc.interface = {
+      inputs = [{name = "token", type = tensor<1xi64>, index_limit = 256}, ...],
+      outputs = [...], states = [{input = 1, output = 1, initial = 0.0}, ...],
+      token_input = 0, logits_output = 0}
+    ```
+  }];
+}
+
+def EntryABI : Pass<"rwkvc-entry-abi", "::mlir::ModuleOp"> {
+  let summary = "Give the entry function caller-owned buffers";
+  let description = [{
+    Arguments and results of `@main` become memref arguments: first the inputs,
+    then the outputs. A state is read from and written to its output's buffer, so
+    that an update in place needs no copy; its input argument is dropped. A
+    result that may come to lie in another state's buffer is copied first.
+
+    ```mlir
+    func.func @main(%t: tensor<1xi64>, %s: tensor<64xf32>)
+        -> (tensor<256xf32>, tensor<64xf32>)
+    // after
+    func.func @main(%t: memref<1xi64>, %logits: memref<256xf32>, %s: memref<64xf32>)
+      %0 = bufferization.to_tensor %t restrict
+      %1 = bufferization.to_tensor %s restrict writable
+      ...
+      bufferization.materialize_in_destination %r0 in restrict writable %logits
+      bufferization.materialize_in_destination %r1 in writable %s
+    ```
+  }];
+  let dependentDialects = ["::mlir::bufferization::BufferizationDialect",
+                           "::mlir::func::FuncDialect",
+                           "::mlir::memref::MemRefDialect"];
+  let statistics = [
+    Statistic<"numStates", "states", "States updated in place">,
+    Statistic<"numCopies", "copies", "Results copied before the states change">
+  ];
+}
+
+def ExternalizeWeights : Pass<"rwkvc-externalize-weights", "::mlir::ModuleOp"> {
+  let summary = "Read large constants from the weights file";
+  let description = [{
+    Constants of at least `min-bytes` leave the code: `@main` gets a last argument,
+    the data section of the weights file, and views into it. The module attribute
+    `rwkvc.weights` lists name, byte offset and value of each; equal values of one
+    type share their bytes. Offsets are multiples of 64.
+
+    ```mlir
+    %w = arith.constant dense_resource<w> : tensor<64x64xf32>
+    // after
+    %v = memref.view %weights[%c4096][] : memref<20480xi8> to memref<64x64xf32>
+    %w = bufferization.to_tensor %v restrict
+    ```
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect",
+                           "::mlir::bufferization::BufferizationDialect",
+                           "::mlir::memref::MemRefDialect"];
+  let options = [
+    Option<"minBytes", "min-bytes", "int64_t", /*default=*/"256",
+           "Smallest constant that is moved">
+  ];
+  let statistics = [
+    Statistic<"numMoved", "moved", "Constants moved to the weights file">,
+    Statistic<"numBytes", "bytes", "Bytes of the weights file's data">
+  ];
+}
+
+#endif // RWKVC_AOT_PASSES_TD

@@ -1,0 +1,56 @@
+//===- Pipelines.h - The phases of a compilation ----------------*- C++ -*-===//
+//
+// Part of the rwkvc project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// A compilation is a sequence of phases. Between two of them there is a point
+// with a name, where users may insert passes and stop to look at the IR.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef RWKVC_PIPELINES_PIPELINES_H
+#define RWKVC_PIPELINES_PIPELINES_H
+
+#include "mlir/Pass/PassManager.h"
+#include <optional>
+
+namespace rwkvc {
+
+/// The points between phases, in order.
+enum class Phase {
+  AfterImport,     ///< func, onnx; shapes static, shape arithmetic folded
+  AfterRaise,      ///< func, onnx, wkv
+  AfterWKV,        ///< func, onnx, wkv in the form that will be lowered
+  BeforeBufferize, ///< func, linalg, tensor, arith, math, scf
+  AfterBufferize,  ///< func, memref, linalg, arith, math, scf
+  BeforeLLVM,      ///< func, memref, vector, arith, math, scf
+  LLVM,            ///< llvm
+};
+inline constexpr Phase kLastPhase = Phase::LLVM;
+
+/// The name of a phase on the command line, for instance "after-raise".
+llvm::StringRef stringifyPhase(Phase phase);
+std::optional<Phase> symbolizePhase(llvm::StringRef name);
+/// What the phase's IR consists of, in a few words.
+llvm::StringRef describePhase(Phase phase);
+
+struct PipelineOptions {
+  int64_t vectorBits = 256;           ///< width of a vector register
+  int64_t minParallelWork = 1 << 18;  ///< scalar operations; 0: one thread
+};
+
+/// Adds the passes that lead from the phase before to \p phase, and a check
+/// that only the phase's dialects are left. AfterImport starts from what the
+/// importer makes.
+void buildPhase(mlir::OpPassManager &pm, Phase phase,
+                const PipelineOptions &options);
+
+/// Registers each phase's passes as a pipeline, `rwkvc-to-<phase>`, and the
+/// passes of this library.
+void registerPipelines();
+
+} // namespace rwkvc
+
+#endif // RWKVC_PIPELINES_PIPELINES_H

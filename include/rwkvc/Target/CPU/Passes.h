@@ -1,0 +1,35 @@
+//===- Passes.h - Code generation for CPUs ----------------------*- C++ -*-===//
+//
+// Part of the rwkvc project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef RWKVC_TARGET_CPU_PASSES_H
+#define RWKVC_TARGET_CPU_PASSES_H
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
+#include "mlir/IR/BuiltinOps.h"
+#include "mlir/Pass/Pass.h"
+
+namespace rwkvc::cpu {
+
+#define GEN_PASS_DECL
+#include "rwkvc/Target/CPU/Passes.h.inc"
+
+#define GEN_PASS_REGISTRATION
+#include "rwkvc/Target/CPU/Passes.h.inc"
+
+/// Function attribute: iterations of a parallel kernel's outermost loop. Its
+/// first two arguments are the range of iterations to run.
+inline constexpr llvm::StringLiteral kParallelUnitsAttr = "cpu.parallel_units";
+
+} // namespace rwkvc::cpu
+
+#endif // RWKVC_TARGET_CPU_PASSES_H

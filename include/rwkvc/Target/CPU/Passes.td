@@ -1,0 +1,90 @@
+//===- Passes.td - Code generation for CPUs -------------------------------===//
+//
+// Part of the rwkvc project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef RWKVC_TARGET_CPU_PASSES_TD
+#define RWKVC_TARGET_CPU_PASSES_TD
+
+include "mlir/Pass/PassBase.td"
+
+def VectorizeKernels : Pass<"cpu-vectorize-kernels", "::mlir::ModuleOp"> {
+  let summary = "Lower the linalg op of each kernel to loops over vectors";
+  let description = [{
+    One loop of the op is put into vector lanes, the one whose operands lie
+    contiguous. A reduction over another loop keeps vector accumulators in
+    registers; a reduction over the lanes itself ends with one horizontal sum.
+    Where an operand does not depend on a further parallel loop, several of that
+    loop's iterations share its loads. What cannot be vectorised (a body with
+    control flow, an index map that is not linear, boolean buffers) becomes
+    scalar loops.
+
+    A kernel whose work is at least `min-parallel-work` scalar operations gets two
+    leading arguments, the range of its outermost loop to run; the attribute
+    `cpu.parallel_units` says how many iterations there are, and calls pass all.
+
+    ```mlir
+    func.func private @kernel(%x: memref<64xf32>, %w: memref<64x32xf32>, %y: memref<32xf32>)
+      linalg.generic // y[n] += x[k] * w[k, n]
+    // after
+    %acc:4 = scf.for %k = ... iter_args(...)  // 4 vectors of 8 columns
+      %b = vector.broadcast %xk
+      %w0 = vector.load ...
+      vector arithmetic
+    vector.store ...
+    ```
+  }];
+  let dependentDialects = [
+    "::mlir::arith::ArithDialect", "::mlir::func::FuncDialect",
+    "::mlir::memref::MemRefDialect", "::mlir::scf::SCFDialect",
+    "::mlir::vector::VectorDialect"
+  ];
+  let options = [
+    Option<"vectorBits", "vector-bits", "int64_t", /*default=*/"256",
+           "Width of a vector register">,
+    Option<"minParallelWork", "min-parallel-work", "int64_t",
+           /*default=*/"1 << 18",
+           "Scalar operations from which a kernel is split over threads; 0: "
+           "never">
+  ];
+  let statistics = [
+    Statistic<"numVectorized", "vectorized", "Kernels that use vectors">,
+    Statistic<"numScalar", "scalar", "Kernels that became scalar loops">,
+    Statistic<"numParallel", "parallel", "Kernels split over threads">
+  ];
+}
+
+def DispatchParallelKernels
+    : Pass<"cpu-dispatch-parallel-kernels", "::mlir::ModuleOp"> {
+  let summary = "Run calls of parallel kernels through the runtime's threads";
+  let description = [{
+    Works on the LLVM dialect. A call of a function that has
+    `cpu.parallel_units` becomes a call of `rwkvrt_parallel_for` with a task that
+    unpacks the arguments.
+
+    ```mlir
+    llvm.call @kernel(%c0, %c16, %x, %y) : (i64, i64, !llvm.ptr, !llvm.ptr) -> ()
+    // after
+    llvm.store ..., %context
+    llvm.call @rwkvrt_parallel_for(@kernel_task, %context, %c16)
+    ```
+  }];
+  let dependentDialects = ["::mlir::LLVM::LLVMDialect"];
+  let statistics = [Statistic<"numCalls", "calls", "Calls dispatched">];
+}
+
+def ExpandMath : Pass<"cpu-expand-math", "::mlir::ModuleOp"> {
+  let summary = "Expand exp, tanh and the like into arithmetic";
+  let description = [{
+    Functions that vector code would otherwise call once per lane become
+    polynomials of single precision; half types are computed in single
+    precision. Double precision keeps calling the C library.
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect",
+                           "::mlir::math::MathDialect",
+                           "::mlir::vector::VectorDialect"];
+}
+
+#endif // RWKVC_TARGET_CPU_PASSES_TD

@@ -1,0 +1,32 @@
+//===- CodeGen.h - LLVM IR to machine code ----------------------*- C++ -*-===//
+//
+// Part of the rwkvc project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef RWKVC_TARGET_CODEGEN_H
+#define RWKVC_TARGET_CODEGEN_H
+
+#include "rwkvc/Target/TargetInfo.h"
+#include "llvm/IR/Module.h"
+#include "llvm/Support/raw_ostream.h"
+
+namespace rwkvc {
+
+/// Sets the module's triple and data layout; before anything depends on sizes.
+void prepareModule(llvm::Module &module, const TargetInfo &target);
+
+/// Runs LLVM's optimiser at \p level, 0 to 3.
+llvm::Error optimizeModule(llvm::Module &module, const TargetInfo &target,
+                           unsigned level);
+
+enum class CodeKind { Assembly, Object };
+
+/// Writes position-independent machine code.
+llvm::Error emitCode(llvm::Module &module, const TargetInfo &target,
+                     CodeKind kind, llvm::raw_pwrite_stream &os);
+
+} // namespace rwkvc
+
+#endif // RWKVC_TARGET_CODEGEN_H

@@ -1,0 +1,28 @@
+//===- Passes.h - Target-independent passes on buffers ----------*- C++ -*-===//
+//
+// Part of the rwkvc project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef RWKVC_TRANSFORMS_PASSES_H
+#define RWKVC_TRANSFORMS_PASSES_H
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/Linalg/IR/Linalg.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/IR/BuiltinOps.h"
+#include "mlir/Pass/Pass.h"
+
+namespace rwkvc {
+
+#define GEN_PASS_DECL
+#include "rwkvc/Transforms/Passes.h.inc"
+
+#define GEN_PASS_REGISTRATION
+#include "rwkvc/Transforms/Passes.h.inc"
+
+} // namespace rwkvc
+
+#endif // RWKVC_TRANSFORMS_PASSES_H

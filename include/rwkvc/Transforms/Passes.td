@@ -1,0 +1,77 @@
+//===- Passes.td - Target-independent passes on buffers -------------------===//
+//
+// Part of the rwkvc project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef RWKVC_TRANSFORMS_PASSES_TD
+#define RWKVC_TRANSFORMS_PASSES_TD
+
+include "mlir/Pass/PassBase.td"
+
+def FuseElementwise : Pass<"rwkvc-fuse-elementwise", "::mlir::ModuleOp"> {
+  let summary = "Fuse elementwise linalg ops where nothing is computed twice";
+  let description = [{
+    An elementwise op is fused into its only user when the user runs over as many
+    points: a decay of N elements is not recomputed for each of N x N state
+    elements. Casts are fused into anything, so that half-precision weights are
+    widened where they are read.
+
+    ```mlir
+    %1 = linalg.generic ... { arith.subf }
+    %2 = linalg.generic ins(%1, ...) { arith.mulf }
+    // after
+    %2 = linalg.generic ... { arith.subf, arith.mulf }
+    ```
+  }];
+  let dependentDialects = ["::mlir::linalg::LinalgDialect"];
+}
+
+def PlanMemory : Pass<"rwkvc-plan-memory", "::mlir::ModuleOp"> {
+  let summary = "Place every buffer of the entry in one caller-owned workspace";
+  let description = [{
+    `@main` gets a last argument, the workspace. Each `memref.alloc` becomes a view
+    of it at an offset such that buffers that are in use at the same time do not
+    overlap. Offsets are multiples of 64.
+
+    ```mlir
+    %a = memref.alloc() : memref<64xf32>
+    // after
+    %a = memref.view %workspace[%c256][] : memref<512xi8> to memref<64xf32>
+    ```
+
+    Allocations of dynamic size, and ones that a loop carries into its next
+    iteration, have no place in a plan and are reported.
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect",
+                           "::mlir::memref::MemRefDialect"];
+  let statistics = [
+    Statistic<"numBuffers", "buffers", "Buffers placed">,
+    Statistic<"numBytes", "bytes", "Bytes of the workspace">,
+    Statistic<"numUnsharedBytes", "unshared-bytes", "Bytes without reuse">
+  ];
+}
+
+def OutlineKernels : Pass<"rwkvc-outline-kernels", "::mlir::ModuleOp"> {
+  let summary = "Move every linalg op on buffers into a function of its own";
+  let description = [{
+    Layers repeat: as functions their kernels can be merged (by
+    `duplicate-function-elimination`), so that code size and compile time depend
+    on the number of distinct kernels and not on the number of layers. Static
+    offsets become dynamic, since they are all that tells such kernels apart.
+    A copy between buffers that are not contiguous is a kernel too.
+
+    ```mlir
+    linalg.generic ... ins(%x : memref<64xf32>) outs(%y : memref<64xf32>)
+    // after
+    call @kernel_0(%x, %y) : (memref<64xf32>, memref<64xf32>) -> ()
+    ```
+  }];
+  let dependentDialects = ["::mlir::func::FuncDialect",
+                           "::mlir::linalg::LinalgDialect",
+                           "::mlir::memref::MemRefDialect"];
+  let statistics = [Statistic<"numKernels", "kernels", "Kernels outlined">];
+}
+
+#endif // RWKVC_TRANSFORMS_PASSES_TD

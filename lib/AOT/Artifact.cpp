@@ -1,0 +1,193 @@
+//===- Artifact.cpp - Files that a compilation produces -------------------===//
+//
+// Part of the rwkvc project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "rwkvc/AOT/Artifact.h"
+#include "llvm/ADT/ScopeExit.h"
+#include "llvm/ADT/StringExtras.h"
+#include "llvm/Object/ArchiveWriter.h"
+#include "llvm/Support/FileSystem.h"
+#include "llvm/Support/MemoryBuffer.h"
+#include "llvm/Support/Path.h"
+#include "llvm/Support/Program.h"
+#include "llvm/Support/Signals.h"
+#include <sys/stat.h>
+
+using namespace rwkvc;
+using namespace rwkvc::aot;
+
+static llvm::Error fileError(llvm::StringRef path, llvm::StringRef what,
+                             std::error_code code) {
+  return llvm::createStringError("cannot " + what + " '" + path +
+                                 "': " + code.message());
+}
+
+/// A name beside \p path for work in progress; removed at exit and on signals.
+static llvm::Expected<std::string> temporaryBeside(llvm::StringRef path) {
+  llvm::SmallString<128> name;
+  if (std::error_code code = llvm::sys::fs::createUniqueFile(
+          path + ".%%%%%%.tmp", name))
+    return fileError(path, "create a file beside", code);
+  llvm::sys::RemoveFileOnSignal(name);
+  return name.str().str();
+}
+
+static void discard(llvm::StringRef temporary) {
+  llvm::sys::fs::remove(temporary);
+  llvm::sys::DontRemoveFileOnSignal(temporary);
+}
+
+/// Moves a finished \p temporary to \p path.
+static llvm::Error keep(llvm::StringRef temporary, llvm::StringRef path) {
+  std::error_code code = llvm::sys::fs::rename(temporary, path);
+  if (code) {
+    discard(temporary);
+    return fileError(path, "write", code);
+  }
+  llvm::sys::DontRemoveFileOnSignal(temporary);
+  return llvm::Error::success();
+}
+
+llvm::Error aot::writeFile(
+    llvm::StringRef path,
+    llvm::function_ref<llvm::Error(llvm::raw_pwrite_stream &)> write) {
+  llvm::Expected<std::string> temporary = temporaryBeside(path);
+  if (!temporary)
+    return temporary.takeError();
+  std::error_code code;
+  llvm::raw_fd_ostream os(*temporary, code);
+  if (code) {
+    discard(*temporary);
+    return fileError(path, "write", code);
+  }
+  llvm::Error error = write(os);
+  os.close();
+  // The stream would end the process for an error nobody looked at.
+  code = os.error();
+  os.clear_error();
+  if (error || code) {
+    discard(*temporary);
+    if (!code)
+      return error;
+    llvm::consumeError(std::move(error));
+    return fileError(path, "write", code);
+  }
+  return keep(*temporary, path);
+}
+
+llvm::Error aot::writeStaticLibrary(llvm::StringRef object,
+                                    llvm::StringRef path) {
+  llvm::Expected<llvm::NewArchiveMember> member =
+      llvm::NewArchiveMember::getFile(object, /*Deterministic=*/true);
+  if (!member)
+    return member.takeError();
+  std::string name = (llvm::sys::path::stem(path) + ".o").str();
+  member->MemberName = name;
+  llvm::Expected<std::string> temporary = temporaryBeside(path);
+  if (!temporary)
+    return temporary.takeError();
+  llvm::SmallVector<llvm::NewArchiveMember, 1> members;
+  members.push_back(std::move(*member));
+  if (llvm::Error error = llvm::writeArchive(
+          *temporary, members, llvm::SymtabWritingMode::NormalSymtab,
+          llvm::object::Archive::K_GNU, /*Deterministic=*/true,
+          /*Thin=*/false)) {
+    discard(*temporary);
+    return error;
+  }
+  return keep(*temporary, path);
+}
+
+/// A C compiler to link with.
+static llvm::Expected<std::string> findCompiler(const LinkOptions &options) {
+  if (!options.compiler.empty()) {
+    if (auto found = llvm::sys::findProgramByName(options.compiler))
+      return *found;
+    return llvm::createStringError("linking needs a C compiler, but '" +
+                                   options.compiler + "' is not found");
+  }
+  for (const char *name : {"cc", "clang", "gcc", "clang-22"})
+    if (auto found = llvm::sys::findProgramByName(name))
+      return *found;
+  return llvm::createStringError(
+      "linking needs a C compiler, but none of cc, clang, gcc is installed; "
+      "name one by --cc, or use --emit=obj");
+}
+
+/// A linker repeats itself: what is missing shows in the first lines.
+static std::string firstLines(llvm::StringRef text) {
+  llvm::SmallVector<llvm::StringRef> lines;
+  text.trim().split(lines, '\n', /*MaxSplit=*/12);
+  if (lines.size() > 12)
+    lines.back() = "...";
+  return llvm::join(lines, "\n");
+}
+
+/// Runs the linking compiler with \p arguments and "-o PATH".
+static llvm::Error link(llvm::StringRef path, const LinkOptions &options,
+                        llvm::ArrayRef<std::string> arguments) {
+  llvm::Expected<std::string> compiler = findCompiler(options);
+  if (!compiler)
+    return compiler.takeError();
+  llvm::Expected<std::string> temporary = temporaryBeside(path);
+  if (!temporary)
+    return temporary.takeError();
+  llvm::SmallString<128> log;
+  if (std::error_code code =
+          llvm::sys::fs::createTemporaryFile("rwkvc-link", "log", log)) {
+    discard(*temporary);
+    return fileError("link log", "create", code);
+  }
+  auto removeLog = llvm::make_scope_exit([&] { llvm::sys::fs::remove(log); });
+  llvm::SmallVector<llvm::StringRef> command{*compiler};
+  command.append(arguments.begin(), arguments.end());
+  command.append({"-o", *temporary});
+  std::optional<llvm::StringRef> streams[] = {llvm::StringRef(""), log.str(),
+                                              log.str()};
+  std::string message;
+  int status = llvm::sys::ExecuteAndWait(*compiler, command, std::nullopt,
+                                         streams, 0, 0, &message);
+  if (status != 0) {
+    discard(*temporary);
+    if (auto text = llvm::MemoryBuffer::getFile(log); text && message.empty())
+      message = firstLines((*text)->getBuffer());
+    return llvm::createStringError("linking '" + path + "' failed: " +
+                                   llvm::join(command, " ") + "\n" + message);
+  }
+  // The compiler made it executable as the user's mask allows.
+  return keep(*temporary, path);
+}
+
+llvm::Error aot::linkSharedLibrary(llvm::StringRef object, llvm::StringRef path,
+                                   const LinkOptions &options) {
+  llvm::SmallVector<std::string> arguments{"-shared",
+                                           object.str(),
+                                           "-L" + options.runtimeDir,
+                                           "-lrwkvc-rt",
+                                           "-Wl,-rpath," + options.runtimeDir,
+                                           "-Wl,--no-undefined"};
+  if (options.usesDnnl)
+    arguments.push_back("-lrwkvc-rt-dnnl");
+  return link(path, options, arguments);
+}
+
+llvm::Error aot::linkExecutable(llvm::StringRef object, llvm::StringRef path,
+                                const LinkOptions &options) {
+  auto archive = [&](llvm::StringRef name) {
+    return options.runtimeDir + "/lib" + name.str() + ".a";
+  };
+  llvm::SmallVector<std::string> arguments{
+      object.str(), archive("rwkvc-rt-main"), archive("rwkvc-rt")};
+  if (options.usesDnnl)
+    arguments.append(
+        {"-L" + options.runtimeDir, "-lrwkvc-rt-dnnl", "-Wl,-rpath,$ORIGIN"});
+  // The C++ library, GCC's OpenMP and zlib go into the program, so that it runs
+  // where none is installed.
+  arguments.append({"-Wl,-Bstatic", "-lstdc++", "-lgomp", "-lz",
+                    "-Wl,-Bdynamic", "-static-libgcc", "-ldl", "-lm",
+                    "-lpthread"});
+  return link(path, options, arguments);
+}

@@ -1,0 +1,143 @@
+//===- EntryABI.cpp - Caller-owned buffers for the entry ------------------===//
+//
+// Part of the rwkvc project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "mlir/Interfaces/DestinationStyleOpInterface.h"
+#include "mlir/Interfaces/LoopLikeInterface.h"
+#include "rwkvc/AOT/Interface.h"
+#include "rwkvc/AOT/Passes.h"
+
+namespace rwkvc::aot {
+#define GEN_PASS_DEF_ENTRYABI
+#include "rwkvc/AOT/Passes.h.inc"
+} // namespace rwkvc::aot
+
+using namespace mlir;
+using namespace rwkvc;
+using namespace rwkvc::aot;
+
+/// The block argument in whose buffer \p value may come to lie: the root of its
+/// destination operands and views. Null if it is none.
+static BlockArgument findRoot(Value value) {
+  while (Operation *op = value.getDefiningOp()) {
+    unsigned number = cast<OpResult>(value).getResultNumber();
+    if (auto destination = dyn_cast<DestinationStyleOpInterface>(op))
+      value = destination.getTiedOpOperand(cast<OpResult>(value))->get();
+    else if (isa<tensor::ExpandShapeOp, tensor::CollapseShapeOp,
+                 tensor::ExtractSliceOp, tensor::CastOp, tensor::ReshapeOp>(op))
+      value = op->getOperand(0);
+    else if (auto insert = dyn_cast<tensor::InsertOp>(op))
+      value = insert.getDest();
+    else if (auto loop = dyn_cast<LoopLikeOpInterface>(op);
+             loop && number < loop.getInits().size())
+      value = loop.getInits()[number];
+    else
+      return {};
+  }
+  return cast<BlockArgument>(value);
+}
+
+namespace {
+
+struct EntryABIPass : aot::impl::EntryABIBase<EntryABIPass> {
+  void runOnOperation() override {
+    FailureOr<Interface> interface = readInterface(getOperation());
+    if (failed(interface))
+      return signalPassFailure();
+    auto entry = getOperation().lookupSymbol<func::FuncOp>(kEntryName);
+    if (!entry || entry.isExternal()) {
+      getOperation().emitError()
+          << "the module has no function @" << kEntryName;
+      return signalPassFailure();
+    }
+    if (entry.getNumArguments() != interface->inputs.size() ||
+        entry.getNumResults() != interface->outputs.size()) {
+      entry.emitError() << "its signature does not match the module attribute '"
+                        << kInterfaceAttr << "'";
+      return signalPassFailure();
+    }
+    if (!entry.getBody().hasOneBlock()) {
+      entry.emitError() << "must have one block";
+      return signalPassFailure();
+    }
+    convert(entry, *interface);
+  }
+
+  void convert(func::FuncOp entry, const Interface &interface) {
+    Block &block = entry.getBody().front();
+    Location loc = entry.getLoc();
+    OpBuilder b = OpBuilder::atBlockBegin(&block);
+    unsigned numInputs = block.getNumArguments();
+    auto bufferType = [](Type type) {
+      auto tensor = cast<RankedTensorType>(type);
+      return MemRefType::get(tensor.getShape(), tensor.getElementType());
+    };
+    // Which state's buffer each result may lie in, before arguments change.
+    auto ret = cast<func::ReturnOp>(block.getTerminator());
+    SmallVector<Value> results(ret.getOperands());
+    SmallVector<bool> mustCopy;
+    for (auto [k, result] : llvm::enumerate(results)) {
+      BlockArgument root = findRoot(result);
+      const StateDescription *state =
+          root && root.getOwner() == &block
+              ? interface.findStateOfInput(root.getArgNumber())
+              : nullptr;
+      mustCopy.push_back(state && state->output != static_cast<int64_t>(k));
+    }
+
+    for (unsigned i = 0; i < numInputs; ++i)
+      if (!interface.findStateOfInput(i))
+        block.addArgument(bufferType(block.getArgument(i).getType()), loc);
+    SmallVector<Value> outputs;
+    for (Type type : entry.getResultTypes())
+      outputs.push_back(block.addArgument(bufferType(type), loc));
+    unsigned next = numInputs;
+    for (unsigned i = 0; i < numInputs; ++i) {
+      BlockArgument input = block.getArgument(i);
+      const StateDescription *state = interface.findStateOfInput(i);
+      Value buffer =
+          state ? outputs[state->output] : Value(block.getArgument(next++));
+      auto tensor = bufferization::ToTensorOp::create(
+          b, loc, input.getType(), buffer, /*restrict=*/true,
+          /*writable=*/state != nullptr);
+      input.replaceAllUsesWith(tensor.getResult());
+      numStates += state != nullptr;
+    }
+
+    b.setInsertionPoint(ret);
+    results.assign(ret.operand_begin(), ret.operand_end());
+    for (auto [k, result] : llvm::enumerate(results)) {
+      if (!mustCopy[k])
+        continue;
+      result = bufferization::AllocTensorOp::create(
+                   b, loc, cast<RankedTensorType>(result.getType()),
+                   ValueRange(), /*copy=*/result)
+                   .getResult();
+      ++numCopies;
+    }
+    for (auto [k, result] : llvm::enumerate(results)) {
+      // A state's buffer is read under its own tensor: nothing may be computed
+      // in it ahead of the last read, which "restrict" would invite.
+      bool isState = interface.findStateOfOutput(k) != nullptr;
+      auto write = bufferization::MaterializeInDestinationOp::create(
+          b, loc, TypeRange(), result, outputs[k]);
+      write.setRestrict(!isState);
+      write.setWritable(true);
+    }
+    func::ReturnOp::create(b, loc);
+    ret.erase();
+    block.eraseArguments(0, numInputs);
+    entry.setAllArgAttrs(ArrayRef<DictionaryAttr>());
+    entry.setAllResultAttrs(ArrayRef<DictionaryAttr>());
+    entry.removeArgAttrsAttr();
+    entry.removeResAttrsAttr();
+    entry.setFunctionType(
+        FunctionType::get(&getContext(), block.getArgumentTypes(), {}));
+  }
+};
+
+} // namespace

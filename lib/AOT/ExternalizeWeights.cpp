@@ -1,0 +1,115 @@
+//===- ExternalizeWeights.cpp - Constants to the weights file -------------===//
+//
+// Part of the rwkvc project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "mlir/IR/DialectResourceBlobManager.h"
+#include "rwkvc/AOT/Interface.h"
+#include "rwkvc/AOT/Passes.h"
+#include "llvm/ADT/MapVector.h"
+
+namespace rwkvc::aot {
+#define GEN_PASS_DEF_EXTERNALIZEWEIGHTS
+#include "rwkvc/AOT/Passes.h.inc"
+} // namespace rwkvc::aot
+
+using namespace mlir;
+using namespace rwkvc;
+using namespace rwkvc::aot;
+
+/// Every weight starts on a cache line.
+static constexpr int64_t kAlignment = 64;
+
+namespace {
+
+struct ExternalizeWeightsPass
+    : aot::impl::ExternalizeWeightsBase<ExternalizeWeightsPass> {
+  using ExternalizeWeightsBase::ExternalizeWeightsBase;
+
+  void runOnOperation() override {
+    ModuleOp module = getOperation();
+    auto entry = module.lookupSymbol<func::FuncOp>(kEntryName);
+    if (!entry || entry.isExternal()) {
+      module.emitError() << "the module has no function @" << kEntryName;
+      return signalPassFailure();
+    }
+    SmallVector<arith::ConstantOp> constants;
+    entry.walk([&](arith::ConstantOp op) {
+      if (isWeight(op))
+        constants.push_back(op);
+    });
+    // Attributes are unique, so equal dense values are one attribute; resources
+    // are shared by handle.
+    llvm::MapVector<Attribute, int64_t> offsets;
+    int64_t end = 0;
+    for (arith::ConstantOp op : constants) {
+      auto [it, inserted] = offsets.insert({op.getValue(), end});
+      if (inserted)
+        end = llvm::alignTo(
+            end + getNumBytes(cast<ShapedType>(op.getType())), kAlignment);
+    }
+    Builder b(&getContext());
+    SmallVector<Attribute> list;
+    for (auto [value, offset] : offsets)
+      list.push_back(b.getDictionaryAttr(
+          {b.getNamedAttr("name", b.getStringAttr(name(value, list.size()))),
+           b.getNamedAttr("offset", b.getI64IntegerAttr(offset)),
+           b.getNamedAttr("value", value)}));
+    module->setAttr(kWeightsAttr, b.getArrayAttr(list));
+    module->setAttr(kWeightsSizeAttr, b.getI64IntegerAttr(end));
+    numMoved += offsets.size();
+    numBytes += end;
+    replace(entry, constants, offsets, end);
+  }
+
+  bool isWeight(arith::ConstantOp op) {
+    auto type = dyn_cast<RankedTensorType>(op.getType());
+    auto value = dyn_cast<ElementsAttr>(op.getValue());
+    // A splat is cheaper as an immediate.
+    return type && value && type.hasStaticShape() &&
+           getNumBytes(type) >= minBytes &&
+           !(isa<DenseElementsAttr>(value) &&
+             cast<DenseElementsAttr>(value).isSplat());
+  }
+
+  /// Unique, and as the model's file names it where a resource knows.
+  static std::string name(Attribute value, size_t number) {
+    std::string result = ("w" + Twine(number)).str();
+    if (auto resource = dyn_cast<DenseResourceElementsAttr>(value))
+      result += "." + resource.getRawHandle().getKey().str();
+    return result;
+  }
+
+  void replace(func::FuncOp entry, ArrayRef<arith::ConstantOp> constants,
+               llvm::MapVector<Attribute, int64_t> &offsets, int64_t end) {
+    Block &block = entry.getBody().front();
+    Location loc = entry.getLoc();
+    OpBuilder b = OpBuilder::atBlockBegin(&block);
+    Value weights =
+        block.addArgument(MemRefType::get(end, b.getI8Type()), loc);
+    llvm::DenseMap<Attribute, Value> views;
+    for (arith::ConstantOp op : constants) {
+      Value &tensor = views[op.getValue()];
+      if (!tensor) {
+        auto type = cast<RankedTensorType>(op.getType());
+        Value offset = arith::ConstantIndexOp::create(
+            b, op.getLoc(), offsets.find(op.getValue())->second);
+        Value view = memref::ViewOp::create(
+            b, op.getLoc(),
+            MemRefType::get(type.getShape(), type.getElementType()), weights,
+            offset, ValueRange());
+        tensor = bufferization::ToTensorOp::create(b, op.getLoc(), type, view,
+                                                   /*restrict=*/true,
+                                                   /*writable=*/false);
+      }
+      op.replaceAllUsesWith(tensor);
+      op.erase();
+    }
+    entry.setFunctionType(
+        FunctionType::get(&getContext(), block.getArgumentTypes(), {}));
+  }
+};
+
+} // namespace

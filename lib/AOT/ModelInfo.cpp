@@ -1,0 +1,224 @@
+//===- ModelInfo.cpp - A compiled model's description of itself -----------===//
+//
+// Part of the rwkvc project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "rwkvc/AOT/ModelInfo.h"
+#include "rwkvc-rt/abi.h"
+#include "llvm/ADT/StringExtras.h"
+#include "llvm/IR/IRBuilder.h"
+
+using namespace rwkvc;
+using namespace rwkvc::aot;
+
+std::string aot::toIdentifier(llvm::StringRef name) {
+  std::string result;
+  for (char c : name)
+    result += llvm::isAlnum(c) ? c : '_';
+  if (result.empty() || llvm::isDigit(result[0]))
+    result.insert(result.begin(), '_');
+  return result;
+}
+
+static rwkvrt_dtype getDtype(mlir::Type type) {
+  if (type.isF32())
+    return RWKVRT_F32;
+  if (type.isF16())
+    return RWKVRT_F16;
+  if (type.isBF16())
+    return RWKVRT_BF16;
+  if (type.isF64())
+    return RWKVRT_F64;
+  if (type.isInteger(1))
+    return RWKVRT_BOOL;
+  bool isUnsigned = type.isUnsignedInteger();
+  switch (type.getIntOrFloatBitWidth()) {
+  case 8:
+    return isUnsigned ? RWKVRT_U8 : RWKVRT_I8;
+  case 16:
+    return isUnsigned ? RWKVRT_U16 : RWKVRT_I16;
+  case 32:
+    return isUnsigned ? RWKVRT_U32 : RWKVRT_I32;
+  default:
+    return isUnsigned ? RWKVRT_U64 : RWKVRT_I64;
+  }
+}
+
+namespace {
+
+/// Builds the constants of abi.h. Field order is that of the structures there.
+class Emitter {
+public:
+  Emitter(llvm::Module &module, const Interface &interface,
+          const ModelInfo &info)
+      : module(module), context(module.getContext()), interface(interface),
+        info(info), pointer(llvm::PointerType::getUnqual(context)),
+        i32(llvm::Type::getInt32Ty(context)),
+        i64(llvm::Type::getInt64Ty(context)) {}
+
+  llvm::Function *emitRun();
+  void emitInfo(llvm::Function *run, bool isWholeProgram);
+
+private:
+  llvm::Constant *int32(int64_t v) { return llvm::ConstantInt::get(i32, v); }
+  llvm::Constant *int64(int64_t v) { return llvm::ConstantInt::get(i64, v); }
+  llvm::Constant *null() { return llvm::ConstantPointerNull::get(pointer); }
+
+  llvm::GlobalVariable *global(llvm::Constant *value, const llvm::Twine &name) {
+    auto *variable = new llvm::GlobalVariable(
+        module, value->getType(), /*isConstant=*/true,
+        llvm::GlobalValue::PrivateLinkage, value, name);
+    return variable;
+  }
+  llvm::Constant *string(llvm::StringRef text) {
+    return global(llvm::ConstantDataArray::getString(context, text), "text");
+  }
+  /// A constant array of equal structures, or null where there are none.
+  llvm::Constant *array(llvm::ArrayRef<llvm::Constant *> elements,
+                        const llvm::Twine &name) {
+    if (elements.empty())
+      return null();
+    auto *type = llvm::ArrayType::get(elements[0]->getType(), elements.size());
+    return global(llvm::ConstantArray::get(type, elements), name);
+  }
+  llvm::Constant *tensors(llvm::ArrayRef<TensorDescription> list,
+                          const llvm::Twine &name) {
+    llvm::SmallVector<llvm::Constant *> entries;
+    for (const TensorDescription &tensor : list) {
+      llvm::SmallVector<llvm::Constant *> dims;
+      for (int64_t size : tensor.type.getShape())
+        dims.push_back(int64(size));
+      entries.push_back(llvm::ConstantStruct::getAnon(
+          {string(tensor.name), int32(getDtype(tensor.type.getElementType())),
+           int32(tensor.type.getRank()), array(dims, "dims"),
+           int64(tensor.indexLimit)}));
+    }
+    return array(entries, name);
+  }
+  llvm::Constant *embedWeights();
+
+  llvm::Module &module;
+  llvm::LLVMContext &context;
+  const Interface &interface;
+  const ModelInfo &info;
+  llvm::PointerType *pointer;
+  llvm::Type *i32, *i64;
+};
+
+/// int32_t run(weights, inputs, outputs, workspace): calls @main, whose memref
+/// arguments are spread out as MLIR does.
+llvm::Function *Emitter::emitRun() {
+  llvm::Function *entry = module.getFunction(kEntryName);
+  entry->setName("rwkvc_entry");
+  auto *type = llvm::FunctionType::get(
+      i32, {pointer, pointer, pointer, pointer}, /*isVarArg=*/false);
+  auto *run = llvm::Function::Create(type, llvm::Function::InternalLinkage,
+                                     "rwkvc_run_" + info.name, module);
+  llvm::IRBuilder<> b(llvm::BasicBlock::Create(context, "", run));
+  llvm::SmallVector<llvm::Value *> arguments;
+  auto pass = [&](llvm::Value *data, llvm::ArrayRef<int64_t> shape) {
+    arguments.append({data, data, int64(0)});
+    for (int64_t size : shape)
+      arguments.push_back(int64(size));
+    for (unsigned i = 0; i < shape.size(); ++i) {
+      int64_t stride = 1;
+      for (int64_t size : shape.drop_front(i + 1))
+        stride *= size;
+      arguments.push_back(int64(stride));
+    }
+  };
+  auto element = [&](unsigned list, int64_t i) {
+    llvm::Value *slot =
+        b.CreateConstInBoundsGEP1_64(pointer, run->getArg(list), i);
+    return b.CreateLoad(pointer, slot);
+  };
+  for (auto [i, input] : llvm::enumerate(interface.inputs))
+    if (!interface.findStateOfInput(i))
+      pass(element(1, i), input.type.getShape());
+  for (auto [i, output] : llvm::enumerate(interface.outputs))
+    pass(element(2, i), output.type.getShape());
+  pass(run->getArg(0), {info.weightsSize});
+  pass(run->getArg(3), {info.workspaceSize});
+  assert(arguments.size() == entry->arg_size() &&
+         "@main was lowered otherwise");
+  b.CreateCall(entry, arguments);
+  b.CreateRet(int32(0));
+  return run;
+}
+
+llvm::Constant *Emitter::embedWeights() {
+  // The assembler copies the file: it never passes through LLVM IR.
+  std::string symbol = "rwkvc_weights_" + info.name;
+  std::string text;
+  llvm::raw_string_ostream os(text);
+  os << "\t.pushsection .rodata." << symbol << ",\"a\"\n\t.balign 64\n"
+     << symbol << ":\n\t.incbin \"";
+  for (char c : info.embedFile) {
+    if (c == '"' || c == '\\')
+      os << '\\';
+    os << c;
+  }
+  os << "\", " << info.embedOffset << "\n\t.popsection\n";
+  module.appendModuleInlineAsm(text);
+  auto *variable = new llvm::GlobalVariable(
+      module, llvm::Type::getInt8Ty(context), /*isConstant=*/true,
+      llvm::GlobalValue::ExternalLinkage, nullptr, symbol);
+  variable->setVisibility(llvm::GlobalValue::HiddenVisibility);
+  return variable;
+}
+
+void Emitter::emitInfo(llvm::Function *run, bool isWholeProgram) {
+  llvm::SmallVector<llvm::Constant *> states;
+  for (const StateDescription &state : interface.states)
+    states.push_back(llvm::ConstantStruct::getAnon(
+        {int32(state.input), int32(state.output),
+         llvm::ConstantFP::get(llvm::Type::getDoubleTy(context),
+                               state.initial)}));
+  llvm::Constant *embedded = info.embedFile.empty() ? null() : embedWeights();
+  llvm::SmallVector<llvm::Constant *> fields{
+      int32(RWKVRT_ABI_VERSION),
+      int32(sizeof(rwkvrt_model_info)),
+      string(info.name),
+      string("rwkvc " RWKVC_VERSION),
+      string(info.target),
+      int32(interface.inputs.size()),
+      int32(interface.outputs.size()),
+      int32(interface.states.size()),
+      int32(0),
+      tensors(interface.inputs, "inputs"),
+      tensors(interface.outputs, "outputs"),
+      array(states, "states"),
+      int32(interface.tokenInput),
+      int32(interface.logitsOutput),
+      info.weightsFile.empty() ? null() : string(info.weightsFile),
+      int64(info.weightsSize),
+      int64(static_cast<int64_t>(info.weightsHash)),
+      int64(info.workspaceSize),
+      embedded,
+      run};
+  llvm::Constant *value = llvm::ConstantStruct::getAnon(fields);
+  assert(module.getDataLayout().getTypeAllocSize(value->getType()) ==
+             sizeof(rwkvrt_model_info) &&
+         "the fields are not those of abi.h");
+  auto *variable = new llvm::GlobalVariable(
+      module, value->getType(), /*isConstant=*/true,
+      llvm::GlobalValue::ExternalLinkage, value, "rwkvc_model_" + info.name);
+  if (isWholeProgram)
+    llvm::GlobalAlias::create("rwkvc_model", variable);
+}
+
+} // namespace
+
+void aot::emitModelInfo(llvm::Module &module, const Interface &interface,
+                        const ModelInfo &info, bool isWholeProgram) {
+  for (llvm::Function &function : module)
+    if (!function.isDeclaration())
+      function.setLinkage(llvm::GlobalValue::InternalLinkage);
+  for (llvm::GlobalVariable &variable : module.globals())
+    if (!variable.isDeclaration())
+      variable.setLinkage(llvm::GlobalValue::InternalLinkage);
+  Emitter emitter(module, interface, info);
+  emitter.emitInfo(emitter.emitRun(), isWholeProgram);
+}

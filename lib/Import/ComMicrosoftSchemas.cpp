@@ -1,0 +1,159 @@
+//===- ComMicrosoftSchemas.cpp - What onnxruntime's optimiser writes ------===//
+//
+// Part of the rwkvc project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// Types of the results of the operators that ONNXToLinalg lowers from the
+// domain com.microsoft, registered with the ONNX library so that its shape
+// inference passes through them.
+//
+//===----------------------------------------------------------------------===//
+
+#include "Prepare.h"
+#include "onnx/defs/schema.h"
+#include <mutex>
+
+using ::onnx::InferenceContext;
+using ::onnx::OpSchema;
+using ::onnx::TensorProto;
+using ::onnx::TensorShapeProto;
+
+namespace {
+
+int64_t getInt(InferenceContext &ctx, const char *name, int64_t fallback) {
+  const ::onnx::AttributeProto *attribute = ctx.getAttribute(name);
+  return attribute ? attribute->i() : fallback;
+}
+
+void sameAsFirst(InferenceContext &ctx, size_t output = 0) {
+  ::onnx::propagateElemTypeFromInputToOutput(ctx, 0, output);
+  if (::onnx::hasInputShape(ctx, 0))
+    ::onnx::propagateShapeFromInputToOutput(ctx, 0, output);
+}
+
+/// A statistic of float32 over the axes from \p axis on.
+void statistic(InferenceContext &ctx, size_t output, int64_t axis) {
+  if (output >= ctx.getNumOutputs())
+    return;
+  ::onnx::updateOutputElemType(ctx, output, TensorProto::FLOAT);
+  if (!::onnx::hasInputShape(ctx, 0))
+    return;
+  TensorShapeProto shape = ::onnx::getInputShape(ctx, 0);
+  if (axis < 0)
+    axis += shape.dim_size();
+  for (int i = 0; i < shape.dim_size(); ++i)
+    if (i >= axis)
+      shape.mutable_dim(i)->set_dim_value(1);
+  ::onnx::updateOutputShape(ctx, output, shape);
+}
+
+/// [Simplified]LayerNormalization: y, mean unless simplified, 1 / deviation.
+void inferNorm(InferenceContext &ctx) {
+  sameAsFirst(ctx);
+  int64_t axis = getInt(ctx, "axis", -1);
+  statistic(ctx, 1, axis);
+  statistic(ctx, 2, axis);
+}
+
+/// Skip[Simplified]LayerNormalization: y, mean, 1 / deviation, the sum.
+void inferSkipNorm(InferenceContext &ctx) {
+  sameAsFirst(ctx);
+  statistic(ctx, 1, -1);
+  statistic(ctx, 2, -1);
+  if (ctx.getNumOutputs() > 3)
+    sameAsFirst(ctx, 3);
+}
+
+/// The shape of input \p left times input \p right, as numpy's matmul.
+void inferProduct(InferenceContext &ctx, size_t left, size_t right,
+                  bool transposeLeft = false, bool transposeRight = false) {
+  if (!::onnx::hasInputShape(ctx, left) || !::onnx::hasInputShape(ctx, right))
+    return;
+  TensorShapeProto a = ::onnx::getInputShape(ctx, left);
+  TensorShapeProto b = ::onnx::getInputShape(ctx, right);
+  int rankA = a.dim_size(), rankB = b.dim_size();
+  if (rankA == 0 || rankB == 0)
+    fail_shape_inference("a factor of the matrix product is a scalar");
+  if (transposeLeft && rankA > 1)
+    a.mutable_dim()->SwapElements(rankA - 1, rankA - 2);
+  if (transposeRight && rankB > 1)
+    b.mutable_dim()->SwapElements(rankB - 1, rankB - 2);
+  TensorShapeProto batchA, batchB, shape;
+  for (int i = 0; i < rankA - 2; ++i)
+    *batchA.add_dim() = a.dim(i);
+  for (int i = 0; i < rankB - 2; ++i)
+    *batchB.add_dim() = b.dim(i);
+  ::onnx::bidirectionalBroadcastShapeInference(batchA, batchB, shape);
+  if (rankA > 1)
+    *shape.add_dim() = a.dim(rankA - 2);
+  if (rankB > 1)
+    *shape.add_dim() = b.dim(rankB - 1);
+  ::onnx::updateOutputShape(ctx, 0, shape);
+}
+
+void inferFusedMatMul(InferenceContext &ctx) {
+  ::onnx::propagateElemTypeFromInputToOutput(ctx, 0, 0);
+  if (!getInt(ctx, "transBatchA", 0) && !getInt(ctx, "transBatchB", 0))
+    inferProduct(ctx, 0, 1, getInt(ctx, "transA", 0), getInt(ctx, "transB", 0));
+}
+
+void inferFusedGemm(InferenceContext &ctx) {
+  ::onnx::propagateElemTypeFromInputToOutput(ctx, 0, 0);
+  inferProduct(ctx, 0, 1, getInt(ctx, "transA", 0), getInt(ctx, "transB", 0));
+}
+
+/// Quantised products give numbers of the type of their scale, input 2.
+void inferQuantizedProduct(InferenceContext &ctx) {
+  ::onnx::propagateElemTypeFromInputToOutput(ctx, 2, 0);
+  inferProduct(ctx, 0, 1);
+}
+
+void add(const char *name, const char *domain, int inputs, int outputs,
+         ::onnx::InferenceFunction infer) {
+  OpSchema schema;
+  schema.SetName(name).SetDomain(domain).SinceVersion(1);
+  schema.AllowUncheckedAttributes();
+  for (int i = 0; i < inputs; ++i)
+    schema.Input(i, "input" + std::to_string(i), "", "T" + std::to_string(i),
+                 OpSchema::Optional);
+  for (int i = 0; i < outputs; ++i)
+    schema.Output(i, "output" + std::to_string(i), "", "U" + std::to_string(i),
+                  i ? OpSchema::Optional : OpSchema::Single);
+  for (int i = 0; i < inputs; ++i)
+    schema.TypeConstraint("T" + std::to_string(i),
+                          OpSchema::all_tensor_types_ir4(), "");
+  for (int i = 0; i < outputs; ++i)
+    schema.TypeConstraint("U" + std::to_string(i),
+                          OpSchema::all_tensor_types_ir4(), "");
+  schema.TypeAndShapeInferenceFunction(std::move(infer));
+  ::onnx::RegisterSchema(std::move(schema), 0, /*fail_duplicate_schema=*/false);
+}
+
+} // namespace
+
+void rwkvc::import::registerComMicrosoftSchemas() {
+  static std::once_flag once;
+  std::call_once(once, [] {
+    constexpr const char *kDomain = "com.microsoft";
+    auto &versions = ::onnx::OpSchemaRegistry::DomainToVersionRange::Instance();
+    if (!versions.Map().count(kDomain))
+      versions.AddDomainToVersion(kDomain, 1, 1);
+    auto first = [](InferenceContext &ctx) { sameAsFirst(ctx); };
+    add("LayerNormalization", kDomain, 3, 3, inferNorm);
+    add("SimplifiedLayerNormalization", kDomain, 2, 2, inferNorm);
+    // onnxruntime writes this one into the domain of ONNX.
+    add("SimplifiedLayerNormalization", "", 2, 2, inferNorm);
+    add("SkipLayerNormalization", kDomain, 5, 4, inferSkipNorm);
+    add("SkipSimplifiedLayerNormalization", kDomain, 4, 4, inferSkipNorm);
+    add("Gelu", kDomain, 1, 1, first);
+    add("QuickGelu", kDomain, 1, 1, first);
+    add("BiasGelu", kDomain, 2, 1, first);
+    add("FastGelu", kDomain, 2, 1, first);
+    add("FusedMatMul", kDomain, 2, 1, inferFusedMatMul);
+    add("FusedGemm", kDomain, 3, 1, inferFusedGemm);
+    add("DynamicQuantizeMatMul", kDomain, 5, 1, inferQuantizedProduct);
+    add("MatMulIntegerToFloat", kDomain, 7, 1, inferQuantizedProduct);
+  });
+}

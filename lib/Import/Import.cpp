@@ -1,0 +1,180 @@
+//===- Import.cpp - ONNX files to the onnx dialect ------------------------===//
+//
+// Part of the rwkvc project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "rwkvc/Import/Import.h"
+#include "Builder.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/IR/Verifier.h"
+#include "onnx/checker.h"
+#include "onnx/inliner/inliner.h"
+#include "onnx/shape_inference/implementation.h"
+#include "rwkvc/Dialect/ONNX/IR/ONNX.h"
+#include "llvm/Support/Path.h"
+
+using namespace mlir;
+using namespace rwkvc;
+using namespace rwkvc::import;
+using llvm::StringRef;
+using ::onnx::ModelProto;
+
+namespace {
+
+/// What the library says, without its own context and line ends.
+std::string tidy(StringRef message) {
+  message = message.split("\n\n==> Context: ").first.trim();
+  std::string text;
+  for (char c : message)
+    text += c == '\n' ? ' ' : c;
+  return text;
+}
+
+/// Names the node that \p message of the checker is about, if it tells.
+std::string tidyChecker(StringRef message) {
+  auto [what, context] = message.split("\n\n==> Context: ");
+  std::string text = tidy(what);
+  if (!context.empty())
+    text += " (" + tidy(context) + ")";
+  return text;
+}
+
+void checkModel(const ModelProto &model) {
+  ::onnx::checker::CheckerContext context;
+  std::unordered_map<std::string, int> opsets;
+  for (const ::onnx::OperatorSetIdProto &opset : model.opset_import())
+    opsets[opset.domain()] = static_cast<int>(opset.version());
+  context.set_ir_version(static_cast<int>(model.ir_version()));
+  context.set_opset_imports(opsets);
+  ::onnx::checker::LexicalScopeContext scope;
+  ::onnx::checker::check_model_local_functions(model, context, scope);
+  ::onnx::checker::check_graph(model.graph(), context, scope);
+}
+
+/// Replaces calls of local functions and operators that the standard defines as
+/// functions and that have no typed op.
+void inlineFunctions(ModelProto &model, MLIRContext *context) {
+  if (model.functions_size())
+    ::onnx::inliner::InlineLocalFunctions(model);
+  ::onnx::inliner::FunctionIdVector typed;
+  for (RegisteredOperationName name : context->getRegisteredOperations())
+    if (name.getDialectNamespace() == "onnx")
+      typed.emplace_back("", name.stripDialect().str());
+  auto others =
+      ::onnx::inliner::FunctionIdSet::Create(std::move(typed), /*invert=*/true);
+  ::onnx::inliner::InlineSelectedFunctions(model, *others, nullptr);
+}
+
+/// Names the outputs that a node must have but that nobody uses, so that they
+/// get types.
+void nameOutputs(::onnx::GraphProto &graph, unsigned &counter) {
+  for (::onnx::NodeProto &node : *graph.mutable_node()) {
+    for (::onnx::AttributeProto &attribute : *node.mutable_attribute())
+      if (attribute.has_g())
+        nameOutputs(*attribute.mutable_g(), counter);
+    const ::onnx::OpSchema *schema =
+        node.domain().empty()
+            ? ::onnx::OpSchemaRegistry::Schema(node.op_type(), kNewestOpset)
+            : nullptr;
+    if (!schema)
+      continue;
+    for (auto [i, output] : llvm::enumerate(schema->outputs())) {
+      if (output.GetOption() != ::onnx::OpSchema::Single)
+        continue;
+      while (node.output_size() <= static_cast<int>(i))
+        node.add_output();
+      if (node.output(i).empty())
+        node.set_output(i, "rwkvc.unused." + std::to_string(counter++));
+    }
+  }
+}
+
+OwningOpRef<ModuleOp> importModel(StringRef path, Location file,
+                                  const ImportOptions &options,
+                                  ImportReport &report) {
+  FailureOr<std::unique_ptr<ModelProto>> parsed = parseModel(path, file);
+  if (failed(parsed))
+    return nullptr;
+  ModelProto &model = **parsed;
+  FailureOr<int64_t> opset = checkVersions(model, file);
+  if (failed(opset))
+    return nullptr;
+  // Initializers need not be inputs, as in every later version.
+  model.set_ir_version(std::max<int64_t>(model.ir_version(), 4));
+  TensorReader reader(file, llvm::sys::path::parent_path(path));
+  Weights weights;
+  if (failed(takeWeights(model, reader, weights)) ||
+      failed(sortNodes(*model.mutable_graph(), file)))
+    return nullptr;
+  const char *step = "the model is not valid ONNX: ";
+  try {
+    checkModel(model);
+    updateOpset(model, *opset);
+    if (failed(bindDimensions(model, weights, options, report, file)))
+      return nullptr;
+    step = "functions of the model cannot be inlined: ";
+    inlineFunctions(model, file.getContext());
+    if (failed(takeWeights(model, reader, weights)))
+      return nullptr;
+    unsigned unused = 0;
+    nameOutputs(*model.mutable_graph(), unused);
+    step = "shape inference failed: ";
+    ::onnx::ShapeInferenceOptions inference(/*check_type=*/false,
+                                            /*error_mode=*/0,
+                                            /*data_prop=*/true);
+    ::onnx::shape_inference::InferShapes(
+        model, ::onnx::OpSchemaRegistry::Instance(), inference);
+  } catch (const std::exception &exception) {
+    emitError(file) << step << tidyChecker(exception.what());
+    return nullptr;
+  }
+  OwningOpRef<ModuleOp> module = buildModule(model, weights, reader);
+  if (!module)
+    return nullptr;
+  // The verifier knows ops; users know nodes.
+  std::string message;
+  Location where = file;
+  LogicalResult valid = success();
+  {
+    ScopedDiagnosticHandler handler(file.getContext(), [&](Diagnostic &d) {
+      if (message.empty() && d.getSeverity() == DiagnosticSeverity::Error) {
+        message = d.str();
+        where = d.getLocation();
+      }
+      return success();
+    });
+    valid = verify(*module);
+  }
+  if (failed(valid)) {
+    auto name = dyn_cast<NameLoc>(where);
+    emitError(file) << "node '" << (name ? name.getName().getValue() : "?")
+                    << "' is not supported: " << message;
+    return nullptr;
+  }
+  return module;
+}
+
+} // namespace
+
+void rwkvc::registerImportDialects(DialectRegistry &registry) {
+  registry.insert<func::FuncDialect, onnx::ONNXDialect>();
+}
+
+OwningOpRef<ModuleOp> rwkvc::importONNXFile(StringRef path,
+                                            MLIRContext &context,
+                                            const ImportOptions &options,
+                                            ImportReport *report) {
+  context.loadDialect<func::FuncDialect, onnx::ONNXDialect>();
+  Location file = FileLineColLoc::get(&context, path, 0, 0);
+  registerComMicrosoftSchemas();
+  ImportReport own;
+  OwningOpRef<ModuleOp> module =
+      importModel(path, file, options, report ? *report : own);
+  if (module && !report)
+    for (const auto &[name, size] : own.defaultedDims)
+      emitRemark(file) << "dimension '" << name << "' is not given and becomes "
+                       << size;
+  return module;
+}

@@ -1,0 +1,67 @@
+//===- Prepare.h - Brings a model's protobuf to one form --------*- C++ -*-===//
+//
+// Part of the rwkvc project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// Steps on the protobuf before it becomes IR. All report errors at the model
+// file; functions of the ONNX library that they call may throw std::exception.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef RWKVC_LIB_IMPORT_PREPARE_H
+#define RWKVC_LIB_IMPORT_PREPARE_H
+
+#include "Tensors.h"
+#include "rwkvc/Import/Import.h"
+
+namespace rwkvc::import {
+
+/// Range of operator sets that updateOpset brings to the newest.
+inline constexpr int64_t kOldestOpset = 11, kNewestOpset = 28;
+
+/// Weights taken out of the protobuf, by the name of their value.
+using Weights = llvm::StringMap<TensorData>;
+
+/// What messages call \p node.
+std::string describe(const ::onnx::NodeProto &node);
+
+/// Reads the protobuf in \p path.
+mlir::FailureOr<std::unique_ptr<::onnx::ModelProto>>
+parseModel(llvm::StringRef path, mlir::Location file);
+
+/// Checks versions, spells the default domain "" everywhere and returns the
+/// model's operator set.
+mlir::FailureOr<int64_t> checkVersions(::onnx::ModelProto &model,
+                                       mlir::Location file);
+
+/// Takes every tensor above kMaxDenseBytes out of the graph, which then has an
+/// input of its name and type; so neither the checker nor the inliner copies
+/// weights. Tensors in local functions stay (external ones are loaded): once
+/// these are inlined, a second call takes them.
+mlir::LogicalResult takeWeights(::onnx::ModelProto &model, TensorReader &reader,
+                                Weights &weights);
+
+/// Puts the nodes of \p graph in an order in which each follows those it uses.
+mlir::LogicalResult sortNodes(::onnx::GraphProto &graph, mlir::Location file);
+
+/// Rewrites nodes of the default domain from operator set \p from to
+/// kNewestOpset, in the graph and in functions (by their own operator sets).
+void updateOpset(::onnx::ModelProto &model, int64_t from);
+
+/// Gives symbolic dimensions of the graph's inputs their sizes.
+mlir::LogicalResult bindDimensions(::onnx::ModelProto &model,
+                                   const Weights &weights,
+                                   const ImportOptions &options,
+                                   ImportReport &report, mlir::Location file);
+
+/// Names that \p node uses, also from within its bodies.
+llvm::SmallVector<llvm::StringRef> getUsedNames(const ::onnx::NodeProto &node);
+
+/// Tells the ONNX library the operators that onnxruntime's optimiser writes.
+void registerComMicrosoftSchemas();
+
+} // namespace rwkvc::import
+
+#endif // RWKVC_LIB_IMPORT_PREPARE_H

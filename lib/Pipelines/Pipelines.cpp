@@ -1,0 +1,210 @@
+//===- Pipelines.cpp - The phases of a compilation ------------------------===//
+//
+// Part of the rwkvc project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "rwkvc/Pipelines/Pipelines.h"
+#include "mlir/Conversion/Passes.h"
+#include "mlir/Dialect/Arith/Transforms/Passes.h"
+#include "mlir/Dialect/Bufferization/Transforms/OneShotAnalysis.h"
+#include "mlir/Dialect/Bufferization/Transforms/Passes.h"
+#include "mlir/Dialect/Func/Transforms/Passes.h"
+#include "mlir/Dialect/Linalg/Passes.h"
+#include "mlir/Dialect/MemRef/Transforms/Passes.h"
+#include "mlir/Pass/PassRegistry.h"
+#include "mlir/Transforms/Passes.h"
+#include "rwkvc/AOT/Passes.h"
+#include "rwkvc/Conversion/Passes.h"
+#include "rwkvc/Dialect/ONNX/Transforms/Passes.h"
+#include "rwkvc/Dialect/WKV/Transforms/Passes.h"
+#include "rwkvc/Pipelines/Passes.h"
+#include "rwkvc/Target/CPU/Passes.h"
+#include "rwkvc/Transforms/Passes.h"
+
+using namespace mlir;
+using namespace rwkvc;
+
+namespace {
+
+/// One entry per phase, in order.
+struct PhaseInfo {
+  Phase phase;
+  StringRef name, description;
+  std::vector<std::string> dialects;
+};
+
+} // namespace
+
+static ArrayRef<PhaseInfo> phases() {
+  static const std::vector<PhaseInfo> table = {
+      {Phase::AfterImport, "after-import", "the model as ONNX operators",
+       {"func", "onnx"}},
+      {Phase::AfterRaise, "after-raise",
+       "recurrences, norms and decays recognised", {"func", "onnx", "wkv"}},
+      {Phase::AfterWKV, "after-wkv", "the wkv dialect ready to be lowered",
+       {"func", "onnx", "wkv"}},
+      {Phase::BeforeBufferize, "before-bufferize",
+       "linear algebra on tensors",
+       {"func", "linalg", "tensor", "arith", "math", "scf", "bufferization",
+        "memref"}},
+      {Phase::AfterBufferize, "after-bufferize", "linear algebra on memory",
+       {"func", "linalg", "memref", "arith", "math", "scf"}},
+      {Phase::BeforeLLVM, "before-llvm", "kernels as loops over vectors",
+       {"func", "memref", "vector", "arith", "math", "scf", "affine"}},
+      {Phase::LLVM, "llvm", "the LLVM dialect", {"llvm"}}};
+  return table;
+}
+
+StringRef rwkvc::stringifyPhase(Phase phase) {
+  return phases()[static_cast<unsigned>(phase)].name;
+}
+
+StringRef rwkvc::describePhase(Phase phase) {
+  return phases()[static_cast<unsigned>(phase)].description;
+}
+
+std::optional<Phase> rwkvc::symbolizePhase(StringRef name) {
+  for (const PhaseInfo &info : phases())
+    if (info.name == name)
+      return info.phase;
+  return std::nullopt;
+}
+
+static void addCleanup(OpPassManager &pm) {
+  pm.addPass(createCanonicalizerPass());
+  pm.addPass(createCSEPass());
+}
+
+/// In: func, onnx as imported. Out: the same, static and folded.
+static void buildImport(OpPassManager &pm) {
+  pm.addPass(onnx::createSimplifyShapes());
+  addCleanup(pm);
+}
+
+/// In: func, onnx. Out: func, onnx, wkv.
+static void buildRaise(OpPassManager &pm) {
+  wkv::buildRaisePipeline(pm);
+  pm.addPass(aot::createDescribeInterface());
+}
+
+/// In: func, onnx, wkv. Out: linalg and its friends on tensors, with the
+/// entry's arguments in memory.
+static void buildLinalg(OpPassManager &pm) {
+  pm.addPass(createConvertWKVToLinalgPass());
+  pm.addPass(createConvertONNXToLinalgPass());
+  addCleanup(pm);
+  pm.addPass(createLinalgGeneralizeNamedOpsPass());
+  pm.addPass(createFuseElementwise());
+  addCleanup(pm);
+  pm.addPass(aot::createEntryABI());
+  pm.addPass(aot::createExternalizeWeights());
+  pm.addPass(createCSEPass());
+}
+
+/// In: tensors. Out: buffers in one workspace.
+static void buildBufferize(OpPassManager &pm) {
+  pm.addPass(bufferization::createEmptyTensorEliminationPass());
+  pm.addPass(bufferization::createEmptyTensorToAllocTensorPass());
+  pm.addPass(bufferization::createOneShotBufferizePass());
+  addCleanup(pm);
+  OpPassManager &funcs = pm.nest<func::FuncOp>();
+  funcs.addPass(bufferization::createBufferHoistingPass());
+  funcs.addPass(bufferization::createBufferLoopHoistingPass());
+  pm.addPass(createPlanMemory());
+  addCleanup(pm);
+}
+
+/// In: linalg on buffers. Out: kernels as functions of vector code.
+static void buildKernels(OpPassManager &pm, const PipelineOptions &options) {
+  pm.addPass(createOutlineKernels());
+  pm.addPass(func::createDuplicateFunctionEliminationPass());
+  cpu::VectorizeKernelsOptions vectorize;
+  vectorize.vectorBits = options.vectorBits;
+  vectorize.minParallelWork = options.minParallelWork;
+  pm.addPass(cpu::createVectorizeKernels(vectorize));
+  addCleanup(pm);
+}
+
+/// In: vectors, buffers, loops. Out: the LLVM dialect.
+static void buildLLVM(OpPassManager &pm) {
+  pm.addPass(cpu::createExpandMath());
+  arith::ArithExpandOpsPassOptions expand;
+  expand.includeBf16 = true;
+  pm.addPass(arith::createArithExpandOpsPass(expand));
+  pm.addPass(memref::createExpandStridedMetadataPass());
+  pm.addPass(createLowerAffinePass());
+  addCleanup(pm);
+  pm.addPass(createSCFToControlFlowPass());
+  ConvertVectorToLLVMPassOptions vector;
+  vector.reassociateFPReductions = true;
+  pm.addPass(createConvertVectorToLLVMPass(vector));
+  pm.addPass(createConvertMathToLLVMPass());
+  pm.addPass(createConvertMathToLibmPass());
+  pm.addPass(createFinalizeMemRefToLLVMConversionPass());
+  pm.addPass(createConvertIndexToLLVMPass());
+  pm.addPass(createArithToLLVMConversionPass());
+  pm.addPass(createConvertControlFlowToLLVMPass());
+  pm.addPass(createConvertFuncToLLVMPass());
+  pm.addPass(createReconcileUnrealizedCastsPass());
+  pm.addPass(cpu::createDispatchParallelKernels());
+  addCleanup(pm);
+}
+
+void rwkvc::buildPhase(OpPassManager &pm, Phase phase,
+                       const PipelineOptions &options) {
+  switch (phase) {
+  case Phase::AfterImport:
+    buildImport(pm);
+    break;
+  case Phase::AfterRaise:
+    buildRaise(pm);
+    break;
+  case Phase::AfterWKV:
+    addCleanup(pm);
+    break;
+  case Phase::BeforeBufferize:
+    buildLinalg(pm);
+    break;
+  case Phase::AfterBufferize:
+    buildBufferize(pm);
+    break;
+  case Phase::BeforeLLVM:
+    buildKernels(pm, options);
+    break;
+  case Phase::LLVM:
+    buildLLVM(pm);
+    break;
+  }
+  const PhaseInfo &info = phases()[static_cast<unsigned>(phase)];
+  VerifyPhaseOptions verify;
+  verify.phase = info.name.str();
+  for (const std::string &dialect : info.dialects)
+    verify.dialects.push_back(dialect);
+  pm.addPass(createVerifyPhase(verify));
+}
+
+void rwkvc::registerPipelines() {
+  registerRWKVCPipelinesPasses();
+  struct CommandLineOptions
+      : PassPipelineOptions<CommandLineOptions> {
+    Option<int64_t> vectorBits{*this, "vector-bits",
+                               llvm::cl::desc("Width of a vector register"),
+                               llvm::cl::init(256)};
+    Option<int64_t> minParallelWork{
+        *this, "min-parallel-work",
+        llvm::cl::desc("Scalar operations from which a kernel is split over "
+                       "threads; 0: never"),
+        llvm::cl::init(1 << 18)};
+  };
+  for (const PhaseInfo &info : phases()) {
+    Phase phase = info.phase;
+    PassPipelineRegistration<CommandLineOptions>(
+        ("rwkvc-to-" + info.name).str(), ("Leads to " + info.description).str(),
+        [phase](OpPassManager &pm, const CommandLineOptions &options) {
+          buildPhase(pm, phase,
+                     {options.vectorBits, options.minParallelWork});
+        });
+  }
+}

@@ -1,0 +1,435 @@
+//===- EmitVectorLoops.cpp - A scheduled kernel as loops ------------------===//
+//
+// Part of the rwkvc project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "KernelSchedule.h"
+#include "mlir/Analysis/SliceAnalysis.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
+#include "mlir/IR/IRMapping.h"
+#include "mlir/IR/ImplicitLocOpBuilder.h"
+
+using namespace mlir;
+using namespace rwkvc;
+using namespace rwkvc::cpu;
+
+namespace {
+
+class Emitter {
+public:
+  Emitter(OpBuilder &builder, linalg::GenericOp op, const Schedule &s)
+      : b(op.getLoc(), builder), op(op), s(s), ivs(s.ranges.size()) {
+    Value zero = index(0);
+    for (Value &iv : ivs)
+      iv = zero;
+    for (const Access &access : s.accesses)
+      bases.push_back(access.isScalar ? access.operand
+                                      : flatten(access.operand));
+  }
+
+  void emit(Value begin, Value end) {
+    this->begin = begin;
+    this->end = end;
+    emitOuter(s.outerLoops(), 0);
+  }
+
+private:
+  using Values = SmallVector<Value>;
+
+  Value index(int64_t value) {
+    return arith::ConstantIndexOp::create(b, value);
+  }
+  Value add(Value x, Value y) { return arith::AddIOp::create(b, x, y); }
+  Value scaled(Value x, int64_t factor) {
+    return factor == 1 ? x : arith::MulIOp::create(b, x, index(factor));
+  }
+
+  /// The elements of \p buffer from its first one on, as one dimension.
+  Value flatten(Value buffer) {
+    auto type = cast<MemRefType>(buffer.getType());
+    int64_t offset = 0, size = 1;
+    SmallVector<int64_t> strides;
+    (void)type.getStridesAndOffset(strides, offset);
+    for (auto [extent, stride] : llvm::zip_equal(type.getShape(), strides))
+      size += (extent - 1) * stride;
+    OpFoldResult start = b.getIndexAttr(offset);
+    if (ShapedType::isDynamic(offset))
+      start = memref::ExtractStridedMetadataOp::create(b, buffer).getOffset();
+    auto layout =
+        StridedLayoutAttr::get(b.getContext(), offset, ArrayRef<int64_t>{1});
+    auto flat =
+        MemRefType::get(size, type.getElementType(),
+                        offset == 0 ? MemRefLayoutAttrInterface()
+                                    : MemRefLayoutAttrInterface(layout));
+    return memref::ReinterpretCastOp::create(
+        b, flat, buffer, start, ArrayRef<OpFoldResult>{b.getIndexAttr(size)},
+        ArrayRef<OpFoldResult>{b.getIndexAttr(1)});
+  }
+
+  Values loop(Value from, Value to, int64_t step, ValueRange carried,
+              llvm::function_ref<Values(Value, ValueRange)> body) {
+    auto loop = scf::ForOp::create(
+        b, from, to, index(step), carried,
+        [&](OpBuilder &nested, Location loc, Value iv, ValueRange values) {
+          OpBuilder::InsertionGuard guard(b);
+          b.setInsertionPoint(nested.getInsertionBlock(),
+                              nested.getInsertionPoint());
+          Values results = body(iv, values);
+          scf::YieldOp::create(b, results);
+        });
+    b.setInsertionPointAfter(loop);
+    return Values(loop.getResults());
+  }
+  void loop(Value from, Value to, int64_t step,
+            llvm::function_ref<void(Value)> body) {
+    loop(from, to, step, {}, [&](Value iv, ValueRange) {
+      body(iv);
+      return Values();
+    });
+  }
+
+  void emitOuter(ArrayRef<unsigned> loops, unsigned level) {
+    if (level == loops.size())
+      return emitLanes(/*isOutermost=*/level == 0);
+    unsigned d = loops[level];
+    int64_t step = static_cast<int64_t>(d) == s.row ? s.rows : 1;
+    if (level == 0 && begin)
+      return loop(begin, end, 1, [&](Value unit) {
+        ivs[d] = scaled(unit, step);
+        emitOuter(loops, level + 1);
+      });
+    loop(index(0), index(s.ranges[d]), step, [&](Value iv) {
+      ivs[d] = iv;
+      emitOuter(loops, level + 1);
+    });
+  }
+
+  void emitLanes(bool isOutermost) {
+    if (s.isReduction[s.lane])
+      return emitLaneReduction();
+    int64_t tile = s.lanes * s.unroll, size = s.ranges[s.lane];
+    int64_t full = size / tile;
+    auto fullTile = [&](Value base) {
+      ivs[s.lane] = base;
+      emitTile(s.unroll, s.lanes);
+    };
+    if (isOutermost && begin)
+      return loop(begin, end, 1, [&](Value unit) {
+        if (size % tile == 0)
+          return fullTile(scaled(unit, tile));
+        Value isFull = arith::CmpIOp::create(b, arith::CmpIPredicate::ult, unit,
+                                             index(full));
+        auto choice = scf::IfOp::create(b, isFull, /*withElseRegion=*/true);
+        b.setInsertionPointToStart(choice.thenBlock());
+        fullTile(scaled(unit, tile));
+        b.setInsertionPointToStart(choice.elseBlock());
+        emitRemainder(full * tile);
+        b.setInsertionPointAfter(choice);
+      });
+    loop(index(0), index(full * tile), tile, fullTile);
+    emitRemainder(full * tile);
+  }
+
+  /// The lanes from \p start on: single vectors, then single elements.
+  void emitRemainder(int64_t start) {
+    int64_t size = s.ranges[s.lane];
+    int64_t vectorEnd = size - size % s.lanes;
+    if (start < vectorEnd)
+      loop(index(start), index(vectorEnd), s.lanes, [&](Value base) {
+        ivs[s.lane] = base;
+        emitTile(1, s.lanes);
+      });
+    if (vectorEnd < size)
+      loop(index(vectorEnd), index(size), 1, [&](Value base) {
+        ivs[s.lane] = base;
+        emitTile(1, 1);
+      });
+  }
+
+  /// `rows` x \p unroll vectors of the outputs, with parallel lanes.
+  void emitTile(int64_t unroll, int64_t lanes) {
+    Values accumulators;
+    forEachOutput(unroll, [&](unsigned output, int64_t row, int64_t part) {
+      unsigned operand = op.getNumDpsInputs() + output;
+      // An output that is only written is not read.
+      bool isRead = !s.reductionLoops().empty() ||
+                    !op.getRegionOutputArgs()[output].use_empty();
+      accumulators.push_back(isRead ? load(operand, row, part, lanes)
+                                    : Value());
+    });
+    Values results =
+        s.reductionLoops().empty()
+            ? evaluate(accumulators, unroll, lanes)
+            : emitReductions(s.reductionLoops(), accumulators,
+                             [&](ValueRange values) {
+                               return evaluate(Values(values), unroll, lanes);
+                             });
+    unsigned next = 0;
+    forEachOutput(unroll, [&](unsigned output, int64_t row, int64_t part) {
+      store(op.getNumDpsInputs() + output, row, part, results[next++]);
+    });
+  }
+
+  Values emitReductions(ArrayRef<unsigned> loops, ValueRange carried,
+                        llvm::function_ref<Values(ValueRange)> body) {
+    if (loops.empty())
+      return body(carried);
+    return loop(index(0), index(s.ranges[loops[0]]), 1, carried,
+                [&](Value iv, ValueRange values) {
+                  ivs[loops[0]] = iv;
+                  return emitReductions(loops.drop_front(), values, body);
+                });
+  }
+
+  /// `rows` elements of the outputs, with the lanes summed up.
+  void emitLaneReduction() {
+    int64_t tile = s.lanes * s.unroll, size = s.ranges[s.lane];
+    int64_t full = size - size % tile, vectorEnd = size - size % s.lanes;
+    Values vectors;
+    forEachOutput(s.unroll, [&](unsigned output, int64_t, int64_t) {
+      vectors.push_back(
+          broadcast(neutral(output), s.lanes));
+    });
+    vectors = emitReductions(
+        s.reductionLoops(), vectors, [&](ValueRange carried) {
+          Values sums = loop(index(0), index(full), tile, carried,
+                             [&](Value base, ValueRange values) {
+                               ivs[s.lane] = base;
+                               return evaluate(Values(values), s.unroll,
+                                               s.lanes);
+                             });
+          if (full == vectorEnd)
+            return sums;
+          // The first accumulator of each row takes the rest.
+          Values firsts;
+          for (unsigned i = 0; i < sums.size(); i += s.unroll)
+            firsts.push_back(sums[i]);
+          firsts = loop(index(full), index(vectorEnd), s.lanes, firsts,
+                        [&](Value base, ValueRange values) {
+                          ivs[s.lane] = base;
+                          return evaluate(Values(values), 1, s.lanes);
+                        });
+          for (auto [i, value] : llvm::enumerate(firsts))
+            sums[i * s.unroll] = value;
+          return sums;
+        });
+    Values totals;
+    for (unsigned output = 0, next = 0; output < op.getNumDpsInits(); ++output)
+      for (int64_t row = 0; row < s.rows; ++row, next += s.unroll) {
+        vector::CombiningKind kind = s.combiners[output];
+        Value sum = vectors[next];
+        for (int64_t part = 1; part < s.unroll; ++part)
+          sum = vector::makeArithReduction(b, b.getLoc(), kind, sum,
+                                           vectors[next + part]);
+        Value old = load(op.getNumDpsInputs() + output, row, 0, 1);
+        Value total = vector::ReductionOp::create(b, kind, sum);
+        totals.push_back(
+            vector::makeArithReduction(b, b.getLoc(), kind, total, old));
+      }
+    if (vectorEnd < size)
+      totals = emitReductions(
+          s.reductionLoops(), totals, [&](ValueRange carried) {
+            return loop(index(vectorEnd), index(size), 1, carried,
+                        [&](Value iv, ValueRange values) {
+                          ivs[s.lane] = iv;
+                          return evaluate(Values(values), 1, 1);
+                        });
+          });
+    unsigned next = 0;
+    forEachOutput(1, [&](unsigned output, int64_t row, int64_t) {
+      store(op.getNumDpsInputs() + output, row, 0, totals[next++]);
+    });
+  }
+
+  void forEachOutput(int64_t unroll,
+                     llvm::function_ref<void(unsigned, int64_t, int64_t)> fn) {
+    for (unsigned output = 0; output < op.getNumDpsInits(); ++output)
+      for (int64_t row = 0; row < s.rows; ++row)
+        for (int64_t part = 0; part < unroll; ++part)
+          fn(output, row, part);
+  }
+
+  Value neutral(unsigned output) {
+    SmallVector<Operation *, 4> combiners;
+    (void)matchReduction(op.getRegionOutputArgs(), output, combiners);
+    return arith::ConstantOp::create(b, *arith::getNeutralElement(combiners[0]));
+  }
+
+  Value broadcast(Value value, int64_t lanes) {
+    if (lanes == 1 || isa<VectorType>(value.getType()))
+      return value;
+    return vector::BroadcastOp::create(
+        b, VectorType::get(lanes, value.getType()), value);
+  }
+
+  /// The present value of loop \p d for one member of the tile.
+  Value loopIndex(unsigned d, int64_t row, int64_t part, int64_t lanes) {
+    if (static_cast<int64_t>(d) == s.row && row)
+      return add(ivs[d], index(row));
+    if (d == s.lane && part)
+      return add(ivs[d], index(part * lanes));
+    return ivs[d];
+  }
+
+  Value elementNumber(unsigned operand, int64_t row, int64_t part,
+                      int64_t lanes) {
+    const Access &access = s.accesses[operand];
+    // What the members of a tile differ by is a constant, which folds into the
+    // address.
+    int64_t constant = access.constant;
+    if (s.row >= 0)
+      constant += row * access.strides[s.row];
+    constant += part * lanes * access.strides[s.lane];
+    Value number;
+    for (unsigned d = 0; d < ivs.size(); ++d)
+      if (access.strides[d] != 0 && s.ranges[d] > 1) {
+        Value term = scaled(ivs[d], access.strides[d]);
+        number = number ? add(number, term) : term;
+      }
+    if (!number)
+      return index(constant);
+    return constant ? add(number, index(constant)) : number;
+  }
+
+  Value load(unsigned operand, int64_t row, int64_t part, int64_t lanes) {
+    const Access &access = s.accesses[operand];
+    if (access.isScalar)
+      return access.operand;
+    Value number = elementNumber(operand, row, part, lanes);
+    int64_t stride = access.strides[s.lane];
+    Type element = cast<MemRefType>(bases[operand].getType()).getElementType();
+    if (lanes == 1 || stride == 0)
+      return memref::LoadOp::create(b, bases[operand], number);
+    auto type = VectorType::get(lanes, element);
+    if (stride == 1)
+      return vector::LoadOp::create(b, type, bases[operand], number);
+    Values elements;
+    for (int64_t i = 0; i < lanes; ++i)
+      elements.push_back(memref::LoadOp::create(
+          b, bases[operand], add(number, index(i * stride))));
+    return vector::FromElementsOp::create(b, type, elements);
+  }
+
+  void store(unsigned operand, int64_t row, int64_t part, Value value) {
+    int64_t lanes = 1;
+    if (auto type = dyn_cast<VectorType>(value.getType()))
+      lanes = type.getNumElements();
+    Value number = elementNumber(operand, row, part, lanes);
+    if (lanes == 1)
+      memref::StoreOp::create(b, value, bases[operand], number);
+    else
+      vector::StoreOp::create(b, value, bases[operand], number);
+  }
+
+  /// The body for every member of the tile; \p accumulators are the outputs'
+  /// present values in the order of forEachOutput.
+  Values evaluate(const Values &accumulators, int64_t unroll, int64_t lanes) {
+    Values results(accumulators.size());
+    // Members share what does not depend on what they differ by.
+    llvm::DenseMap<std::tuple<unsigned, int64_t, int64_t>, Value> loads;
+    for (int64_t row = 0; row < s.rows; ++row)
+      for (int64_t part = 0; part < unroll; ++part) {
+        IRMapping mapping;
+        for (unsigned i = 0; i < op.getNumDpsInputs(); ++i) {
+          if (op.getRegionInputArgs()[i].use_empty())
+            continue;
+          const Access &access = s.accesses[i];
+          bool perRow = s.row >= 0 && access.strides[s.row] != 0;
+          bool perPart = access.strides[s.lane] != 0;
+          Value &value =
+              loads[{i, perRow ? row : -1, perPart ? part : -1}];
+          if (!value)
+            value = load(i, row, part, lanes);
+          mapping.map(op.getRegionInputArgs()[i], value);
+        }
+        auto slot = [&](unsigned output) {
+          return (output * s.rows + row) * unroll + part;
+        };
+        for (unsigned i = 0; i < op.getNumDpsInits(); ++i)
+          if (accumulators[slot(i)])
+            mapping.map(op.getRegionOutputArgs()[i], accumulators[slot(i)]);
+        for (Operation &inner : op.getBody()->without_terminator())
+          clone(inner, mapping, row, part, lanes);
+        for (auto [i, value] :
+             llvm::enumerate(op.getBody()->getTerminator()->getOperands()))
+          results[slot(i)] =
+              broadcast(mapping.lookupOrDefault(value), lanes);
+      }
+    return results;
+  }
+
+  void clone(Operation &inner, IRMapping &mapping, int64_t row, int64_t part,
+             int64_t lanes) {
+    if (auto indexOp = dyn_cast<linalg::IndexOp>(inner)) {
+      Value value = loopIndex(indexOp.getDim(), row, part, lanes);
+      if (indexOp.getDim() == s.lane && lanes > 1) {
+        auto type = VectorType::get(lanes, b.getIndexType());
+        value = arith::AddIOp::create(b, broadcast(value, lanes),
+                                      vector::StepOp::create(b, type));
+      }
+      mapping.map(indexOp.getResult(), value);
+      return;
+    }
+    if (auto load = dyn_cast<memref::LoadOp>(inner)) {
+      Values indices;
+      for (Value i : load.getIndices())
+        indices.push_back(mapping.lookupOrDefault(i));
+      bool follows =
+          !indices.empty() && isa<VectorType>(indices.back().getType());
+      Value buffer = mapping.lookupOrDefault(load.getMemRef());
+      if (follows) {
+        indices.back() = loopIndex(s.lane, row, part, lanes);
+        mapping.map(load.getResult(),
+                    vector::LoadOp::create(
+                        b, VectorType::get(lanes, load.getType()), buffer,
+                        indices)
+                        .getResult());
+      } else {
+        mapping.map(load.getResult(),
+                    memref::LoadOp::create(b, buffer, indices).getResult());
+      }
+      return;
+    }
+    bool varies = llvm::any_of(inner.getOperands(), [&](Value operand) {
+      return isa<VectorType>(mapping.lookupOrDefault(operand).getType());
+    });
+    IRMapping wide;
+    if (varies)
+      for (Value operand : inner.getOperands())
+        wide.map(operand,
+                 broadcast(mapping.lookupOrDefault(operand), lanes));
+    Operation *copy = b.clone(inner, varies ? wide : mapping);
+    // One rounding for a * b + c; order of operations is never changed.
+    if (auto fast = dyn_cast<arith::ArithFastMathInterface>(copy))
+      copy->setAttr(fast.getFastMathAttrName(),
+                    arith::FastMathFlagsAttr::get(
+                        b.getContext(), arith::FastMathFlags::contract));
+    for (auto [result, value] :
+         llvm::zip_equal(inner.getResults(), copy->getResults())) {
+      if (varies)
+        value.setType(VectorType::get(lanes, result.getType()));
+      mapping.map(result, value);
+    }
+  }
+
+  ImplicitLocOpBuilder b;
+  linalg::GenericOp op;
+  const Schedule &s;
+  Values ivs;   ///< index of each loop, of the tile's first member
+  Values bases; ///< operands as one-dimensional buffers, or scalars
+  Value begin, end;
+};
+
+} // namespace
+
+void cpu::emitVectorLoops(OpBuilder &builder, linalg::GenericOp op,
+                          const Schedule &schedule, Value begin, Value end) {
+  builder.setInsertionPoint(op);
+  Emitter(builder, op, schedule).emit(begin, end);
+  op.erase();
+}

@@ -1,0 +1,293 @@
+//===- KernelSchedule.cpp - How a kernel is laid over vectors -------------===//
+//
+// Part of the rwkvc project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "KernelSchedule.h"
+#include "mlir/Analysis/SliceAnalysis.h"
+#include "mlir/Dialect/Linalg/Transforms/Transforms.h"
+#include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "llvm/ADT/DenseSet.h"
+
+using namespace mlir;
+using namespace rwkvc;
+using namespace rwkvc::cpu;
+
+/// Vector accumulators that one tile may hold in registers.
+static constexpr int64_t kMaxAccumulators = 8;
+/// Body size above which unrolling an elementwise kernel only spills.
+static constexpr unsigned kLargeBody = 12;
+
+SmallVector<unsigned> Schedule::outerLoops() const {
+  SmallVector<unsigned> loops;
+  for (unsigned d = 0; d < ranges.size(); ++d)
+    if (!isReduction[d] && d != lane && static_cast<int64_t>(d) != row &&
+        ranges[d] > 1)
+      loops.push_back(d);
+  if (row >= 0)
+    loops.push_back(row);
+  return loops;
+}
+
+SmallVector<unsigned> Schedule::reductionLoops() const {
+  SmallVector<unsigned> loops;
+  for (unsigned d = 0; d < ranges.size(); ++d)
+    if (isReduction[d] && d != lane && ranges[d] > 1)
+      loops.push_back(d);
+  return loops;
+}
+
+int64_t Schedule::units() const {
+  SmallVector<unsigned> outer = outerLoops();
+  if (!outer.empty())
+    return ranges[outer[0]] /
+           (static_cast<int64_t>(outer[0]) == row ? rows : 1);
+  return isReduction[lane]
+             ? 1
+             : llvm::divideCeil(ranges[lane], unroll * lanes);
+}
+
+/// Adds \p factor * \p expr to the strides and the constant; false where the
+/// expression is not linear.
+static bool addLinear(AffineExpr expr, int64_t factor, Access &access) {
+  if (auto dim = dyn_cast<AffineDimExpr>(expr)) {
+    access.strides[dim.getPosition()] += factor;
+    return true;
+  }
+  if (auto constant = dyn_cast<AffineConstantExpr>(expr)) {
+    access.constant += factor * constant.getValue();
+    return true;
+  }
+  auto binary = dyn_cast<AffineBinaryOpExpr>(expr);
+  if (!binary)
+    return false;
+  if (expr.getKind() == AffineExprKind::Add)
+    return addLinear(binary.getLHS(), factor, access) &&
+           addLinear(binary.getRHS(), factor, access);
+  auto scale = dyn_cast<AffineConstantExpr>(binary.getRHS());
+  return expr.getKind() == AffineExprKind::Mul && scale &&
+         addLinear(binary.getLHS(), factor * scale.getValue(), access);
+}
+
+static std::optional<Access> analyzeAccess(linalg::GenericOp op,
+                                           OpOperand &operand) {
+  Access access;
+  access.operand = operand.get();
+  access.strides.assign(op.getNumLoops(), 0);
+  auto type = dyn_cast<MemRefType>(operand.get().getType());
+  if (!type) {
+    access.isScalar = true;
+    return access;
+  }
+  // Booleans take a byte in memory but a bit in a vector.
+  if (!type.hasStaticShape() || type.getElementType().isInteger(1))
+    return std::nullopt;
+  int64_t offset = 0;
+  SmallVector<int64_t> strides;
+  if (failed(type.getStridesAndOffset(strides, offset)) ||
+      llvm::is_contained(strides, ShapedType::kDynamic))
+    return std::nullopt;
+  AffineMap map = op.getMatchingIndexingMap(&operand);
+  for (auto [expr, stride] : llvm::zip_equal(map.getResults(), strides))
+    if (!addLinear(expr, stride, access))
+      return std::nullopt;
+  return access;
+}
+
+/// Whether the body can be computed for many values of loop \p lane at once:
+/// only elementwise ops, and loads that do not depend on the lane or follow it.
+static bool isBodyVectorizable(linalg::GenericOp op, unsigned lane) {
+  llvm::DenseSet<Value> varying;
+  for (OpOperand &operand : op->getOpOperands())
+    if (op.getMatchingIndexingMap(&operand).isFunctionOfDim(lane) ||
+        op.isDpsInit(&operand))
+      varying.insert(op.getMatchingBlockArgument(&operand));
+  for (Operation &inner : op.getBody()->without_terminator()) {
+    if (auto index = dyn_cast<linalg::IndexOp>(inner)) {
+      if (index.getDim() == lane)
+        varying.insert(index);
+      continue;
+    }
+    if (auto load = dyn_cast<memref::LoadOp>(inner)) {
+      auto indices = load.getIndices();
+      unsigned numVarying = llvm::count_if(
+          indices, [&](Value index) { return varying.contains(index); });
+      if (numVarying == 0)
+        continue;
+      auto last = indices.back().getDefiningOp<linalg::IndexOp>();
+      auto type = load.getMemRefType();
+      int64_t offset = 0;
+      SmallVector<int64_t> strides;
+      if (numVarying > 1 || !last || last.getDim() != lane ||
+          type.getElementType().isInteger(1) ||
+          failed(type.getStridesAndOffset(strides, offset)) ||
+          strides.back() != 1)
+        return false;
+      varying.insert(load);
+      continue;
+    }
+    if (inner.hasTrait<OpTrait::ConstantLike>())
+      continue;
+    if (!OpTrait::hasElementwiseMappableTraits(&inner) ||
+        inner.getNumRegions() != 0)
+      return false;
+    if (llvm::any_of(inner.getOperands(),
+                     [&](Value v) { return varying.contains(v); }))
+      for (Value result : inner.getResults())
+        varying.insert(result);
+  }
+  return true;
+}
+
+/// How each output is combined with a new value, where that is one reducing op
+/// on the accumulator.
+static std::optional<SmallVector<vector::CombiningKind>>
+findCombiners(linalg::GenericOp op) {
+  SmallVector<vector::CombiningKind> kinds;
+  ArrayRef<BlockArgument> outputs = op.getRegionOutputArgs();
+  for (unsigned i = 0; i < outputs.size(); ++i) {
+    SmallVector<Operation *, 4> combiners;
+    if (!matchReduction(outputs, i, combiners) || combiners.size() != 1)
+      return std::nullopt;
+    std::optional<vector::CombiningKind> kind =
+        linalg::getCombinerOpKind(combiners[0]);
+    if (!kind || !arith::getNeutralElement(combiners[0]))
+      return std::nullopt;
+    kinds.push_back(*kind);
+  }
+  return kinds;
+}
+
+/// Scalar operations of one iteration; a transcendental function is some tens
+/// of them once expanded.
+static int64_t bodyCost(linalg::GenericOp op) {
+  int64_t cost = 0;
+  for (Operation &inner : op.getBody()->without_terminator())
+    cost += isa<math::MathDialect>(inner.getDialect()) ? 16 : 1;
+  return std::max<int64_t>(cost, 1);
+}
+
+/// Relative time of the loads and stores with loop \p lane in the lanes.
+static double laneCost(const Schedule &s, unsigned lane, int64_t lanes) {
+  double cost = 0.0;
+  for (const Access &access : s.accesses) {
+    if (access.isScalar)
+      continue;
+    double touched = 1.0;
+    for (unsigned d = 0; d < s.ranges.size(); ++d)
+      if (access.strides[d] != 0)
+        touched *= s.ranges[d];
+    int64_t stride = access.strides[lane];
+    // Strided lanes are gathered one by one.
+    cost += stride == 0 || stride == 1 ? touched / lanes : touched;
+  }
+  // A horizontal sum, and its scalar store, for each result.
+  if (s.isReduction[lane]) {
+    double results = 1.0;
+    for (unsigned d = 0; d < s.ranges.size(); ++d)
+      if (!s.isReduction[d])
+        results *= s.ranges[d];
+    cost += 2.0 * results;
+  }
+  return cost;
+}
+
+/// Picks the loop for the lanes; false where none will do.
+static bool chooseLane(linalg::GenericOp op, Schedule &s, int64_t vectorBits) {
+  std::optional<SmallVector<vector::CombiningKind>> combiners =
+      findCombiners(op);
+  double best = 0.0;
+  bool found = false;
+  for (unsigned d = 0; d < s.ranges.size(); ++d) {
+    int64_t lanes = vectorBits / 32;
+    while (lanes > s.ranges[d])
+      lanes /= 2;
+    if (lanes < 4 || (s.isReduction[d] && !combiners) ||
+        !isBodyVectorizable(op, d))
+      continue;
+    bool stores = llvm::all_of(
+        ArrayRef<Access>(s.accesses).drop_front(op.getNumDpsInputs()),
+        [&](const Access &a) {
+          return a.strides[d] == (s.isReduction[d] ? 0 : 1);
+        });
+    double cost = laneCost(s, d, lanes);
+    if (!stores || (found && cost >= best))
+      continue;
+    found = true;
+    best = cost;
+    s.lane = d;
+    s.lanes = lanes;
+  }
+  if (found && s.isReduction[s.lane])
+    s.combiners = *combiners;
+  return found;
+}
+
+/// The largest divisor of \p n among 8, 4, 3, 2, 1 that is at most \p limit.
+static int64_t divisor(int64_t n, int64_t limit) {
+  for (int64_t candidate : {8, 4, 3, 2})
+    if (candidate <= limit && n % candidate == 0)
+      return candidate;
+  return 1;
+}
+
+static void chooseTile(linalg::GenericOp op, Schedule &s) {
+  int64_t vectors = s.ranges[s.lane] / s.lanes;
+  bool reduces = llvm::is_contained(s.isReduction, true);
+  if (!reduces) {
+    bool large =
+        llvm::range_size(op.getBody()->without_terminator()) > kLargeBody;
+    s.unroll = large ? 1 : divisor(vectors, 2);
+    return;
+  }
+  // The innermost parallel loop that some operand does not depend on.
+  for (unsigned d = 0; d < s.ranges.size(); ++d)
+    if (!s.isReduction[d] && d != s.lane && s.ranges[d] > 1 &&
+        llvm::any_of(s.accesses, [&](const Access &a) {
+          return !a.isScalar && a.strides[d] == 0;
+        }))
+      s.row = d;
+  int64_t limit = std::max<int64_t>(kMaxAccumulators / op.getNumDpsInits(), 1);
+  if (s.row >= 0) {
+    s.rows = divisor(s.ranges[s.row], std::min<int64_t>(limit, 4));
+    if (s.rows == 1)
+      s.row = -1;
+  }
+  s.unroll = divisor(vectors, limit / s.rows);
+  // An accumulator alone waits for itself; a remainder loop costs less.
+  if (s.unroll == 1 && s.rows == 1 && vectors >= 4)
+    s.unroll = 4;
+}
+
+std::optional<Schedule> cpu::schedule(linalg::GenericOp op,
+                                      int64_t vectorBits) {
+  Schedule s;
+  s.ranges = op.getStaticLoopRanges();
+  if (llvm::any_of(s.ranges, [](int64_t range) { return range <= 0; }))
+    return std::nullopt;
+  for (utils::IteratorType kind : op.getIteratorTypesArray())
+    s.isReduction.push_back(kind == utils::IteratorType::reduction);
+  for (OpOperand &operand : op->getOpOperands()) {
+    std::optional<Access> access = analyzeAccess(op, operand);
+    if (!access)
+      return std::nullopt;
+    s.accesses.push_back(*access);
+  }
+  // Every iteration of the parallel loops has an element of its own in each
+  // output, and every reduction has none.
+  for (const Access &output :
+       ArrayRef<Access>(s.accesses).drop_front(op.getNumDpsInputs()))
+    for (unsigned d = 0; d < s.ranges.size(); ++d)
+      if (s.ranges[d] > 1 && (output.strides[d] == 0) != s.isReduction[d])
+        return std::nullopt;
+  s.work = bodyCost(op);
+  for (int64_t range : s.ranges)
+    s.work *= range;
+  if (!chooseLane(op, s, vectorBits))
+    return std::nullopt;
+  chooseTile(op, s);
+  return s;
+}

@@ -1,0 +1,61 @@
+//===- KernelSchedule.h - How a kernel is laid over vectors -----*- C++ -*-===//
+//
+// Part of the rwkvc project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef RWKVC_LIB_TARGET_CPU_KERNELSCHEDULE_H
+#define RWKVC_LIB_TARGET_CPU_KERNELSCHEDULE_H
+
+#include "mlir/Dialect/Linalg/IR/Linalg.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
+#include <optional>
+
+namespace rwkvc::cpu {
+
+/// Where an operand's element lies: base + constant + sum of stride * loop
+/// index, in elements. Scalars have no strides.
+struct Access {
+  mlir::Value operand;
+  bool isScalar = false;
+  int64_t constant = 0;
+  llvm::SmallVector<int64_t> strides;
+};
+
+struct Schedule {
+  llvm::SmallVector<int64_t> ranges;
+  llvm::SmallVector<bool> isReduction;
+  llvm::SmallVector<Access> accesses; ///< one per operand of the op
+  /// How each output folds a new value in, where the lanes are a reduction.
+  llvm::SmallVector<mlir::vector::CombiningKind> combiners;
+
+  unsigned lane = 0;  ///< the loop in vector lanes
+  int64_t lanes = 1;  ///< elements of a vector
+  int64_t unroll = 1; ///< vectors side by side
+  int64_t row = -1;   ///< a parallel loop of which `rows` iterations go together
+  int64_t rows = 1;
+  int64_t work = 0; ///< scalar operations of the whole kernel
+
+  /// Parallel loops outside the lanes, outermost first; the row loop is last.
+  llvm::SmallVector<unsigned> outerLoops() const;
+  /// Reductions outside the lanes.
+  llvm::SmallVector<unsigned> reductionLoops() const;
+  /// Iterations of the outermost loop.
+  int64_t units() const;
+};
+
+/// The schedule of \p op for registers of \p vectorBits, or none where it
+/// cannot be vectorised.
+std::optional<Schedule> schedule(mlir::linalg::GenericOp op,
+                                 int64_t vectorBits);
+
+/// Lowers \p op by \p schedule to loops before it and erases it. With \p begin
+/// and \p end only that range of units().
+void emitVectorLoops(mlir::OpBuilder &builder, mlir::linalg::GenericOp op,
+                     const Schedule &schedule, mlir::Value begin,
+                     mlir::Value end);
+
+} // namespace rwkvc::cpu
+
+#endif // RWKVC_LIB_TARGET_CPU_KERNELSCHEDULE_H

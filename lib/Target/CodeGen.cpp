@@ -1,0 +1,46 @@
+//===- CodeGen.cpp - LLVM IR to machine code ------------------------------===//
+//
+// Part of the rwkvc project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "rwkvc/Target/CodeGen.h"
+#include "mlir/ExecutionEngine/OptUtils.h"
+#include "llvm/IR/LegacyPassManager.h"
+
+using namespace rwkvc;
+
+void rwkvc::prepareModule(llvm::Module &module, const TargetInfo &target) {
+  llvm::TargetMachine &machine = target.getMachine();
+  module.setTargetTriple(machine.getTargetTriple());
+  module.setDataLayout(machine.createDataLayout());
+  module.setPICLevel(llvm::PICLevel::BigPIC);
+  for (llvm::Function &function : module)
+    if (!function.isDeclaration()) {
+      function.addFnAttr("target-cpu", machine.getTargetCPU());
+      function.addFnAttr("target-features", machine.getTargetFeatureString());
+      // Kernels are laid out for whole registers; LLVM would split them.
+      function.addFnAttr("prefer-vector-width",
+                         std::to_string(target.getVectorBits()));
+    }
+}
+
+llvm::Error rwkvc::optimizeModule(llvm::Module &module,
+                                  const TargetInfo &target, unsigned level) {
+  return mlir::makeOptimizingTransformer(level, /*sizeLevel=*/0,
+                                         &target.getMachine())(&module);
+}
+
+llvm::Error rwkvc::emitCode(llvm::Module &module, const TargetInfo &target,
+                            CodeKind kind, llvm::raw_pwrite_stream &os) {
+  llvm::legacy::PassManager passes;
+  auto fileType = kind == CodeKind::Object
+                      ? llvm::CodeGenFileType::ObjectFile
+                      : llvm::CodeGenFileType::AssemblyFile;
+  if (target.getMachine().addPassesToEmitFile(passes, os, nullptr, fileType))
+    return llvm::createStringError("the target '" + target.describe() +
+                                   "' cannot emit this kind of file");
+  passes.run(module);
+  return llvm::Error::success();
+}

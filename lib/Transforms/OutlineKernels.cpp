@@ -1,0 +1,116 @@
+//===- OutlineKernels.cpp - A function for each linalg op -----------------===//
+//
+// Part of the rwkvc project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "mlir/Dialect/Linalg/Utils/Utils.h"
+#include "mlir/IR/IRMapping.h"
+#include "mlir/Transforms/RegionUtils.h"
+#include "rwkvc/AOT/Interface.h"
+#include "rwkvc/Transforms/Passes.h"
+
+namespace rwkvc {
+#define GEN_PASS_DEF_OUTLINEKERNELS
+#include "rwkvc/Transforms/Passes.h.inc"
+} // namespace rwkvc
+
+using namespace mlir;
+using namespace rwkvc;
+
+/// \p type with a dynamic offset where it has one that is not zero.
+static Type withoutOffset(Type type) {
+  auto memref = dyn_cast<MemRefType>(type);
+  int64_t offset = 0;
+  SmallVector<int64_t> strides;
+  if (!memref || failed(memref.getStridesAndOffset(strides, offset)) ||
+      offset == 0)
+    return type;
+  return MemRefType::get(memref.getShape(), memref.getElementType(),
+                         StridedLayoutAttr::get(type.getContext(),
+                                                ShapedType::kDynamic, strides),
+                         memref.getMemorySpace());
+}
+
+/// Whether the copy is one move of memory; any other is a kernel.
+static bool isOnePiece(memref::CopyOp copy) {
+  auto source = cast<MemRefType>(copy.getSource().getType());
+  auto target = cast<MemRefType>(copy.getTarget().getType());
+  return source.areTrailingDimsContiguous(source.getRank()) &&
+         target.areTrailingDimsContiguous(target.getRank());
+}
+
+namespace {
+
+struct OutlineKernelsPass
+    : rwkvc::impl::OutlineKernelsBase<OutlineKernelsPass> {
+  void runOnOperation() override {
+    auto entry = getOperation().lookupSymbol<func::FuncOp>(aot::kEntryName);
+    if (!entry || entry.isExternal()) {
+      getOperation().emitError()
+          << "the module has no function @" << aot::kEntryName;
+      return signalPassFailure();
+    }
+    SmallVector<memref::CopyOp> copies;
+    entry.walk([&](memref::CopyOp copy) {
+      if (!isOnePiece(copy))
+        copies.push_back(copy);
+    });
+    for (memref::CopyOp copy : copies) {
+      OpBuilder b(copy);
+      linalg::makeMemRefCopyOp(b, copy.getLoc(), copy.getSource(),
+                               copy.getTarget());
+      copy.erase();
+    }
+    SmallVector<linalg::LinalgOp> ops;
+    entry.walk([&](linalg::LinalgOp op) {
+      if (op.hasPureBufferSemantics())
+        ops.push_back(op);
+    });
+    SymbolTable symbols(getOperation());
+    for (auto [number, op] : llvm::enumerate(ops))
+      outline(op, number, symbols);
+    numKernels += ops.size();
+  }
+
+  void outline(linalg::LinalgOp op, unsigned number, SymbolTable &symbols) {
+    OpBuilder b(op);
+    Location loc = op.getLoc();
+    llvm::SetVector<Value> used(op->getOperands().begin(),
+                                op->getOperands().end());
+    getUsedValuesDefinedAbove(op->getRegions(), used);
+    SmallVector<Value> inputs, operands;
+    SmallVector<Operation *> constants;
+    for (Value value : used) {
+      if (Operation *def = value.getDefiningOp();
+          def && def->hasTrait<OpTrait::ConstantLike>()) {
+        constants.push_back(def);
+        continue;
+      }
+      inputs.push_back(value);
+      Type type = withoutOffset(value.getType());
+      operands.push_back(type == value.getType()
+                             ? value
+                             : memref::CastOp::create(b, loc, type, value));
+    }
+    auto type = b.getFunctionType(TypeRange(ValueRange(operands)), {});
+    auto kernel = func::FuncOp::create(
+        loc, ("kernel_" + Twine(number)).str(), type);
+    kernel.setPrivate();
+    symbols.insert(kernel);
+    Block *block = kernel.addEntryBlock();
+    IRMapping mapping;
+    for (auto [input, argument] : llvm::zip(inputs, block->getArguments()))
+      mapping.map(input, argument);
+    auto inner = OpBuilder::atBlockBegin(block);
+    for (Operation *constant : constants)
+      inner.clone(*constant, mapping);
+    inner.clone(*op, mapping);
+    func::ReturnOp::create(inner, loc);
+    func::CallOp::create(b, loc, kernel, operands);
+    op.erase();
+  }
+};
+
+} // namespace

@@ -1,0 +1,212 @@
+//===- Options.cpp - The command line of rwkvc ----------------------------===//
+//
+// Part of the rwkvc project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "Options.h"
+#include "llvm/ADT/StringExtras.h"
+#include "llvm/Support/CommandLine.h"
+#include "llvm/Support/Path.h"
+#include "llvm/Support/WithColor.h"
+
+using namespace rwkvc;
+namespace cl = llvm::cl;
+
+[[noreturn]] static void fail(const llvm::Twine &message) {
+  llvm::WithColor::error(llvm::errs(), "rwkvc") << message << "\n";
+  exit(1);
+}
+
+namespace {
+
+/// A word of --emit: what it gives, and the file suffix that means it.
+struct EmitKind {
+  llvm::StringRef name;
+  Emit emit;
+  llvm::StringRef suffix, description;
+};
+
+constexpr EmitKind kEmitKinds[] = {
+    {"so", Emit::SharedLibrary, ".so", "shared library, for rwkv-run"},
+    {"exe", Emit::Executable, "", "program that generates text by itself"},
+    {"obj", Emit::Object, ".o", "object file"},
+    {"lib", Emit::StaticLibrary, ".a", "static library"},
+    {"asm", Emit::Assembly, ".s", "assembly"},
+    {"llvm-ir", Emit::LLVMIR, ".ll", "LLVM IR"},
+};
+
+} // namespace
+
+static std::string describeEmit() {
+  std::string text = "What to produce (default: what the suffix of -o says):";
+  for (const EmitKind &kind : kEmitKinds)
+    text += ("\n  " + kind.name + ": " + kind.description).str();
+  text += "\nor the model's intermediate representation after a phase:";
+  for (int i = 0; i <= static_cast<int>(kLastPhase); ++i) {
+    auto phase = static_cast<Phase>(i);
+    text +=
+        ("\n  " + stringifyPhase(phase) + ": " + describePhase(phase)).str();
+  }
+  return text;
+}
+
+/// Sets emit and phase from --emit, or from the suffix of the output's name.
+static void chooseEmit(llvm::StringRef name, DriverOptions &options) {
+  if (auto phase = symbolizePhase(name)) {
+    options.emit = Emit::IR;
+    options.phase = *phase;
+    return;
+  }
+  llvm::StringRef suffix = llvm::sys::path::extension(options.output);
+  for (const EmitKind &kind : kEmitKinds)
+    if (name.empty() ? kind.suffix == suffix : kind.name == name) {
+      options.emit = kind.emit;
+      return;
+    }
+  if (!name.empty())
+    fail("--emit=" + name + ": unknown; rwkvc --help lists what there is");
+  fail("cannot tell from the name '" + options.output +
+       "' what to produce; use a suffix .so, .o, .a, .s or .ll, or --emit");
+}
+
+DriverOptions rwkvc::parseCommandLine(int argc, char **argv) {
+  // LLVM's libraries register options of their own, for compiler developers;
+  // this tool's command line has only those below.
+  cl::ResetCommandLineParser();
+  cl::OptionCategory category("rwkvc options");
+  cl::opt<std::string> input(cl::Positional, cl::desc("MODEL.onnx"),
+                             cl::Required, cl::cat(category));
+  cl::opt<std::string> output(
+      "o", cl::desc("File to write ('-': standard output, for IR and text)"),
+      cl::value_desc("file"), cl::cat(category));
+  std::string emitHelp = describeEmit();
+  cl::opt<std::string> emit("emit", cl::desc(emitHelp), cl::value_desc("kind"),
+                            cl::cat(category));
+  cl::list<std::string> dims(
+      "dim",
+      cl::desc("Size of a dimension that the model leaves open, as in --dim "
+               "batch=1 (default: 1)"),
+      cl::value_desc("name=size"), cl::cat(category));
+  cl::opt<std::string> explain(
+      "explain",
+      cl::desc("Say what was recognised as RWKV and what was left as plain "
+               "ONNX mathematics, and why: text or json"),
+      cl::value_desc("format"), cl::ValueOptional, cl::cat(category));
+  cl::opt<std::string> cpu(
+      "mcpu",
+      cl::desc("Processor to compile for: an LLVM name, or native for this "
+               "machine's (default on x86: x86-64-v3, any with AVX2)"),
+      cl::value_desc("name"), cl::cat(category));
+  cl::opt<std::string> features(
+      "mattr", cl::desc("Processor features to add or remove, as in +avx512f"),
+      cl::value_desc("list"), cl::cat(category));
+  cl::opt<std::string> triple(
+      "mtriple", cl::desc("Target triple (default: this machine's)"),
+      cl::value_desc("triple"), cl::cat(category));
+  cl::opt<unsigned> optLevel("O", cl::Prefix, cl::init(2),
+                             cl::desc("LLVM's optimisation level, 0 to 3"),
+                             cl::value_desc("level"), cl::cat(category));
+  cl::opt<bool> threads("threads", cl::init(true),
+                        cl::desc("Let large operations use several threads "
+                                 "(default: true)"),
+                        cl::cat(category));
+  cl::opt<cl::boolOrDefault> embed(
+      "embed-weights",
+      cl::desc("Put the weights into the artefact instead of a file beside it "
+               "(default: only for programs up to 64 MiB of weights)"),
+      cl::cat(category));
+  cl::opt<std::string> compiler(
+      "cc", cl::desc("C compiler to link with (default: cc)"),
+      cl::value_desc("program"), cl::cat(category));
+  cl::list<std::string> dialectPlugins(
+      "load-dialect-plugin", cl::desc("Load dialects from a plugin library"),
+      cl::value_desc("file"), cl::cat(category));
+  cl::list<std::string> passPlugins("load-pass-plugin",
+                                    cl::desc("Load passes from a plugin "
+                                             "library"),
+                                    cl::value_desc("file"), cl::cat(category));
+  cl::list<std::string> insertPass(
+      "insert-pass",
+      cl::desc("Run more passes after a phase, as in --insert-pass="
+               "after-raise:my-pass,canonicalize"),
+      cl::value_desc("phase:pipeline"), cl::cat(category));
+  cl::opt<bool> verifyEach("verify-each", cl::init(true),
+                           cl::desc("Verify the IR after each pass "
+                                    "(default: true)"),
+                           cl::cat(category));
+  cl::opt<bool> timing("timing", cl::desc("Report each pass's time"),
+                       cl::cat(category));
+  cl::opt<bool> quiet("quiet", cl::desc("Print no progress"),
+                      cl::cat(category));
+  cl::alias shortQuiet("q", cl::aliasopt(quiet), cl::desc("Same as --quiet"));
+  cl::SetVersionPrinter([](llvm::raw_ostream &os) {
+    os << "rwkvc " RWKVC_VERSION " (LLVM " LLVM_VERSION_STRING ")\n";
+  });
+  cl::ParseCommandLineOptions(
+      argc, argv,
+      "compiles an ONNX file of an RWKV language model to native code\n\n"
+      "  rwkvc model.onnx -o model.so      then: rwkv-run model.so --prompt Hi\n"
+      "  rwkvc model.onnx -o model --emit=exe\n"
+      "  rwkvc model.onnx --explain        what was recognised\n");
+
+  DriverOptions options;
+  options.input = input;
+  options.output = output;
+  for (llvm::StringRef dim : dims) {
+    auto [name, size] = dim.split('=');
+    int64_t value = 0;
+    if (name.empty() || size.getAsInteger(10, value) || value < 1)
+      fail("--dim " + dim + ": expected NAME=SIZE with a size of at least 1");
+    options.dims[name] = value;
+  }
+  if (explain.getNumOccurrences()) {
+    options.explain = explain.empty() ? "text" : explain.getValue();
+    if (options.explain != "text" && options.explain != "json")
+      fail("--explain=" + options.explain + ": expected text or json");
+  }
+  if (!emit.empty() || !options.output.empty())
+    chooseEmit(emit, options);
+  else if (options.explain.empty())
+    fail("nothing to do: name a file to write by -o, or use --explain");
+  else
+    options.phase = Phase::AfterRaise, options.emit = Emit::IR;
+  bool isText = options.emit == Emit::IR || options.emit == Emit::LLVMIR ||
+                options.emit == Emit::Assembly;
+  if (options.output.empty() && options.explain.empty()) {
+    if (!isText)
+      fail("--emit=" + emit + " needs a file to write: -o FILE");
+    options.output = "-";
+  }
+  if (options.output == "-" && !isText)
+    fail("a binary cannot go to standard output; name a file by -o");
+  if (optLevel > 3)
+    fail("-O" + llvm::Twine(optLevel) + ": expected a level from 0 to 3");
+  options.triple = triple;
+  options.cpu = cpu;
+  options.features = features;
+  options.optLevel = optLevel;
+  options.threads = threads;
+  if (embed != cl::BOU_UNSET)
+    options.embedWeights = embed == cl::BOU_TRUE;
+  options.compiler = compiler;
+  options.dialectPlugins = dialectPlugins;
+  options.passPlugins = passPlugins;
+  for (llvm::StringRef insertion : insertPass) {
+    auto [name, pipeline] = insertion.split(':');
+    auto phase = symbolizePhase(name);
+    if (!phase || pipeline.empty()) {
+      std::string names;
+      for (int i = 0; i <= static_cast<int>(kLastPhase); ++i)
+        names += (i ? ", " : "") + stringifyPhase(static_cast<Phase>(i)).str();
+      fail("--insert-pass=" + insertion + ": expected PHASE:PIPELINE with a "
+           "phase among " + names);
+    }
+    options.insertions[*phase].push_back(pipeline.str());
+  }
+  options.verifyEach = verifyEach;
+  options.timing = timing;
+  options.quiet = quiet;
+  return options;
+}

@@ -1,0 +1,46 @@
+//===- Options.h - The command line of rwkvc --------------------*- C++ -*-===//
+//
+// Part of the rwkvc project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef RWKVC_TOOLS_RWKVC_OPTIONS_H
+#define RWKVC_TOOLS_RWKVC_OPTIONS_H
+
+#include "rwkvc/Pipelines/Pipelines.h"
+#include "llvm/ADT/StringMap.h"
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace rwkvc {
+
+/// What the driver is to produce.
+enum class Emit { IR, LLVMIR, Assembly, Object, StaticLibrary, SharedLibrary,
+                  Executable };
+
+struct DriverOptions {
+  std::string input, output;
+  Emit emit = Emit::SharedLibrary;
+  Phase phase = Phase::AfterImport; ///< where Emit::IR stops
+  llvm::StringMap<int64_t> dims;
+  std::string explain; ///< "", "text" or "json"
+  std::string triple, cpu, features;
+  unsigned optLevel = 2;
+  bool threads = true;
+  std::optional<bool> embedWeights;
+  std::string compiler; ///< C compiler that links
+  std::vector<std::string> dialectPlugins, passPlugins;
+  std::map<Phase, std::vector<std::string>> insertions; ///< text pipelines
+  bool verifyEach = false, timing = false, quiet = false;
+};
+
+/// Parses the command line; reports mistakes and ends the process, as for
+/// --help and --version.
+DriverOptions parseCommandLine(int argc, char **argv);
+
+} // namespace rwkvc
+
+#endif // RWKVC_TOOLS_RWKVC_OPTIONS_H

@@ -1,0 +1,411 @@
+//===- rwkvc.cpp - Compiles ONNX RWKV models to native code ---------------===//
+//
+// Part of the rwkvc project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "Options.h"
+#include "mlir/IR/Diagnostics.h"
+#include "mlir/IR/MLIRContext.h"
+#include "mlir/InitAllDialects.h"
+#include "mlir/InitAllExtensions.h"
+#include "mlir/InitAllPasses.h"
+#include "mlir/Pass/PassManager.h"
+#include "mlir/Pass/PassRegistry.h"
+#include "mlir/Target/LLVMIR/Dialect/All.h"
+#include "mlir/Target/LLVMIR/Export.h"
+#include "mlir/Tools/Plugins/DialectPlugin.h"
+#include "mlir/Tools/Plugins/PassPlugin.h"
+#include "rwkvc/AOT/Artifact.h"
+#include "rwkvc/AOT/Interface.h"
+#include "rwkvc/AOT/ModelInfo.h"
+#include "rwkvc/AOT/WeightsFile.h"
+#include "rwkvc/Dialect/WKV/Transforms/Explain.h"
+#include "rwkvc/Import/Import.h"
+#include "rwkvc/InitAll.h"
+#include "rwkvc/Target/CodeGen.h"
+#include "llvm/ADT/ScopeExit.h"
+#include "llvm/Support/FileSystem.h"
+#include "llvm/Support/FormatVariadic.h"
+#include "llvm/Support/InitLLVM.h"
+#include "llvm/Support/Path.h"
+#include "llvm/Support/Program.h"
+#include "llvm/Support/WithColor.h"
+#include <chrono>
+
+using namespace rwkvc;
+
+/// Weights up to this size go into a program, which then is one file.
+static constexpr int64_t kMaxEmbeddedBytes = 64 << 20;
+
+namespace {
+
+/// One line per step on standard error.
+class Progress {
+public:
+  Progress(bool quiet, unsigned numSteps)
+      : quiet(quiet), numSteps(numSteps), start(now()) {}
+
+  void step(const llvm::Twine &what) {
+    finish();
+    ++number;
+    stepStart = now();
+    isOpen = true;
+    if (!quiet)
+      llvm::errs() << llvm::formatv("[{0}/{1}] {2,-44}", number, numSteps,
+                                    what.str());
+  }
+  /// Ends the line of a step with its time, or with \p instead.
+  void finish(llvm::StringRef instead = "") {
+    if (isOpen && !quiet) {
+      if (instead.empty())
+        llvm::errs() << llvm::formatv("{0,7:f2} s\n", now() - stepStart);
+      else
+        llvm::errs() << instead << "\n";
+    }
+    isOpen = false;
+  }
+  void note(const llvm::Twine &text) {
+    finish();
+    if (!quiet)
+      llvm::errs() << text << "\n";
+  }
+  double elapsed() const { return now() - start; }
+
+private:
+  static double now() {
+    return std::chrono::duration<double>(
+               std::chrono::steady_clock::now().time_since_epoch())
+        .count();
+  }
+  bool quiet, isOpen = false;
+  unsigned numSteps, number = 0;
+  double start, stepStart = 0.0;
+};
+
+class Driver {
+public:
+  Driver(const DriverOptions &options, mlir::MLIRContext &context)
+      : options(options), context(context),
+        progress(options.quiet, countSteps(options)) {}
+
+  /// Returns the exit status.
+  int run();
+
+private:
+  static unsigned countSteps(const DriverOptions &options) {
+    // Import, the phases, and for code: generate, write or link.
+    if (options.emit == Emit::IR)
+      return 1 + static_cast<unsigned>(options.phase);
+    return static_cast<unsigned>(kLastPhase) + 3;
+  }
+
+  int fail(llvm::Error error) {
+    progress.finish("failed");
+    llvm::WithColor::error(llvm::errs(), "rwkvc")
+        << llvm::toString(std::move(error)) << "\n";
+    return 1;
+  }
+
+  mlir::OwningOpRef<mlir::ModuleOp> import();
+  llvm::Error runPhase(mlir::ModuleOp module, Phase phase);
+  llvm::Error emitIR(mlir::ModuleOp module);
+  llvm::Error explain(mlir::ModuleOp module);
+  llvm::Error emitArtifact(mlir::ModuleOp module);
+  llvm::Error emitText(llvm::Module &module);
+  llvm::Error link(llvm::Module &module);
+
+  const DriverOptions &options;
+  mlir::MLIRContext &context;
+  Progress progress;
+  std::optional<TargetInfo> target;
+};
+
+} // namespace
+
+mlir::OwningOpRef<mlir::ModuleOp> Driver::import() {
+  progress.step("read " + llvm::sys::path::filename(options.input));
+  ImportOptions importOptions;
+  importOptions.dims = options.dims;
+  ImportReport report;
+  auto module = importONNXFile(options.input, context, importOptions, &report);
+  if (!module)
+    return module;
+  progress.finish();
+  for (const auto &[name, size] : report.defaultedDims)
+    progress.note("      dimension '" + name + "' is open: " +
+                  llvm::Twine(size) + " (--dim " + name + "=SIZE)");
+  return module;
+}
+
+llvm::Error Driver::runPhase(mlir::ModuleOp module, Phase phase) {
+  mlir::PassManager pm(&context);
+  pm.enableVerifier(options.verifyEach);
+  if (options.timing)
+    pm.enableTiming();
+  PipelineOptions pipeline;
+  pipeline.vectorBits = target->getVectorBits();
+  if (!options.threads)
+    pipeline.minParallelWork = 0;
+  buildPhase(pm, phase, pipeline);
+  auto inserted = options.insertions.find(phase);
+  if (inserted != options.insertions.end())
+    for (const std::string &text : inserted->second) {
+      std::string message;
+      llvm::raw_string_ostream os(message);
+      if (failed(mlir::parsePassPipeline(text, pm, os)))
+        return llvm::createStringError("--insert-pass=" +
+                                       stringifyPhase(phase) + ":" + text +
+                                       ": " + llvm::StringRef(message).trim());
+    }
+  if (failed(pm.run(module)))
+    return llvm::createStringError("the model could not be compiled; phase '" +
+                                   stringifyPhase(phase) + "' failed");
+  return llvm::Error::success();
+}
+
+llvm::Error Driver::explain(mlir::ModuleOp module) {
+  progress.finish();
+  wkv::Explanation explanation = wkv::explain(module);
+  if (options.explain == "json")
+    wkv::printJSON(explanation, llvm::outs());
+  else
+    wkv::printText(explanation, llvm::outs());
+  llvm::outs().flush();
+  return llvm::Error::success();
+}
+
+llvm::Error Driver::emitIR(mlir::ModuleOp module) {
+  mlir::OpPrintingFlags flags;
+  // A weight printed in full helps nobody; rwkv-translate prints all.
+  flags.elideLargeElementsAttrs(16).elideLargeResourceString(64);
+  if (options.output.empty())
+    return llvm::Error::success();
+  progress.finish();
+  if (options.output == "-") {
+    module.print(llvm::outs(), flags);
+    return llvm::Error::success();
+  }
+  return aot::writeFile(options.output, [&](llvm::raw_pwrite_stream &os) {
+    module.print(os, flags);
+    return llvm::Error::success();
+  });
+}
+
+llvm::Error Driver::emitText(llvm::Module &module) {
+  auto write = [&](llvm::raw_pwrite_stream &os) -> llvm::Error {
+    if (options.emit == Emit::Assembly)
+      return emitCode(module, *target, CodeKind::Assembly, os);
+    module.print(os, nullptr);
+    return llvm::Error::success();
+  };
+  progress.step("write " + options.output);
+  if (options.output != "-")
+    return aot::writeFile(options.output, write);
+  llvm::SmallString<0> text;
+  llvm::raw_svector_ostream os(text);
+  if (llvm::Error error = write(os))
+    return error;
+  llvm::outs() << text;
+  return llvm::Error::success();
+}
+
+/// Folder of the runtime's libraries, from that of this program.
+static std::string findRuntimeDir() {
+  std::string program =
+      llvm::sys::fs::getMainExecutable(nullptr, (void *)&findRuntimeDir);
+  llvm::SmallString<128> dir(llvm::sys::path::parent_path(program));
+  llvm::sys::path::append(dir, "..", "lib");
+  llvm::sys::path::remove_dots(dir, /*remove_dot_dot=*/true);
+  return dir.str().str();
+}
+
+llvm::Error Driver::link(llvm::Module &module) {
+  llvm::StringRef output = options.output;
+  auto writeObject = [&](llvm::raw_pwrite_stream &os) {
+    return emitCode(module, *target, CodeKind::Object, os);
+  };
+  progress.step("write " + output);
+  if (options.emit == Emit::Object)
+    return aot::writeFile(output, writeObject);
+  llvm::SmallString<128> object;
+  if (std::error_code code =
+          llvm::sys::fs::createTemporaryFile("rwkvc", "o", object))
+    return llvm::createStringError("cannot create a temporary file: " +
+                                   code.message());
+  auto remove =
+      llvm::make_scope_exit([&] { llvm::sys::fs::remove(object); });
+  if (llvm::Error error = aot::writeFile(object, writeObject))
+    return error;
+  aot::LinkOptions link;
+  link.compiler = options.compiler;
+  link.runtimeDir = findRuntimeDir();
+  link.usesDnnl = module.getFunction("rwkvrt_dnnl_matmul") != nullptr;
+  if (options.emit == Emit::StaticLibrary)
+    return aot::writeStaticLibrary(object, output);
+  if (options.emit == Emit::SharedLibrary)
+    return aot::linkSharedLibrary(object, output, link);
+  return aot::linkExecutable(object, output, link);
+}
+
+llvm::Error Driver::emitArtifact(mlir::ModuleOp module) {
+  progress.step("generate code for " + target->describe());
+  auto interface = aot::readInterface(module);
+  if (failed(interface))
+    return llvm::createStringError("the model does not describe itself");
+  aot::WeightsFile weights(module);
+  bool isText = options.emit == Emit::LLVMIR || options.emit == Emit::Assembly;
+
+  llvm::LLVMContext llvmContext;
+  std::unique_ptr<llvm::Module> code =
+      mlir::translateModuleToLLVMIR(module, llvmContext, options.input);
+  if (!code)
+    return llvm::createStringError("the LLVM dialect has no LLVM IR form");
+  prepareModule(*code, *target);
+
+  llvm::StringRef stem = llvm::sys::path::stem(
+      options.output == "-" ? options.input : options.output);
+  aot::ModelInfo info;
+  info.name = aot::toIdentifier(stem);
+  info.target = target->describe();
+  info.weightsSize = weights.getDataSize();
+  info.weightsHash = weights.getHash();
+  if (auto size =
+          module->getAttrOfType<mlir::IntegerAttr>(aot::kWorkspaceSizeAttr))
+    info.workspaceSize = size.getInt();
+  bool embed = options.embedWeights.value_or(
+      options.emit == Emit::Executable &&
+      weights.getDataSize() <= kMaxEmbeddedBytes);
+  // Embedded weights pass through a file that the assembler includes.
+  std::string weightsPath;
+  auto removeWeights = llvm::make_scope_exit([&] {
+    if (!weightsPath.empty())
+      llvm::sys::fs::remove(weightsPath);
+  });
+  if (weights.getDataSize() > 0 && !isText) {
+    if (embed) {
+      llvm::SmallString<128> path;
+      if (std::error_code code = llvm::sys::fs::createTemporaryFile(
+              "rwkvc", "weights", path))
+        return llvm::createStringError("cannot create a temporary file: " +
+                                       code.message());
+      weightsPath = path.str().str();
+      info.embedFile = weightsPath;
+      info.embedOffset = weights.getDataOffset();
+    } else {
+      info.weightsFile = (stem + ".safetensors").str();
+      llvm::SmallString<128> path(
+          llvm::sys::path::parent_path(options.output));
+      llvm::sys::path::append(path, info.weightsFile);
+      weightsPath = path.str().str();
+    }
+    if (llvm::Error error =
+            aot::writeFile(weightsPath, [&](llvm::raw_pwrite_stream &os) {
+              return weights.write(os);
+            }))
+      return error;
+  } else if (weights.getDataSize() > 0) {
+    info.weightsFile = (stem + ".safetensors").str();
+  }
+  aot::emitModelInfo(*code, *interface, info,
+                     options.emit == Emit::SharedLibrary ||
+                         options.emit == Emit::Executable);
+  if (llvm::Error error = optimizeModule(*code, *target, options.optLevel))
+    return error;
+  if (isText)
+    return emitText(*code);
+  if (llvm::Error error = link(*code))
+    return error;
+  // From here on the weights file is part of the artefact.
+  if (!embed)
+    weightsPath.clear();
+  return llvm::Error::success();
+}
+
+int Driver::run() {
+  auto created = TargetInfo::create(options.triple, options.cpu,
+                                    options.features);
+  if (!created)
+    return fail(created.takeError());
+  target.emplace(std::move(*created));
+  mlir::OwningOpRef<mlir::ModuleOp> module = import();
+  if (!module) {
+    progress.finish("failed");
+    return 1;
+  }
+  Phase last = options.emit == Emit::IR ? options.phase : kLastPhase;
+  for (int i = 0; i <= static_cast<int>(last); ++i) {
+    auto phase = static_cast<Phase>(i);
+    if (phase != Phase::AfterImport)
+      progress.step(describePhase(phase));
+    if (llvm::Error error = runPhase(*module, phase))
+      return fail(std::move(error));
+    if (phase == Phase::AfterRaise && !options.explain.empty())
+      if (llvm::Error error = explain(*module))
+        return fail(std::move(error));
+  }
+  if (llvm::Error error = options.emit == Emit::IR ? emitIR(*module)
+                                                   : emitArtifact(*module))
+    return fail(std::move(error));
+  progress.finish();
+  progress.note(llvm::formatv("done in {0:f2} s", progress.elapsed()).str());
+  return 0;
+}
+
+/// Loads plugins; what they register is known before pipelines are parsed.
+static llvm::Error loadPlugins(const DriverOptions &options,
+                               mlir::DialectRegistry &registry) {
+  for (const std::string &path : options.dialectPlugins) {
+    auto plugin = mlir::DialectPlugin::load(path);
+    if (!plugin)
+      return plugin.takeError();
+    plugin->registerDialectRegistryCallbacks(registry);
+  }
+  for (const std::string &path : options.passPlugins) {
+    auto plugin = mlir::PassPlugin::load(path);
+    if (!plugin)
+      return plugin.takeError();
+    plugin->registerPassRegistryCallbacks();
+  }
+  return llvm::Error::success();
+}
+
+int main(int argc, char **argv) {
+  llvm::InitLLVM init(argc, argv);
+  DriverOptions options = parseCommandLine(argc, argv);
+  mlir::DialectRegistry registry;
+  mlir::registerAllDialects(registry);
+  mlir::registerAllExtensions(registry);
+  mlir::registerAllToLLVMIRTranslations(registry);
+  mlir::registerAllPasses();
+  rwkvc::registerAllDialects(registry);
+  rwkvc::registerAllPasses();
+  if (llvm::Error error = loadPlugins(options, registry)) {
+    llvm::WithColor::error(llvm::errs(), "rwkvc")
+        << llvm::toString(std::move(error)) << "\n";
+    return 1;
+  }
+  mlir::MLIRContext context(registry);
+  context.loadAllAvailableDialects();
+  // For people who do not know MLIR: no IR around the message.
+  context.printOpOnDiagnostic(false);
+  context.getDiagEngine().registerHandler([&](mlir::Diagnostic &diagnostic) {
+    bool isError = diagnostic.getSeverity() == mlir::DiagnosticSeverity::Error;
+    if (!isError && options.quiet)
+      return mlir::success();
+    llvm::raw_ostream &os =
+        isError ? llvm::WithColor::error(llvm::errs() << "\n", "rwkvc")
+                : llvm::WithColor::note(llvm::errs() << "\n");
+    if (auto name = diagnostic.getLocation()
+                        ->findInstanceOf<mlir::NameLoc>();
+        name && diagnostic.str().find(name.getName().str()) ==
+                    std::string::npos)
+      os << "node '" << name.getName().getValue() << "': ";
+    os << diagnostic.str() << "\n";
+    for (mlir::Diagnostic &note : diagnostic.getNotes())
+      llvm::WithColor::note(llvm::errs()) << note.str() << "\n";
+    return mlir::success();
+  });
+  return Driver(options, context).run();
+}
