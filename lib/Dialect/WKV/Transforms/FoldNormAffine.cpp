@@ -136,7 +136,9 @@ struct FoldNormAffinePass : wkv::impl::FoldNormAffineBase<FoldNormAffinePass> {
     for (int64_t size : ArrayRef<int64_t>(shape).drop_back())
       if (size != 1)
         large.push_back(size);
-    if (shape.size() > 2 && large.size() == 1)
+    bool ofHeads = findParameterShape(*scale, shape).size() > 1 ||
+                   findParameterShape(*bias, shape).size() > 1;
+    if (ofHeads && large.size() == 1)
       shape = {1, 1, large[0], shape.back()};
     Type element = getElementTypeOrSelf(norm.getX().getType());
     auto parameter = [&](const Array &data, double neutral) -> Value {

@@ -59,6 +59,7 @@ struct Region {
 /// A value of the graph, or a constant, that is the weight of the predecessor.
 struct Weight {
   Value value;
+  bool complement = false; // 1 - value is the weight
   Array constant;
   SmallVector<int64_t> shape; // [.., batch, tokens, width], 1 where repeated
 };
@@ -199,7 +200,7 @@ std::optional<Weight> Mixes::findWeight(const Region &region,
       for (auto [i, w] : llvm::enumerate(weight))
         data[broadcastIndex(i, full, shape)] = w;
       if (fits(data, shape))
-        return Weight{{}, data, SmallVector<int64_t>(shape)};
+        return Weight{{}, false, data, SmallVector<int64_t>(shape)};
     }
     return std::nullopt;
   }
@@ -213,15 +214,22 @@ std::optional<Weight> Mixes::findWeight(const Region &region,
         }))
       candidates.push_back(value);
   }
+  // A value that is the weight is better than one to be subtracted from 1.
+  std::optional<Weight> complement;
   for (Value value : candidates) {
     auto data = evaluate(value, leaves, random(), random());
     if (!data)
       continue;
     for (ArrayRef<int64_t> shape : shapes)
       if (fits(*data, shape))
-        return Weight{value, {}, SmallVector<int64_t>(shape)};
+        return Weight{value, false, {}, SmallVector<int64_t>(shape)};
+    for (double &number : *data)
+      number = 1.0 - number;
+    for (ArrayRef<int64_t> shape : shapes)
+      if (fits(*data, shape) && !complement)
+        complement = Weight{value, true, {}, SmallVector<int64_t>(shape)};
   }
-  return std::nullopt;
+  return complement;
 }
 
 void Mixes::raise(Value candidate) {
@@ -271,6 +279,7 @@ void Mixes::raise(Value candidate) {
   bool same = original && mu;
   for (int64_t i = 0; same && i < total; ++i) {
     double m = (*mu)[broadcastIndex(i, full, weight->shape)];
+    m = weight->complement ? 1.0 - m : m;
     double expected = x[i % size] + (s[i % size] - x[i % size]) * m;
     same = std::abs((*original)[i] - expected) <= tolerance;
   }
@@ -295,6 +304,10 @@ void Mixes::raise(Value candidate) {
                             weight->constant);
   if (!muValue)
     return;
+  if (weight->complement) {
+    Value one = floatConstant(b, RankedTensorType::get({}, element), {1.0});
+    muValue = onnx::SubOp::create(b, muValue.getType(), one, muValue);
+  }
   Value row = castTo(b, shift.getX(), element);
   Value shifted = castTo(b, shift.getShifted(), element);
   ArrayRef<int64_t> yShape(full);

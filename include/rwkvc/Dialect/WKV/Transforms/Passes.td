@@ -114,6 +114,35 @@ def RaiseMix : Pass<"wkv-raise-mix", "::mlir::ModuleOp"> {
   ];
 }
 
+def RaiseLora : Pass<"wkv-raise-lora", "::mlir::ModuleOp"> {
+  let summary = "Recognise projections through a space of low rank";
+  let description = [{
+    Two products with constant matrices, with tanh, a sigmoid or nothing between
+    them, where the vector between them is narrower than both ends and has no
+    other use, become `wkv.lora`; a constant that is added goes with them. The
+    products may be `MatMul` or `Gemm`, and the matrices transposed. Both sides are
+    evaluated in float64 before they are replaced.
+
+    ```mlir
+    %0 = onnx.MatMul(%x, %w1)     // 64 -> 16
+    %1 = onnx.Tanh(%0)
+    %2 = onnx.MatMul(%1, %w2)     // 16 -> 64
+    %y = onnx.Add(%w0, %2)
+    // after
+    %y = wkv.lora tanh %x, %w1, %w2 bias(%w0)
+    ```
+
+    v6's five chains that share one first product stay a product and a batched
+    product.
+  }];
+  let dependentDialects = ["::rwkvc::wkv::WKVDialect",
+                           "::rwkvc::onnx::ONNXDialect"];
+  let statistics = [
+    Statistic<"numLoras", "loras", "Low-rank projections raised">,
+    Statistic<"numRejected", "rejected", "Matches refused by evaluation">
+  ];
+}
+
 def RaiseNorm : Pass<"wkv-raise-norm", "::mlir::ModuleOp"> {
   let summary = "Recognise normalisations by what they compute";
   let description = [{
@@ -194,11 +223,22 @@ def RaiseDecay : Pass<"wkv-raise-decay", "::mlir::ModuleOp"> {
   let description = [{
     Follows the decay operand of a recurrence through unary functions to its
     logit, samples that chain in float64 and replaces it by `wkv.decay` where the
-    samples follow one of its laws.
+    samples follow one of its laws, at random points as well.
+
+    ```mlir
+    %0 = onnx.Exp(%logit)
+    %1 = onnx.Neg(%0)
+    %w = onnx.Exp(%1)
+    // after
+    %w = wkv.decay exp_exp %logit {scale = 1.0 : f64, ...}
+    ```
   }];
   let dependentDialects = ["::rwkvc::wkv::WKVDialect",
                            "::rwkvc::onnx::ONNXDialect"];
-  let statistics = [Statistic<"numDecays", "decays", "Decays raised">];
+  let statistics = [
+    Statistic<"numDecays", "decays", "Decays raised">,
+    Statistic<"numRejected", "rejected", "Matches refused by evaluation">
+  ];
 }
 
 #endif // RWKVC_DIALECT_WKV_TRANSFORMS_PASSES_TD
