@@ -241,4 +241,18 @@ def RaiseDecay : Pass<"wkv-raise-decay", "::mlir::ModuleOp"> {
   ];
 }
 
+def ExplainStates : Pass<"wkv-explain-states", "::mlir::ModuleOp"> {
+  let summary = "Remark on every state that was left as plain ONNX, and why";
+  let description = [{
+    One remark for each argument with `wkv.state` that neither a recurrence nor a
+    token shift reads: where its update stops being linear, or how it differs from
+    the nearest law. Changes nothing.
+
+    ```
+    remark: state 's_in' tensor<2x4x4xf32>: onnx.Tanh on the way to its new value
+    is not linear in the old one, ...
+    ```
+  }];
+}
+
 #endif // RWKVC_DIALECT_WKV_TRANSFORMS_PASSES_TD
