@@ -28,8 +28,8 @@ static llvm::Error fileError(llvm::StringRef path, llvm::StringRef what,
 /// A name beside \p path for work in progress; removed at exit and on signals.
 static llvm::Expected<std::string> temporaryBeside(llvm::StringRef path) {
   llvm::SmallString<128> name;
-  if (std::error_code code = llvm::sys::fs::createUniqueFile(
-          path + ".%%%%%%.tmp", name))
+  if (std::error_code code =
+          llvm::sys::fs::createUniqueFile(path + ".%%%%%%.tmp", name))
     return fileError(path, "create a file beside", code);
   llvm::sys::RemoveFileOnSignal(name);
   return name.str().str();
@@ -184,10 +184,9 @@ llvm::Error aot::linkExecutable(llvm::StringRef object, llvm::StringRef path,
   if (options.usesDnnl)
     arguments.append(
         {"-L" + options.runtimeDir, "-lrwkvc-rt-dnnl", "-Wl,-rpath,$ORIGIN"});
-  // The C++ library, GCC's OpenMP and zlib go into the program, so that it runs
-  // where none is installed.
-  arguments.append({"-Wl,-Bstatic", "-lstdc++", "-lgomp", "-lz",
-                    "-Wl,-Bdynamic", "-static-libgcc", "-ldl", "-lm",
-                    "-lpthread"});
+  // The C++ library and GCC's OpenMP go into the program, so that it runs where
+  // neither is installed.
+  arguments.append({"-Wl,-Bstatic", "-lstdc++", "-lgomp", "-Wl,-Bdynamic",
+                    "-static-libgcc", "-ldl", "-lm", "-lpthread"});
   return link(path, options, arguments);
 }

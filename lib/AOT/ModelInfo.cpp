@@ -144,7 +144,12 @@ llvm::Function *Emitter::emitRun() {
   assert(arguments.size() == entry->arg_size() &&
          "@main was lowered otherwise");
   b.CreateCall(entry, arguments);
-  b.CreateRet(int32(0));
+  llvm::Value *status = int32(0);
+  // Calls of oneDNN note a failure, since they cannot return from the midst.
+  if (module.getFunction("rwkvrt_dnnl_matmul"))
+    status = b.CreateCall(module.getOrInsertFunction(
+        "rwkvrt_dnnl_take_status", llvm::FunctionType::get(i32, false)));
+  b.CreateRet(status);
   return run;
 }
 
@@ -214,8 +219,12 @@ void Emitter::emitInfo(llvm::Function *run, bool isWholeProgram) {
 void aot::emitModelInfo(llvm::Module &module, const Interface &interface,
                         const ModelInfo &info, bool isWholeProgram) {
   for (llvm::Function &function : module)
-    if (!function.isDeclaration())
+    if (!function.isDeclaration()) {
       function.setLinkage(llvm::GlobalValue::InternalLinkage);
+      // A kernel inside the entry gains nothing, and LLVM's loop passes take
+      // more than linear time in the size of the entry.
+      function.addFnAttr(llvm::Attribute::NoInline);
+    }
   for (llvm::GlobalVariable &variable : module.globals())
     if (!variable.isDeclaration())
       variable.setLinkage(llvm::GlobalValue::InternalLinkage);

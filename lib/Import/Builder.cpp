@@ -62,6 +62,7 @@ private:
   LogicalResult buildCustomNode(NodeProto &node);
   LogicalResult buildRegion(Operation *op, unsigned index, GraphProto &graph,
                             const NodeProto &node);
+  Type getTypeBySchema(const OpSchema &schema, int index, ValueRange operands);
   SmallVector<Type> getBodyTypes(Operation *op, size_t count);
   LogicalResult bindResults(const NodeProto &node, Operation *op);
 
@@ -183,7 +184,7 @@ FailureOr<SmallVector<Value>> ModuleBuilder::buildBody(GraphProto &graph) {
     if (!needed.contains(tensor.name()))
       continue;
     FailureOr<TensorData> data = reader.read(
-        tensor, "initializer '" + tensor.name() + "'", /*take=*/true);
+        tensor, "initializer '" + tensor.name() + "'", /*take=*/false);
     if (failed(data))
       return failure();
     scopes.back().values[tensor.name()] = addConstant(*data, tensor.name());
@@ -214,7 +215,7 @@ LogicalResult ModuleBuilder::buildConstant(NodeProto &node) {
   TensorProto tensor;
   StringRef kind = attribute->name();
   if (kind == "value") {
-    tensor.Swap(attribute->mutable_t());
+    tensor = attribute->t();
   } else if (kind == "value_float" || kind == "value_floats") {
     tensor.set_data_type(TensorProto::FLOAT);
     if (kind == "value_float") {
@@ -364,6 +365,36 @@ LogicalResult ModuleBuilder::buildRegion(Operation *op, unsigned index,
   rwkvc::onnx::YieldOp::create(builder, op->getLoc(), *results);
   scopes.pop_back();
   return success();
+}
+
+/// The unranked type of output \p index where it has the element type of an
+/// operand or only one type is allowed; null else.
+Type ModuleBuilder::getTypeBySchema(const OpSchema &schema, int index,
+                                    ValueRange operands) {
+  int last = static_cast<int>(schema.outputs().size()) - 1;
+  const std::string &symbol =
+      schema.outputs()[std::min(index, last)].GetTypeStr();
+  for (auto [i, operand] : llvm::enumerate(operands)) {
+    size_t formal = std::min(i, schema.inputs().size() - 1);
+    auto type = dyn_cast<TensorType>(operand.getType());
+    if (type && schema.inputs()[formal].GetTypeStr() == symbol &&
+        schema.inputs()[formal].GetIsHomogeneous())
+      return UnrankedTensorType::get(type.getElementType());
+  }
+  std::vector<std::string> allowed{symbol};
+  for (const OpSchema::TypeConstraintParam &constraint :
+       schema.typeConstraintParams())
+    if (constraint.type_param_str == symbol)
+      allowed = constraint.allowed_type_strs;
+  StringRef only = allowed.front();
+  if (allowed.size() != 1 || !only.consume_front("tensor(") ||
+      !only.consume_back(")"))
+    return Type();
+  TensorProto::DataType dataType;
+  if (!TensorProto::DataType_Parse(only.upper(), &dataType))
+    return Type();
+  Type element = getElementType(dataType, builder.getContext());
+  return element ? UnrankedTensorType::get(element) : Type();
 }
 
 LogicalResult ModuleBuilder::buildTypedNode(NodeProto &node,

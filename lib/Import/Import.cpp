@@ -11,7 +11,6 @@
 #include "mlir/IR/Verifier.h"
 #include "onnx/checker.h"
 #include "onnx/inliner/inliner.h"
-#include "onnx/shape_inference/implementation.h"
 #include "rwkvc/Dialect/ONNX/IR/ONNX.h"
 #include "llvm/Support/Path.h"
 
@@ -23,16 +22,7 @@ using ::onnx::ModelProto;
 
 namespace {
 
-/// What the library says, without its own context and line ends.
-std::string tidy(StringRef message) {
-  message = message.split("\n\n==> Context: ").first.trim();
-  std::string text;
-  for (char c : message)
-    text += c == '\n' ? ' ' : c;
-  return text;
-}
-
-/// Names the node that \p message of the checker is about, if it tells.
+/// What the checker says, in one line with the node that it is about.
 std::string tidyChecker(StringRef message) {
   auto [what, context] = message.split("\n\n==> Context: ");
   std::string text = tidy(what);
@@ -67,30 +57,6 @@ void inlineFunctions(ModelProto &model, MLIRContext *context) {
   ::onnx::inliner::InlineSelectedFunctions(model, *others, nullptr);
 }
 
-/// Names the outputs that a node must have but that nobody uses, so that they
-/// get types.
-void nameOutputs(::onnx::GraphProto &graph, unsigned &counter) {
-  for (::onnx::NodeProto &node : *graph.mutable_node()) {
-    for (::onnx::AttributeProto &attribute : *node.mutable_attribute())
-      if (attribute.has_g())
-        nameOutputs(*attribute.mutable_g(), counter);
-    const ::onnx::OpSchema *schema =
-        node.domain().empty()
-            ? ::onnx::OpSchemaRegistry::Schema(node.op_type(), kNewestOpset)
-            : nullptr;
-    if (!schema)
-      continue;
-    for (auto [i, output] : llvm::enumerate(schema->outputs())) {
-      if (output.GetOption() != ::onnx::OpSchema::Single)
-        continue;
-      while (node.output_size() <= static_cast<int>(i))
-        node.add_output();
-      if (node.output(i).empty())
-        node.set_output(i, "rwkvc.unused." + std::to_string(counter++));
-    }
-  }
-}
-
 OwningOpRef<ModuleOp> importModel(StringRef path, Location file,
                                   const ImportOptions &options,
                                   ImportReport &report) {
@@ -110,22 +76,22 @@ OwningOpRef<ModuleOp> importModel(StringRef path, Location file,
     return nullptr;
   const char *step = "the model is not valid ONNX: ";
   try {
-    checkModel(model);
+    // First, because the checker refuses forms that are in use, such as the
+    // group norm of operator set 18.
     updateOpset(model, *opset);
+    checkModel(model);
     if (failed(bindDimensions(model, weights, options, report, file)))
       return nullptr;
     step = "functions of the model cannot be inlined: ";
     inlineFunctions(model, file.getContext());
     if (failed(takeWeights(model, reader, weights)))
       return nullptr;
-    unsigned unused = 0;
-    nameOutputs(*model.mutable_graph(), unused);
     step = "shape inference failed: ";
-    ::onnx::ShapeInferenceOptions inference(/*check_type=*/false,
-                                            /*error_mode=*/0,
-                                            /*data_prop=*/true);
-    ::onnx::shape_inference::InferShapes(
-        model, ::onnx::OpSchemaRegistry::Instance(), inference);
+    auto declared = model.graph().output();
+    dropDeclaredTypes(*model.mutable_graph());
+    inferTypes(model);
+    if (failed(compareOutputTypes(*model.mutable_graph(), declared, file)))
+      return nullptr;
   } catch (const std::exception &exception) {
     emitError(file) << step << tidyChecker(exception.what());
     return nullptr;
@@ -168,7 +134,7 @@ OwningOpRef<ModuleOp> rwkvc::importONNXFile(StringRef path,
                                             ImportReport *report) {
   context.loadDialect<func::FuncDialect, onnx::ONNXDialect>();
   Location file = FileLineColLoc::get(&context, path, 0, 0);
-  registerComMicrosoftSchemas();
+  registerSchemas();
   ImportReport own;
   OwningOpRef<ModuleOp> module =
       importModel(path, file, options, report ? *report : own);

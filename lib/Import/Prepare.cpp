@@ -59,9 +59,8 @@ rwkvc::import::parseModel(StringRef path, Location file) {
     google::protobuf::io::CodedInputStream coded(&stream);
     if (!model->ParseFromCodedStream(&coded) || !coded.ConsumedEntireMessage())
       return emitError(file)
-             << "this is not an ONNX model, or it is damaged or cut short: the "
-                "protobuf reader stopped at byte "
-             << coded.CurrentPosition() << " of " << size;
+             << "this is not an ONNX model, or it is damaged or cut short: its "
+             << size << " bytes are no valid protobuf";
   }
   if (!model->has_graph() || !model->has_ir_version())
     return emitError(file) << "this is not an ONNX model: it has no "
@@ -396,13 +395,24 @@ LogicalResult rwkvc::import::sortNodes(GraphProto &graph, Location file) {
   std::vector<llvm::SmallVector<int, 2>> users(count);
   std::vector<int> missing(count, 0);
   bool sorted = true;
+  llvm::StringSet<> given;
+  for (const ::onnx::ValueInfoProto &input : graph.input())
+    given.insert(input.name());
+  for (const TensorProto &tensor : graph.initializer())
+    given.insert(tensor.name());
   for (int i = 0; i < count; ++i)
-    for (StringRef name : getUsedNames(graph.node(i)))
+    for (StringRef name : getUsedNames(graph.node(i))) {
       if (auto it = producers.find(name); it != producers.end()) {
         users[it->second].push_back(i);
         ++missing[i];
         sorted &= it->second < i;
+      } else if (!given.contains(name)) {
+        return emitError(file)
+               << describe(graph.node(i)) << " uses value '" << name
+               << "', which is no input or initializer of the graph and "
+                  "computed by no node";
       }
+    }
   if (sorted)
     return success();
   // The first in the file goes first.

@@ -24,6 +24,9 @@ inline constexpr int64_t kOldestOpset = 11, kNewestOpset = 28;
 /// Weights taken out of the protobuf, by the name of their value.
 using Weights = llvm::StringMap<TensorData>;
 
+/// What the library says in \p message, in one line.
+std::string tidy(llvm::StringRef message);
+
 /// What messages call \p node.
 std::string describe(const ::onnx::NodeProto &node);
 
@@ -44,6 +47,7 @@ mlir::LogicalResult takeWeights(::onnx::ModelProto &model, TensorReader &reader,
                                 Weights &weights);
 
 /// Puts the nodes of \p graph in an order in which each follows those it uses.
+/// Cycles, values computed twice and values computed nowhere are errors.
 mlir::LogicalResult sortNodes(::onnx::GraphProto &graph, mlir::Location file);
 
 /// Rewrites nodes of the default domain from operator set \p from to
@@ -56,11 +60,29 @@ mlir::LogicalResult bindDimensions(::onnx::ModelProto &model,
                                    const ImportOptions &options,
                                    ImportReport &report, mlir::Location file);
 
+/// Drops the types that the file declares for values which inference finds out:
+/// they may be stale. Those of unknown operators' results stay.
+void dropDeclaredTypes(::onnx::GraphProto &graph);
+
+/// Compares the inferred types of the outputs with those \p declared: other
+/// elements are an error, another shape is a warning.
+mlir::LogicalResult compareOutputTypes(
+    ::onnx::GraphProto &graph,
+    const google::protobuf::RepeatedPtrField<::onnx::ValueInfoProto> &declared,
+    mlir::Location file);
+
+/// Infers types and shapes of all values.
+void inferTypes(::onnx::ModelProto &model);
+
+/// Why inference failed where it did, in one line; empty if it did not.
+std::string explainInference(const ::onnx::ModelProto &model);
+
 /// Names that \p node uses, also from within its bodies.
 llvm::SmallVector<llvm::StringRef> getUsedNames(const ::onnx::NodeProto &node);
 
-/// Tells the ONNX library the operators that onnxruntime's optimiser writes.
-void registerComMicrosoftSchemas();
+/// Teaches the ONNX library the types that operators of onnxruntime's optimiser
+/// and those without inference of their own give.
+void registerSchemas();
 
 } // namespace rwkvc::import
 

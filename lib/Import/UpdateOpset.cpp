@@ -160,6 +160,8 @@ void OpsetUpdater::countOutputs(NodeProto &node) {
 
 /// Before 13: over all dimensions from `axis` on, which is 1 unless given.
 void OpsetUpdater::softmax(NodeProto &node) {
+  if (node.input_size() != 1 || node.output_size() != 1)
+    return; // the checker refuses it
   AttributeProto *given = find(node, "axis");
   if (given && (given->i() == -1 || !given->ref_attr_name().empty()))
     return;

@@ -9,6 +9,7 @@
 // shared runtime, can use it too.
 //
 //===----------------------------------------------------------------------===//
+
 #ifndef RWKVC_LIB_RUNTIME_ELEMENTTYPES_H
 #define RWKVC_LIB_RUNTIME_ELEMENTTYPES_H
 

@@ -4,6 +4,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 //===----------------------------------------------------------------------===//
+
 #include "Model.h"
 
 #include <cerrno>
@@ -77,10 +78,8 @@ static void checkLibraryFile(const std::string &path) {
   auto checkEnd = [&](uint64_t offset, uint64_t length) {
     if (offset > size || length > size - offset)
       fail(RWKVRT_BAD_FILE,
-           "%s: damaged or cut short: %llu bytes, but its contents reach byte "
-           "%llu",
-           path.c_str(), static_cast<unsigned long long>(size),
-           static_cast<unsigned long long>(offset + length));
+           "%s: damaged or cut short: it has contents beyond its %llu bytes",
+           path.c_str(), static_cast<unsigned long long>(size));
   };
   checkEnd(header.e_shoff,
            static_cast<uint64_t>(header.e_shnum) * header.e_shentsize);

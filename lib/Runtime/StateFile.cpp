@@ -9,7 +9,7 @@
 //
 //   offset 0   "RWKVSTAT"
 //          8   uint32 version, uint32 number of states
-//         16   uint64 weights hash of the model
+//         16   uint64 identity of the model's weights
 //         24   uint64 end of the table, where the data begins; a multiple of 64
 //         32   uint64 end of the data; a multiple of 64
 //         40   table: per state uint32 type (ONNX's number), uint32 rank,
@@ -19,6 +19,7 @@
 //   then       uint64 FNV-1a hash of everything before
 //
 //===----------------------------------------------------------------------===//
+
 #include "Model.h"
 
 #include <atomic>
@@ -33,6 +34,21 @@ using namespace rwkvrt;
 static constexpr char magic[8] = {'R', 'W', 'K', 'V', 'S', 'T', 'A', 'T'};
 static constexpr uint32_t formatVersion = 1;
 static constexpr size_t fixedHeaderSize = 40;
+
+/// Tells models apart, also two trainings of one architecture, whose weights
+/// files have equal headers: from the header's hash and samples of the weights.
+static uint64_t identifyWeights(const Model &model) {
+  constexpr uint64_t blockSize = 64, mostBlocks = 256;
+  uint64_t size = model.info.weights_size, blocks = size / blockSize;
+  uint64_t hash = hashBytes(&model.info.weights_hash, sizeof(uint64_t));
+  hash = hashBytes(&size, sizeof size, hash);
+  uint64_t count = blocks < mostBlocks ? blocks : mostBlocks;
+  for (uint64_t i = 0; model.weightsData && i < count; ++i)
+    hash = hashBytes(static_cast<const std::byte *>(model.weightsData) +
+                         blocks / count * i * blockSize,
+                     blockSize, hash);
+  return hash;
+}
 
 namespace {
 /// The part of a file before its data, for one model.
@@ -56,7 +72,7 @@ Header::Header(const rwkvrt_sequence &sequence) {
   bytes.append(magic, sizeof magic);
   append(formatVersion);
   append(model.info.num_states);
-  append(model.info.weights_hash);
+  append(identifyWeights(model));
   append(uint64_t(0));
   append(uint64_t(0));
   size_t dataSize = 0;
@@ -220,7 +236,8 @@ static void checkIdentity(const Header &expected, const char *found,
                           const char *path, const Model &model) {
   if (std::memcmp(found, expected.bytes.data(), expected.bytes.size()) == 0)
     return;
-  if (std::memcmp(found + 16, expected.bytes.data() + 16, sizeof(uint64_t)))
+  if (std::memcmp(found + 16, expected.bytes.data() + 16, sizeof(uint64_t)) !=
+      0)
     fail(RWKVRT_MISMATCH,
          "%s: the state of a model with other weights than '%s'", path,
          model.info.name);
@@ -253,9 +270,9 @@ rwkvrt_status rwkvrt_sequence_load(rwkvrt_sequence *sequence,
     std::memcpy(&dataEnd, start + 32, sizeof dataEnd);
     if (dataEnd != size - sizeof(uint64_t))
       fail(RWKVRT_BAD_FILE,
-           "%s: damaged or cut short: %llu bytes, expected %llu", path,
-           static_cast<unsigned long long>(size),
-           static_cast<unsigned long long>(dataEnd + sizeof(uint64_t)));
+           "%s: damaged or cut short: %llu bytes, but the data ends at %llu",
+           path, static_cast<unsigned long long>(size),
+           static_cast<unsigned long long>(dataEnd));
     if (size != expected.fileSize)
       fail(RWKVRT_MISMATCH,
            "%s: the state of a model with other states than '%s'", path,

@@ -4,6 +4,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 //===----------------------------------------------------------------------===//
+
 #include "Support.h"
 
 #include <cstdarg>
@@ -34,11 +35,6 @@ std::string systemError(int number) {
   char text[256];
   // The GNU variant, which may return a constant instead of filling the buffer.
   return strerror_r(number, text, sizeof text);
-}
-
-void requireNotNull(const void *argument, const char *name) {
-  if (!argument)
-    fail(RWKVRT_INVALID_ARGUMENT, "argument '%s' is NULL", name);
 }
 
 uint64_t hashBytes(const void *data, size_t size, uint64_t hash) {

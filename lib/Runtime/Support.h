@@ -9,6 +9,7 @@
 // status and a message where the C API begins.
 //
 //===----------------------------------------------------------------------===//
+
 #ifndef RWKVC_LIB_RUNTIME_SUPPORT_H
 #define RWKVC_LIB_RUNTIME_SUPPORT_H
 
@@ -54,7 +55,10 @@ template <typename Body> rwkvrt_status guard(Body &&body) noexcept {
 }
 
 /// Refuses a NULL argument of an API function.
-void requireNotNull(const void *argument, const char *name);
+template <typename T> void requireNotNull(const T *argument, const char *name) {
+  if (!argument)
+    fail(RWKVRT_INVALID_ARGUMENT, "argument '%s' is NULL", name);
+}
 
 /// 64-bit FNV-1a hash of \p size bytes, continuing from \p hash.
 constexpr uint64_t fnvStart = 0xcbf29ce484222325u;

@@ -10,6 +10,7 @@
 // serves is decided when the program is linked.
 //
 //===----------------------------------------------------------------------===//
+
 #include "Support.h"
 
 #include <algorithm>

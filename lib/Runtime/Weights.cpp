@@ -9,6 +9,7 @@
 // header, least significant byte first, the header, and the data section.
 //
 //===----------------------------------------------------------------------===//
+
 #include "Model.h"
 
 #include <cerrno>

@@ -4,6 +4,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 //===----------------------------------------------------------------------===//
+
 #include "rwkvc-rt/rwkvc-rt.h"
 
 int main(int argc, char **argv) { return rwkvrt_main(argc, argv, nullptr); }

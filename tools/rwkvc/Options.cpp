@@ -112,6 +112,11 @@ DriverOptions rwkvc::parseCommandLine(int argc, char **argv) {
                         cl::desc("Let large operations use several threads "
                                  "(default: true)"),
                         cl::cat(category));
+  cl::opt<cl::boolOrDefault> oneDNN(
+      "onednn",
+      cl::desc("Leave large matrix products to oneDNN (default: where the "
+               "runtime was built with it)"),
+      cl::cat(category));
   cl::opt<cl::boolOrDefault> embed(
       "embed-weights",
       cl::desc("Put the weights into the artefact instead of a file beside it "
@@ -147,7 +152,8 @@ DriverOptions rwkvc::parseCommandLine(int argc, char **argv) {
   cl::ParseCommandLineOptions(
       argc, argv,
       "compiles an ONNX file of an RWKV language model to native code\n\n"
-      "  rwkvc model.onnx -o model.so      then: rwkv-run model.so --prompt Hi\n"
+      "  rwkvc model.onnx -o model.so      then: rwkv-run model.so --prompt "
+      "Hi\n"
       "  rwkvc model.onnx -o model --emit=exe\n"
       "  rwkvc model.onnx --explain        what was recognised\n");
 
@@ -188,6 +194,8 @@ DriverOptions rwkvc::parseCommandLine(int argc, char **argv) {
   options.features = features;
   options.optLevel = optLevel;
   options.threads = threads;
+  if (oneDNN != cl::BOU_UNSET)
+    options.oneDNN = oneDNN == cl::BOU_TRUE;
   if (embed != cl::BOU_UNSET)
     options.embedWeights = embed == cl::BOU_TRUE;
   options.compiler = compiler;
@@ -200,8 +208,10 @@ DriverOptions rwkvc::parseCommandLine(int argc, char **argv) {
       std::string names;
       for (int i = 0; i <= static_cast<int>(kLastPhase); ++i)
         names += (i ? ", " : "") + stringifyPhase(static_cast<Phase>(i)).str();
-      fail("--insert-pass=" + insertion + ": expected PHASE:PIPELINE with a "
-           "phase among " + names);
+      fail("--insert-pass=" + insertion +
+           ": expected PHASE:PIPELINE with a "
+           "phase among " +
+           names);
     }
     options.insertions[*phase].push_back(pipeline.str());
   }

@@ -124,6 +124,16 @@ private:
 
 } // namespace
 
+/// Folder of the runtime's libraries, from that of this program.
+static std::string findRuntimeDir() {
+  std::string program =
+      llvm::sys::fs::getMainExecutable(nullptr, (void *)&findRuntimeDir);
+  llvm::SmallString<128> dir(llvm::sys::path::parent_path(program));
+  llvm::sys::path::append(dir, "..", "lib");
+  llvm::sys::path::remove_dots(dir, /*remove_dot_dot=*/true);
+  return dir.str().str();
+}
+
 mlir::OwningOpRef<mlir::ModuleOp> Driver::import() {
   progress.step("read " + llvm::sys::path::filename(options.input));
   ImportOptions importOptions;
@@ -148,6 +158,8 @@ llvm::Error Driver::runPhase(mlir::ModuleOp module, Phase phase) {
   pipeline.vectorBits = target->getVectorBits();
   if (!options.threads)
     pipeline.minParallelWork = 0;
+  pipeline.useDnnl = options.oneDNN.value_or(
+      llvm::sys::fs::exists(findRuntimeDir() + "/librwkvc-rt-dnnl.so"));
   buildPhase(pm, phase, pipeline);
   auto inserted = options.insertions.find(phase);
   if (inserted != options.insertions.end())
@@ -155,9 +167,9 @@ llvm::Error Driver::runPhase(mlir::ModuleOp module, Phase phase) {
       std::string message;
       llvm::raw_string_ostream os(message);
       if (failed(mlir::parsePassPipeline(text, pm, os)))
-        return llvm::createStringError("--insert-pass=" +
-                                       stringifyPhase(phase) + ":" + text +
-                                       ": " + llvm::StringRef(message).trim());
+        return llvm::createStringError(
+            "--insert-pass=" + stringifyPhase(phase) + ":" + text + ": " +
+            llvm::StringRef(message).trim());
     }
   if (failed(pm.run(module)))
     return llvm::createStringError("the model could not be compiled; phase '" +
@@ -211,16 +223,6 @@ llvm::Error Driver::emitText(llvm::Module &module) {
   return llvm::Error::success();
 }
 
-/// Folder of the runtime's libraries, from that of this program.
-static std::string findRuntimeDir() {
-  std::string program =
-      llvm::sys::fs::getMainExecutable(nullptr, (void *)&findRuntimeDir);
-  llvm::SmallString<128> dir(llvm::sys::path::parent_path(program));
-  llvm::sys::path::append(dir, "..", "lib");
-  llvm::sys::path::remove_dots(dir, /*remove_dot_dot=*/true);
-  return dir.str().str();
-}
-
 llvm::Error Driver::link(llvm::Module &module) {
   llvm::StringRef output = options.output;
   auto writeObject = [&](llvm::raw_pwrite_stream &os) {
@@ -234,8 +236,7 @@ llvm::Error Driver::link(llvm::Module &module) {
           llvm::sys::fs::createTemporaryFile("rwkvc", "o", object))
     return llvm::createStringError("cannot create a temporary file: " +
                                    code.message());
-  auto remove =
-      llvm::make_scope_exit([&] { llvm::sys::fs::remove(object); });
+  auto remove = llvm::make_scope_exit([&] { llvm::sys::fs::remove(object); });
   if (llvm::Error error = aot::writeFile(object, writeObject))
     return error;
   aot::LinkOptions link;
@@ -274,9 +275,9 @@ llvm::Error Driver::emitArtifact(mlir::ModuleOp module) {
   if (auto size =
           module->getAttrOfType<mlir::IntegerAttr>(aot::kWorkspaceSizeAttr))
     info.workspaceSize = size.getInt();
-  bool embed = options.embedWeights.value_or(
-      options.emit == Emit::Executable &&
-      weights.getDataSize() <= kMaxEmbeddedBytes);
+  bool embed =
+      options.embedWeights.value_or(options.emit == Emit::Executable &&
+                                    weights.getDataSize() <= kMaxEmbeddedBytes);
   // Embedded weights pass through a file that the assembler includes.
   std::string weightsPath;
   auto removeWeights = llvm::make_scope_exit([&] {
@@ -286,8 +287,8 @@ llvm::Error Driver::emitArtifact(mlir::ModuleOp module) {
   if (weights.getDataSize() > 0 && !isText) {
     if (embed) {
       llvm::SmallString<128> path;
-      if (std::error_code code = llvm::sys::fs::createTemporaryFile(
-              "rwkvc", "weights", path))
+      if (std::error_code code =
+              llvm::sys::fs::createTemporaryFile("rwkvc", "weights", path))
         return llvm::createStringError("cannot create a temporary file: " +
                                        code.message());
       weightsPath = path.str().str();
@@ -295,8 +296,7 @@ llvm::Error Driver::emitArtifact(mlir::ModuleOp module) {
       info.embedOffset = weights.getDataOffset();
     } else {
       info.weightsFile = (stem + ".safetensors").str();
-      llvm::SmallString<128> path(
-          llvm::sys::path::parent_path(options.output));
+      llvm::SmallString<128> path(llvm::sys::path::parent_path(options.output));
       llvm::sys::path::append(path, info.weightsFile);
       weightsPath = path.str().str();
     }
@@ -324,8 +324,8 @@ llvm::Error Driver::emitArtifact(mlir::ModuleOp module) {
 }
 
 int Driver::run() {
-  auto created = TargetInfo::create(options.triple, options.cpu,
-                                    options.features);
+  auto created =
+      TargetInfo::create(options.triple, options.cpu, options.features);
   if (!created)
     return fail(created.takeError());
   target.emplace(std::move(*created));
@@ -345,8 +345,8 @@ int Driver::run() {
       if (llvm::Error error = explain(*module))
         return fail(std::move(error));
   }
-  if (llvm::Error error = options.emit == Emit::IR ? emitIR(*module)
-                                                   : emitArtifact(*module))
+  if (llvm::Error error =
+          options.emit == Emit::IR ? emitIR(*module) : emitArtifact(*module))
     return fail(std::move(error));
   progress.finish();
   progress.note(llvm::formatv("done in {0:f2} s", progress.elapsed()).str());
@@ -397,10 +397,9 @@ int main(int argc, char **argv) {
     llvm::raw_ostream &os =
         isError ? llvm::WithColor::error(llvm::errs() << "\n", "rwkvc")
                 : llvm::WithColor::note(llvm::errs() << "\n");
-    if (auto name = diagnostic.getLocation()
-                        ->findInstanceOf<mlir::NameLoc>();
-        name && diagnostic.str().find(name.getName().str()) ==
-                    std::string::npos)
+    if (auto name = diagnostic.getLocation()->findInstanceOf<mlir::NameLoc>();
+        name &&
+        diagnostic.str().find(name.getName().str()) == std::string::npos)
       os << "node '" << name.getName().getValue() << "': ";
     os << diagnostic.str() << "\n";
     for (mlir::Diagnostic &note : diagnostic.getNotes())

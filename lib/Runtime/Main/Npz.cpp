@@ -8,6 +8,7 @@
 // Sources: PKWARE's APPNOTE.TXT (zip, zip64); numpy.lib.format (.npy).
 //
 //===----------------------------------------------------------------------===//
+
 #include "Npz.h"
 
 #include "../ElementTypes.h"
@@ -262,7 +263,7 @@ Array Npz::read(const std::string &key) const {
 
   if (content.size() < 12 || content.compare(0, 6, "\x93NUMPY") != 0)
     fail("%s: not a .npy file", where.c_str());
-  int version = content[6];
+  int version = static_cast<unsigned char>(content[6]);
   if (version < 1 || version > 3)
     fail("%s: version %d of .npy is not supported", where.c_str(), version);
   size_t lengthSize = version == 1 ? 2 : 4, length = 0;

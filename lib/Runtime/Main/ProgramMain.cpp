@@ -9,6 +9,7 @@
 // program without a main() of its own.
 //
 //===----------------------------------------------------------------------===//
+
 #include "rwkvc-rt/rwkvc-rt.h"
 
 extern "C" const rwkvrt_model_info rwkvc_model;

@@ -4,6 +4,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 //===----------------------------------------------------------------------===//
+
 #ifndef RWKVC_LIB_RUNTIME_MAIN_SAMPLER_H
 #define RWKVC_LIB_RUNTIME_MAIN_SAMPLER_H
 

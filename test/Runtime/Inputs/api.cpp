@@ -1,14 +1,16 @@
-//===- api.cpp - Test of the runtime's C API ===//
+//===- api.cpp - Test of the runtime's C API ------------------------------===//
 //
 // Part of the rwkvc project, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 //===----------------------------------------------------------------------===//
 //
-// api FOLDER: FOLDER holds the models plain, half, other, failing and extra,
-// made by make_model.py. Prints what is wrong; the last line is "ok".
+// api FOLDER: FOLDER holds the models plain, half, other, retrained, failing,
+// extra and huge, made by make_model.py. Prints what is wrong; the last line is
+// "ok".
 //
 //===----------------------------------------------------------------------===//
+
 #include "rwkvc-rt/rwkvc-rt.h"
 
 #include <algorithm>
@@ -172,7 +174,8 @@ static void testGraphInterface() {
   rwkvrt_model_free(model);
 }
 
-/// Other types of token and logits, a failing function, an input too many.
+/// Other types of token and logits, a failing function, an input too many, a
+/// workspace that no machine has.
 static void testVariants() {
   rwkvrt_model *plain = load("plain"), *half = load("half");
   rwkvrt_sequence *a = create(plain), *b = create(half);
@@ -194,15 +197,21 @@ static void testVariants() {
   rwkvrt_sequence *d = create(extra);
   CHECK_FAILS(rwkvrt_sequence_step(d, 1, nullptr), RWKVRT_INVALID_ARGUMENT,
               "neither token nor state: 'temperature'");
-  for (rwkvrt_sequence *sequence : {a, b, c, d})
+  rwkvrt_model *huge = load("huge");
+  rwkvrt_sequence *e = create(huge);
+  CHECK_FAILS(rwkvrt_sequence_step(e, 1, nullptr), RWKVRT_OUT_OF_MEMORY,
+              "out of memory");
+  for (rwkvrt_sequence *sequence : {a, b, c, d, e})
     rwkvrt_sequence_free(sequence);
-  for (rwkvrt_model *model : {plain, half, failing, extra})
+  for (rwkvrt_model *model : {plain, half, failing, extra, huge})
     rwkvrt_model_free(model);
 }
 
 static void testStateFiles() {
   rwkvrt_model *model = load("plain"), *other = load("other");
+  rwkvrt_model *retrained = load("retrained");
   rwkvrt_sequence *a = create(model), *b = create(model), *c = create(other);
+  rwkvrt_sequence *d = create(retrained);
   std::string file = folder + "/state", damaged = folder + "/damaged";
   feed(a, "to be saved");
   CHECK(rwkvrt_sequence_save(a, file.c_str()) == RWKVRT_OK);
@@ -210,13 +219,15 @@ static void testStateFiles() {
   CHECK(distance(a, b) == 0);
   CHECK_FAILS(rwkvrt_sequence_load(c, file.c_str()), RWKVRT_MISMATCH,
               "other states");
+  CHECK_FAILS(rwkvrt_sequence_load(d, file.c_str()), RWKVRT_MISMATCH,
+              "other weights");
   CHECK_FAILS(rwkvrt_sequence_load(b, (folder + "/none").c_str()),
               RWKVRT_IO_ERROR, "/none: cannot read the state: No such file");
   CHECK_FAILS(rwkvrt_sequence_load(b, folder.c_str()), RWKVRT_BAD_FILE,
               "not a file");
 
   std::string content = contentOf(file);
-  for (size_t i = 0; i < content.size(); ++i) {
+  for (size_t i = 0; i < content.size(); i += 7) {
     std::string changed = content;
     changed[i] ^= 0x10;
     write(damaged, changed);
@@ -255,10 +266,10 @@ static void testStateFiles() {
               "not a file");
   CHECK_FAILS(rwkvrt_sequence_save(a, (folder + "/none/state").c_str()),
               RWKVRT_IO_ERROR, "No such file");
-  for (rwkvrt_sequence *sequence : {a, b, c})
+  for (rwkvrt_sequence *sequence : {a, b, c, d})
     rwkvrt_sequence_free(sequence);
-  rwkvrt_model_free(model);
-  rwkvrt_model_free(other);
+  for (rwkvrt_model *used : {model, other, retrained})
+    rwkvrt_model_free(used);
 }
 
 /// Sequences of one model on threads of their own do not disturb each other.

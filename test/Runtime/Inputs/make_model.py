@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """Writes what model.c needs into a folder, compiles it, and records calls computed in numpy (see model.c).
 
-make_model.py FOLDER COMPILER ROOT [-DMACRO=VALUE...]   ->  FOLDER/model.so, model.safetensors, runs.npz
+make_model.py FOLDER COMPILER ROOT [-DMACRO=VALUE...] [-DSEED=N]  ->  FOLDER/model.so, model.safetensors, runs.npz
 """
 
 import json
@@ -15,8 +15,8 @@ import numpy as np
 VOCABULARY, WIDTH = 256, 64
 
 
-def weights():
-    table = np.random.default_rng(1).standard_normal((VOCABULARY, WIDTH)).astype(np.float32) / 4
+def weights(seed):
+    table = np.random.default_rng(seed).standard_normal((VOCABULARY, WIDTH)).astype(np.float32) / 4
     table[:, 0] = np.arange(VOCABULARY) == ord("x")  # makes "x" stand out
     return table
 
@@ -60,7 +60,8 @@ def main():
     folder, compiler, root, *macros = sys.argv[1:]
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    table = weights()
+    seeds = [macro.removeprefix("-DSEED=") for macro in macros if macro.startswith("-DSEED=")]
+    table = weights(int(seeds[-1]) if seeds else 1)
     write_weights(folder, table)
     np.savez_compressed(folder / "runs.npz", **calls(table, list(b"in the ")))
     source = pathlib.Path(__file__).with_name("model.c")

@@ -48,6 +48,9 @@
 #ifndef TARGET
 #define TARGET "x86_64-unknown-linux-gnu x86-64"
 #endif
+#ifndef WORKSPACE
+#define WORKSPACE (width * sizeof(float))
+#endif
 #ifndef STATUS
 #define STATUS 0
 #endif
@@ -125,6 +128,6 @@ __attribute__((visibility("default"))) const rwkvrt_model_info rwkvc_model = {
 #endif
     .weights_size = WEIGHTS_SIZE,
     .weights_hash = WEIGHTS_HASH,
-    .workspace_size = width * sizeof(float),
+    .workspace_size = WORKSPACE,
     .run = run,
 };

@@ -50,9 +50,11 @@ LogicalResult readExact(const char *bytes, int64_t count,
   for (int64_t i = 0; i < count; ++i) {
     T value = load<T>(bytes + i * sizeof(T));
     data[i] = static_cast<double>(value);
-    // Exporters write the largest and smallest int64 for "to the end".
+    // Exporters write the largest and smallest int64, or the negated largest,
+    // for "to the end".
     if (std::is_signed_v<T> && (value == std::numeric_limits<T>::max() ||
-                                value == std::numeric_limits<T>::min()))
+                                value == std::numeric_limits<T>::min() ||
+                                value == std::numeric_limits<T>::min() + 1))
       continue;
     if (std::abs(data[i]) > kMaxExactInteger)
       return failure();

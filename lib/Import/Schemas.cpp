@@ -1,12 +1,12 @@
-//===- ComMicrosoftSchemas.cpp - What onnxruntime's optimiser writes ------===//
+//===- Schemas.cpp - Operators that the ONNX library cannot infer ---------===//
 //
 // Part of the rwkvc project, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 //===----------------------------------------------------------------------===//
 //
-// Types of the results of the operators that ONNXToLinalg lowers from the
-// domain com.microsoft, registered with the ONNX library so that its shape
+// Types of the results of the operators that onnxruntime's optimiser writes and
+// ONNXToLinalg lowers, registered with the ONNX library so that its shape
 // inference passes through them.
 //
 //===----------------------------------------------------------------------===//
@@ -133,14 +133,23 @@ void add(const char *name, const char *domain, int inputs, int outputs,
 
 } // namespace
 
-void rwkvc::import::registerComMicrosoftSchemas() {
+void rwkvc::import::registerSchemas() {
   static std::once_flag once;
   std::call_once(once, [] {
+    auto first = [](InferenceContext &ctx) { sameAsFirst(ctx); };
+    // The only schema of the standard that infers nothing.
+    if (const OpSchema *found = ::onnx::OpSchemaRegistry::Schema(
+            "GroupNormalization", kNewestOpset);
+        found && !found->has_type_and_shape_inference_function()) {
+      OpSchema schema = *found;
+      schema.TypeAndShapeInferenceFunction(first);
+      ::onnx::DeregisterSchema(schema.Name(), schema.SinceVersion(), "");
+      ::onnx::RegisterSchema(std::move(schema));
+    }
     constexpr const char *kDomain = "com.microsoft";
     auto &versions = ::onnx::OpSchemaRegistry::DomainToVersionRange::Instance();
     if (!versions.Map().count(kDomain))
       versions.AddDomainToVersion(kDomain, 1, 1);
-    auto first = [](InferenceContext &ctx) { sameAsFirst(ctx); };
     add("LayerNormalization", kDomain, 3, 3, inferNorm);
     add("SimplifiedLayerNormalization", kDomain, 2, 2, inferNorm);
     // onnxruntime writes this one into the domain of ONNX.
