@@ -117,6 +117,11 @@ DriverOptions rwkvc::parseCommandLine(int argc, char **argv) {
       cl::desc("Leave large matrix products to oneDNN (default: where the "
                "runtime was built with it)"),
       cl::cat(category));
+  cl::opt<int64_t> oneDNNMinFlops(
+      "onednn-min-flops", cl::init(1 << 20),
+      cl::desc("Operations from which a matrix product is large for --onednn "
+               "(default: 1048576)"),
+      cl::value_desc("n"), cl::cat(category));
   cl::opt<cl::boolOrDefault> embed(
       "embed-weights",
       cl::desc("Put the weights into the artefact instead of a file beside it "
@@ -196,6 +201,10 @@ DriverOptions rwkvc::parseCommandLine(int argc, char **argv) {
   options.threads = threads;
   if (oneDNN != cl::BOU_UNSET)
     options.oneDNN = oneDNN == cl::BOU_TRUE;
+  if (oneDNNMinFlops < 1)
+    fail("--onednn-min-flops=" + llvm::Twine(oneDNNMinFlops) +
+         ": expected at least 1");
+  options.oneDNNMinFlops = oneDNNMinFlops;
   if (embed != cl::BOU_UNSET)
     options.embedWeights = embed == cl::BOU_TRUE;
   options.compiler = compiler;
