@@ -26,6 +26,13 @@ static llvm::Error fileError(llvm::StringRef path, llvm::StringRef what,
 }
 
 llvm::Expected<PendingFile> PendingFile::create(llvm::StringRef path) {
+  // Anything but a file would be replaced by one: /dev/null, for instance.
+  llvm::sys::fs::file_status status;
+  if (!llvm::sys::fs::status(path, status) &&
+      !llvm::sys::fs::is_regular_file(status))
+    return llvm::createStringError(
+        "cannot write '" + path + "': it is " +
+        (llvm::sys::fs::is_directory(status) ? "a folder" : "no regular file"));
   llvm::SmallString<128> name;
   if (std::error_code code =
           llvm::sys::fs::createUniqueFile(path + ".%%%%%%.tmp", name))

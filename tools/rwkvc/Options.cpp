@@ -8,6 +8,7 @@
 #include "Options.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/CommandLine.h"
+#include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Path.h"
 #include "llvm/Support/WithColor.h"
 
@@ -190,6 +191,10 @@ DriverOptions rwkvc::parseCommandLine(int argc, char **argv) {
       fail("--emit=" + emit + " needs a file to write: -o FILE");
     options.output = "-";
   }
+  bool isSame = false;
+  if (!llvm::sys::fs::equivalent(options.input, options.output, isSame) &&
+      isSame)
+    fail("-o " + options.output + " is the model itself");
   if (options.output == "-" && !isText)
     fail("a binary cannot go to standard output; name a file by -o");
   if (optLevel > 3)

@@ -33,6 +33,7 @@
 #include "llvm/Support/Program.h"
 #include "llvm/Support/WithColor.h"
 #include <chrono>
+#include <csignal>
 
 using namespace rwkvc;
 
@@ -276,6 +277,10 @@ Driver::writeWeights(const aot::WeightsFile &weights, aot::ModelInfo &info) {
       (llvm::sys::path::stem(options.output) + ".safetensors").str();
   llvm::SmallString<128> path(llvm::sys::path::parent_path(options.output));
   llvm::sys::path::append(path, info.weightsFile);
+  if (!embed && llvm::sys::fs::exists(path) && !aot::WeightsFile::isOne(path))
+    return llvm::createStringError(
+        "the weights would replace '" + path +
+        "', which is not from rwkvc; choose another name for -o");
   auto file = aot::PendingFile::create(path);
   if (!file)
     return file.takeError();
@@ -396,6 +401,8 @@ static llvm::Error loadPlugins(const DriverOptions &options,
 
 int main(int argc, char **argv) {
   llvm::InitLLVM init(argc, argv);
+  // A file beyond the user's limit is an error of the write, not a signal.
+  std::signal(SIGXFSZ, SIG_IGN);
   DriverOptions options = parseCommandLine(argc, argv);
   mlir::DialectRegistry registry;
   mlir::registerAllDialects(registry);
