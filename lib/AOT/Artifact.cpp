@@ -6,10 +6,10 @@
 //===----------------------------------------------------------------------===//
 
 #include "rwkvc/AOT/Artifact.h"
-#include "llvm/ADT/ScopeExit.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Object/ArchiveWriter.h"
 #include "llvm/Support/FileSystem.h"
+#include "llvm/Support/FileUtilities.h"
 #include "llvm/Support/MemoryBuffer.h"
 #include "llvm/Support/Path.h"
 #include "llvm/Support/Program.h"
@@ -49,7 +49,7 @@ PendingFile::PendingFile(PendingFile &&other)
 PendingFile::~PendingFile() {
   if (temporary.empty())
     return;
-  llvm::sys::fs::remove(temporary);
+  llvm::FileRemover remover(temporary);
   llvm::sys::DontRemoveFileOnSignal(temporary);
 }
 
@@ -127,7 +127,7 @@ static llvm::Error link(PendingFile &file, const LinkOptions &options,
   if (std::error_code code =
           llvm::sys::fs::createTemporaryFile("rwkvc-link", "log", log))
     return fileError("link log", "create", code);
-  auto removeLog = llvm::make_scope_exit([&] { llvm::sys::fs::remove(log); });
+  llvm::FileRemover removeLog(log);
   llvm::SmallVector<llvm::StringRef> command{*compiler};
   command.append(arguments.begin(), arguments.end());
   command.append({"-o", file.getTemporary()});

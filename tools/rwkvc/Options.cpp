@@ -116,7 +116,7 @@ DriverOptions rwkvc::parseCommandLine(int argc, char **argv) {
   cl::opt<cl::boolOrDefault> oneDNN(
       "onednn",
       cl::desc("Leave large matrix products to oneDNN (default: where the "
-               "runtime was built with it)"),
+               "runtime was built with it, but not in programs)"),
       cl::cat(category));
   cl::opt<int64_t> oneDNNMinFlops(
       "onednn-min-flops", cl::init(1 << 20),

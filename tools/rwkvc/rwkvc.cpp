@@ -25,8 +25,8 @@
 #include "rwkvc/Import/Import.h"
 #include "rwkvc/InitAll.h"
 #include "rwkvc/Target/CodeGen.h"
-#include "llvm/ADT/ScopeExit.h"
 #include "llvm/Support/FileSystem.h"
+#include "llvm/Support/FileUtilities.h"
 #include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/InitLLVM.h"
 #include "llvm/Support/Path.h"
@@ -164,7 +164,9 @@ llvm::Error Driver::runPhase(mlir::ModuleOp module, Phase phase) {
   pipeline.vectorBits = target->getVectorBits();
   if (!options.threads)
     pipeline.minParallelWork = 0;
+  // A program is to run where nothing is installed.
   pipeline.useDnnl = options.oneDNN.value_or(
+      options.emit != Emit::Executable &&
       llvm::sys::fs::exists(findRuntimeDir() + "/librwkvc-rt-dnnl.so"));
   pipeline.dnnlMinFlops = options.oneDNNMinFlops;
   buildPhase(pm, phase, pipeline);
@@ -252,7 +254,7 @@ llvm::Error Driver::makeBinary(llvm::Module &module, aot::PendingFile &file) {
           llvm::sys::fs::createTemporaryFile("rwkvc", "o", path))
     return llvm::createStringError("cannot create a temporary file: " +
                                    code.message());
-  auto remove = llvm::make_scope_exit([&] { llvm::sys::fs::remove(path); });
+  llvm::FileRemover remover(path);
   if (llvm::Error error = writeFile(path, writeObject))
     return error;
   aot::LinkOptions link;
