@@ -15,4 +15,4 @@ show() {
   "$@"
 }
 show build/bin/rwkvc "$model" --dim batch=1 --dim seq=1 -o "$library"
-show build/bin/rwkv-run "$library" --prompt "in the "
+show build/bin/rwkv-run "$library" --prompt "in the " --temperature 0.5 --top-p 0.6

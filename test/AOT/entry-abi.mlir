@@ -69,3 +69,21 @@ module attributes {rwkvc.interface = {
     return %s, %v, %l, %d : tensor<2x2xf32>, tensor<4xf32>, tensor<2x2xf32>, tensor<2x2xf32>
   }
 }
+
+// -----
+
+// A state that leaves without an axis it came with: its buffer is seen as either.
+// CHECK-LABEL: func.func @main(
+// CHECK-SAME:    %[[S:[^:]*]]: memref<1x4xf32>)
+// CHECK-NEXT:    %[[T:.*]] = bufferization.to_tensor %[[S]] restrict writable : memref<1x4xf32> to tensor<1x4xf32>
+// CHECK:         tensor.{{collapse|expand}}_shape %[[T]] {{.*}} : tensor<1x4xf32> into
+module attributes {rwkvc.interface = {
+    inputs = [{name = "s", type = tensor<1x1x4xf32>}], outputs = [{name = "s'", type = tensor<1x4xf32>}],
+    states = [{input = 0 : i64, output = 0 : i64, initial = 0.0 : f64}]}} {
+  func.func @main(%s: tensor<1x1x4xf32>) -> tensor<1x4xf32> {
+    %e = tensor.empty() : tensor<1x1x4xf32>
+    %0 = linalg.exp ins(%s : tensor<1x1x4xf32>) outs(%e : tensor<1x1x4xf32>) -> tensor<1x1x4xf32>
+    %1 = tensor.collapse_shape %0 [[0, 1], [2]] : tensor<1x1x4xf32> into tensor<1x4xf32>
+    return %1 : tensor<1x4xf32>
+  }
+}
