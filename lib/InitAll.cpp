@@ -8,6 +8,7 @@
 #include "rwkvc/InitAll.h"
 #include "rwkvc/AOT/Passes.h"
 #include "rwkvc/Conversion/Passes.h"
+#include "rwkvc/Dialect/Dnnl/IR/Dnnl.h"
 #include "rwkvc/Dialect/ONNX/IR/ONNX.h"
 #include "rwkvc/Dialect/ONNX/Transforms/Passes.h"
 #include "rwkvc/Dialect/WKV/IR/WKV.h"
@@ -17,7 +18,7 @@
 #include "rwkvc/Transforms/Passes.h"
 
 void rwkvc::registerAllDialects(mlir::DialectRegistry &registry) {
-  registry.insert<onnx::ONNXDialect, wkv::WKVDialect>();
+  registry.insert<dnnl::DnnlDialect, onnx::ONNXDialect, wkv::WKVDialect>();
 }
 
 void rwkvc::registerAllPasses() {

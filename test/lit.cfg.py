@@ -17,10 +17,17 @@ config.test_exec_root = os.path.join(config.rwkvc_build, "test")
 path = [os.path.join(config.rwkvc_build, "bin"), config.llvm_tools, config.environment.get("PATH", "")]
 config.environment["PATH"] = os.pathsep.join(path)
 config.substitutions.append(("%rwkvc_lib", os.path.join(config.rwkvc_build, "lib")))
+config.substitutions.append(("%llvm_lib", config.llvm_lib))
 config.substitutions.append(("%data", os.path.join(config.test_source_root, "data")))
 config.substitutions.append(("%python", config.python))
+config.substitutions.append(("%cc", config.cc))
+config.substitutions.append(("%cxx", config.cxx))
+config.substitutions.append(("%root", os.path.dirname(config.test_source_root)))
+config.substitutions.append(("%libgomp", config.libgomp))
 if "RWKVC_TEST_MODELS" in os.environ:
     config.environment["RWKVC_TEST_MODELS"] = os.environ["RWKVC_TEST_MODELS"]
     config.available_features.add("test-models")
+if config.onednn:
+    config.available_features.add("onednn")
 if shutil.which("ptxas"):
     config.available_features.add("ptxas")

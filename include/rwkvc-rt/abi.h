@@ -93,9 +93,9 @@ typedef struct rwkvrt_model_info {
    * aligned; then weights_file is NULL. Neither: the model has no weights. */
   const char *weights_file;
   uint64_t weights_size;
-  uint64_t weights_hash; /**< 64-bit FNV-1a hash of the file's JSON header; for
-                              embedded weights any value that tells models
-                              apart. State files carry it. */
+  uint64_t weights_hash;   /**< 64-bit FNV-1a hash of the file's JSON header;
+                                not checked for embedded weights, but part of
+                                the identity that state files carry */
   uint64_t workspace_size; /**< bytes of 64-byte aligned scratch that one call
                                 needs; contents need not be kept */
   const void *embedded_weights;

@@ -41,6 +41,26 @@ static BlockArgument findRoot(Value value) {
   return cast<BlockArgument>(value);
 }
 
+/// \p value, static, with the shape of \p type: a state may lose axes of size one
+/// on its way from input to output.
+static Value viewAs(OpBuilder &b, Value value, Type type) {
+  auto from = cast<RankedTensorType>(value.getType());
+  auto to = cast<RankedTensorType>(type);
+  if (from == to)
+    return value;
+  auto all = [](int64_t rank) {
+    return SmallVector<ReassociationIndices>{
+        llvm::to_vector<2>(llvm::seq<int64_t>(0, rank))};
+  };
+  Location loc = value.getLoc();
+  if (from.getRank() > 1)
+    value = tensor::CollapseShapeOp::create(b, loc, value, all(from.getRank()));
+  if (to.getRank() > 1)
+    value =
+        tensor::ExpandShapeOp::create(b, loc, to, value, all(to.getRank()));
+  return value;
+}
+
 namespace {
 
 struct EntryABIPass : aot::impl::EntryABIBase<EntryABIPass> {
@@ -101,10 +121,11 @@ struct EntryABIPass : aot::impl::EntryABIBase<EntryABIPass> {
       const StateDescription *state = interface.findStateOfInput(i);
       Value buffer =
           state ? outputs[state->output] : Value(block.getArgument(next++));
-      auto tensor = bufferization::ToTensorOp::create(
-          b, loc, input.getType(), buffer, /*restrict=*/true,
+      Type type = state ? entry.getResultTypes()[state->output] : input.getType();
+      Value tensor = bufferization::ToTensorOp::create(
+          b, loc, type, buffer, /*restrict=*/true,
           /*writable=*/state != nullptr);
-      input.replaceAllUsesWith(tensor.getResult());
+      input.replaceAllUsesWith(viewAs(b, tensor, input.getType()));
       numStates += state != nullptr;
     }
 

@@ -47,8 +47,8 @@ struct ExternalizeWeightsPass
     for (arith::ConstantOp op : constants) {
       auto [it, inserted] = offsets.insert({op.getValue(), end});
       if (inserted)
-        end = llvm::alignTo(
-            end + getNumBytes(cast<ShapedType>(op.getType())), kAlignment);
+        end = llvm::alignTo(end + getNumBytes(cast<ShapedType>(op.getType())),
+                            kAlignment);
     }
     Builder b(&getContext());
     SmallVector<Attribute> list;
@@ -87,8 +87,7 @@ struct ExternalizeWeightsPass
     Block &block = entry.getBody().front();
     Location loc = entry.getLoc();
     OpBuilder b = OpBuilder::atBlockBegin(&block);
-    Value weights =
-        block.addArgument(MemRefType::get(end, b.getI8Type()), loc);
+    Value weights = block.addArgument(MemRefType::get(end, b.getI8Type()), loc);
     llvm::DenseMap<Attribute, Value> views;
     for (arith::ConstantOp op : constants) {
       Value &tensor = views[op.getValue()];

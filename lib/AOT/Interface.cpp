@@ -56,8 +56,8 @@ FailureOr<Interface> aot::describeEntry(ModuleOp module) {
   };
   Interface interface;
   for (auto [i, type] : llvm::enumerate(entry.getArgumentTypes())) {
-    auto input = describe(type, entry.getArgAttrOfType<StringAttr>(i, "onnx.name"),
-                          "input", i);
+    auto input = describe(
+        type, entry.getArgAttrOfType<StringAttr>(i, "onnx.name"), "input", i);
     if (failed(input))
       return failure();
     if (auto limit =
@@ -75,9 +75,9 @@ FailureOr<Interface> aot::describeEntry(ModuleOp module) {
     }
   }
   for (auto [i, type] : llvm::enumerate(entry.getResultTypes())) {
-    auto output = describe(
-        type, entry.getResultAttrOfType<StringAttr>(i, "onnx.name"), "output",
-        i);
+    auto output =
+        describe(type, entry.getResultAttrOfType<StringAttr>(i, "onnx.name"),
+                 "output", i);
     if (failed(output))
       return failure();
     interface.outputs.push_back(*output);
@@ -122,9 +122,9 @@ DictionaryAttr aot::toAttribute(const Interface &interface,
 FailureOr<Interface> aot::readInterface(ModuleOp module) {
   auto attr = module->getAttrOfType<DictionaryAttr>(kInterfaceAttr);
   if (!attr)
-    return module.emitError()
-           << "module attribute '" << kInterfaceAttr
-           << "' is missing; run rwkvc-describe-interface on the imported model";
+    return module.emitError() << "module attribute '" << kInterfaceAttr
+                              << "' is missing; run rwkvc-describe-interface "
+                                 "on the imported model";
   auto malformed = [&](StringRef what) {
     return module.emitError() << "module attribute '" << kInterfaceAttr
                               << "': " << what << " is missing or malformed";

@@ -7,6 +7,7 @@
 
 #include "rwkvc/AOT/ModelInfo.h"
 #include "rwkvc-rt/abi.h"
+#include "rwkvc/Conversion/DnnlToRuntime/DnnlToRuntime.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/IR/IRBuilder.h"
 
@@ -144,7 +145,12 @@ llvm::Function *Emitter::emitRun() {
   assert(arguments.size() == entry->arg_size() &&
          "@main was lowered otherwise");
   b.CreateCall(entry, arguments);
-  b.CreateRet(int32(0));
+  llvm::Value *status = int32(0);
+  // Calls of oneDNN note a failure, since they cannot return from the midst.
+  if (module.getFunction(kDnnlMatmul))
+    status = b.CreateCall(module.getOrInsertFunction(
+        kDnnlTakeStatus, llvm::FunctionType::get(i32, false)));
+  b.CreateRet(status);
   return run;
 }
 
@@ -214,10 +220,15 @@ void Emitter::emitInfo(llvm::Function *run, bool isWholeProgram) {
 void aot::emitModelInfo(llvm::Module &module, const Interface &interface,
                         const ModelInfo &info, bool isWholeProgram) {
   for (llvm::Function &function : module)
-    if (!function.isDeclaration())
+    if (!function.isDeclaration()) {
       function.setLinkage(llvm::GlobalValue::InternalLinkage);
+      // A kernel inside the entry gains nothing, and LLVM's loop passes take
+      // more than linear time in the size of the entry.
+      function.addFnAttr(llvm::Attribute::NoInline);
+    }
+  // Lists for the linker, of destructors for instance, keep their linkage.
   for (llvm::GlobalVariable &variable : module.globals())
-    if (!variable.isDeclaration())
+    if (!variable.isDeclaration() && !variable.hasAppendingLinkage())
       variable.setLinkage(llvm::GlobalValue::InternalLinkage);
   Emitter emitter(module, interface, info);
   emitter.emitInfo(emitter.emitRun(), isWholeProgram);

@@ -11,7 +11,6 @@
 #include "mlir/Dialect/Bufferization/Transforms/OneShotAnalysis.h"
 #include "mlir/Dialect/Bufferization/Transforms/Passes.h"
 #include "mlir/Dialect/Func/Transforms/Passes.h"
-#include "mlir/Dialect/Linalg/Passes.h"
 #include "mlir/Dialect/MemRef/Transforms/Passes.h"
 #include "mlir/Pass/PassRegistry.h"
 #include "mlir/Transforms/Passes.h"
@@ -39,20 +38,31 @@ struct PhaseInfo {
 
 static ArrayRef<PhaseInfo> phases() {
   static const std::vector<PhaseInfo> table = {
-      {Phase::AfterImport, "after-import", "the model as ONNX operators",
+      {Phase::AfterImport,
+       "after-import",
+       "the model as ONNX operators",
        {"func", "onnx"}},
-      {Phase::AfterRaise, "after-raise",
-       "recurrences, norms and decays recognised", {"func", "onnx", "wkv"}},
-      {Phase::AfterWKV, "after-wkv", "the wkv dialect ready to be lowered",
+      {Phase::AfterRaise,
+       "after-raise",
+       "recurrences, norms and decays recognised",
        {"func", "onnx", "wkv"}},
-      {Phase::BeforeBufferize, "before-bufferize",
+      {Phase::AfterWKV,
+       "after-wkv",
+       "the wkv dialect ready to be lowered",
+       {"func", "onnx", "wkv"}},
+      {Phase::BeforeBufferize,
+       "before-bufferize",
        "linear algebra on tensors",
-       {"func", "linalg", "tensor", "arith", "math", "scf", "bufferization",
-        "memref"}},
-      {Phase::AfterBufferize, "after-bufferize", "linear algebra on memory",
-       {"func", "linalg", "memref", "arith", "math", "scf"}},
-      {Phase::BeforeLLVM, "before-llvm", "kernels as loops over vectors",
-       {"func", "memref", "vector", "arith", "math", "scf", "affine"}},
+       {"func", "linalg", "dnnl", "tensor", "arith", "math", "scf",
+        "bufferization", "memref"}},
+      {Phase::AfterBufferize,
+       "after-bufferize",
+       "linear algebra on memory",
+       {"func", "linalg", "dnnl", "memref", "arith", "math", "scf"}},
+      {Phase::BeforeLLVM,
+       "before-llvm",
+       "kernels as loops over vectors",
+       {"func", "memref", "vector", "dnnl", "arith", "math", "scf", "affine"}},
       {Phase::LLVM, "llvm", "the LLVM dialect", {"llvm"}}};
   return table;
 }
@@ -91,13 +101,18 @@ static void buildRaise(OpPassManager &pm) {
 
 /// In: func, onnx, wkv. Out: linalg and its friends on tensors, with the
 /// entry's arguments in memory.
-static void buildLinalg(OpPassManager &pm) {
+static void buildLinalg(OpPassManager &pm, const PipelineOptions &options) {
   pm.addPass(createConvertWKVToLinalgPass());
   pm.addPass(createConvertONNXToLinalgPass());
   addCleanup(pm);
-  pm.addPass(createLinalgGeneralizeNamedOpsPass());
   pm.addPass(createFuseElementwise());
   addCleanup(pm);
+  // While the weights are still constants.
+  if (options.useDnnl) {
+    ConvertLinalgToDnnlPassOptions large;
+    large.minFlops = options.dnnlMinFlops;
+    pm.addPass(createConvertLinalgToDnnlPass(large));
+  }
   pm.addPass(aot::createEntryABI());
   pm.addPass(aot::createExternalizeWeights());
   pm.addPass(createCSEPass());
@@ -105,6 +120,7 @@ static void buildLinalg(OpPassManager &pm) {
 
 /// In: tensors. Out: buffers in one workspace.
 static void buildBufferize(OpPassManager &pm) {
+  pm.addPass(createUnshareDestinations());
   pm.addPass(bufferization::createEmptyTensorEliminationPass());
   pm.addPass(bufferization::createEmptyTensorToAllocTensorPass());
   pm.addPass(bufferization::createOneShotBufferizePass());
@@ -129,6 +145,7 @@ static void buildKernels(OpPassManager &pm, const PipelineOptions &options) {
 
 /// In: vectors, buffers, loops. Out: the LLVM dialect.
 static void buildLLVM(OpPassManager &pm) {
+  pm.addPass(createConvertDnnlToRuntimePass());
   pm.addPass(cpu::createExpandMath());
   arith::ArithExpandOpsPassOptions expand;
   expand.includeBf16 = true;
@@ -165,7 +182,7 @@ void rwkvc::buildPhase(OpPassManager &pm, Phase phase,
     addCleanup(pm);
     break;
   case Phase::BeforeBufferize:
-    buildLinalg(pm);
+    buildLinalg(pm, options);
     break;
   case Phase::AfterBufferize:
     buildBufferize(pm);
@@ -187,8 +204,7 @@ void rwkvc::buildPhase(OpPassManager &pm, Phase phase,
 
 void rwkvc::registerPipelines() {
   registerRWKVCPipelinesPasses();
-  struct CommandLineOptions
-      : PassPipelineOptions<CommandLineOptions> {
+  struct CommandLineOptions : PassPipelineOptions<CommandLineOptions> {
     Option<int64_t> vectorBits{*this, "vector-bits",
                                llvm::cl::desc("Width of a vector register"),
                                llvm::cl::init(256)};
@@ -197,14 +213,18 @@ void rwkvc::registerPipelines() {
         llvm::cl::desc("Scalar operations from which a kernel is split over "
                        "threads; 0: never"),
         llvm::cl::init(1 << 18)};
+    Option<bool> useDnnl{*this, "use-dnnl",
+                         llvm::cl::desc("Large matrix products by oneDNN"),
+                         llvm::cl::init(false)};
   };
   for (const PhaseInfo &info : phases()) {
     Phase phase = info.phase;
     PassPipelineRegistration<CommandLineOptions>(
         ("rwkvc-to-" + info.name).str(), ("Leads to " + info.description).str(),
         [phase](OpPassManager &pm, const CommandLineOptions &options) {
-          buildPhase(pm, phase,
-                     {options.vectorBits, options.minParallelWork});
+          buildPhase(
+              pm, phase,
+              {options.vectorBits, options.minParallelWork, options.useDnnl});
         });
   }
 }

@@ -30,10 +30,10 @@ struct VerifyPhasePass : rwkvc::impl::VerifyPhaseBase<VerifyPhasePass> {
       if (op == getOperation() ||
           allowed.contains(op->getName().getDialectNamespace()))
         return WalkResult::advance();
-      op->emitError() << "op '" << op->getName() << "' is left at the end of phase '"
-                      << phase << "', which allows only the dialects "
-                      << llvm::join(dialects, ", ")
-                      << "; no pass lowered it";
+      op->emitError() << "op '" << op->getName()
+                      << "' is left at the end of phase '" << phase
+                      << "', which allows only the dialects "
+                      << llvm::join(dialects, ", ") << "; no pass lowered it";
       return WalkResult::interrupt();
     });
     if (walk.wasInterrupted())

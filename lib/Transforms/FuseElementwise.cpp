@@ -46,6 +46,14 @@ namespace {
 struct FuseElementwisePass
     : rwkvc::impl::FuseElementwiseBase<FuseElementwisePass> {
   void runOnOperation() override {
+    // Fusion works on generic ops. A fill stays what later passes know it by.
+    IRRewriter rewriter(&getContext());
+    getOperation().walk([&](linalg::LinalgOp op) {
+      if (isa<linalg::GenericOp, linalg::FillOp>(op.getOperation()))
+        return;
+      rewriter.setInsertionPoint(op);
+      (void)linalg::generalizeNamedOp(rewriter, op);
+    });
     RewritePatternSet patterns(&getContext());
     linalg::populateElementwiseOpsFusionPatterns(patterns, isWorthFusing);
     if (failed(applyPatternsGreedily(getOperation(), std::move(patterns))))

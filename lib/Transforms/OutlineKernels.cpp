@@ -5,6 +5,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "mlir/Dialect/Linalg/Utils/Utils.h"
 #include "mlir/IR/IRMapping.h"
 #include "mlir/Transforms/RegionUtils.h"
 #include "rwkvc/AOT/Interface.h"
@@ -32,6 +33,14 @@ static Type withoutOffset(Type type) {
                          memref.getMemorySpace());
 }
 
+/// Whether the copy is one move of memory; any other is a kernel.
+static bool isOnePiece(memref::CopyOp copy) {
+  auto source = cast<MemRefType>(copy.getSource().getType());
+  auto target = cast<MemRefType>(copy.getTarget().getType());
+  return source.areTrailingDimsContiguous(source.getRank()) &&
+         target.areTrailingDimsContiguous(target.getRank());
+}
+
 namespace {
 
 struct OutlineKernelsPass
@@ -42,6 +51,17 @@ struct OutlineKernelsPass
       getOperation().emitError()
           << "the module has no function @" << aot::kEntryName;
       return signalPassFailure();
+    }
+    SmallVector<memref::CopyOp> copies;
+    entry.walk([&](memref::CopyOp copy) {
+      if (!isOnePiece(copy))
+        copies.push_back(copy);
+    });
+    for (memref::CopyOp copy : copies) {
+      OpBuilder b(copy);
+      linalg::makeMemRefCopyOp(b, copy.getLoc(), copy.getSource(),
+                               copy.getTarget());
+      copy.erase();
     }
     SmallVector<linalg::LinalgOp> ops;
     entry.walk([&](linalg::LinalgOp op) {

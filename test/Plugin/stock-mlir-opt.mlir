@@ -5,6 +5,6 @@
 // CHECK: linalg.generic
 // CHECK-NOT: wkv.mix
 func.func @mix(%x: tensor<1x3x8xf32>, %mu: tensor<8xf32>) -> tensor<1x3x8xf32> {
-  %y = wkv.mix %x, %x by %mu : tensor<1x3x8xf32>, tensor<8xf32>
+  %y = wkv.mix %x, %x by %mu : tensor<1x3x8xf32>, tensor<8xf32> -> tensor<1x3x8xf32>
   return %y : tensor<1x3x8xf32>
 }

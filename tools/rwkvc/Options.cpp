@@ -72,6 +72,9 @@ static void chooseEmit(llvm::StringRef name, DriverOptions &options) {
 }
 
 DriverOptions rwkvc::parseCommandLine(int argc, char **argv) {
+  // LLVM's libraries register options of their own, for compiler developers;
+  // this tool's command line has only those below.
+  cl::ResetCommandLineParser();
   cl::OptionCategory category("rwkvc options");
   cl::opt<std::string> input(cl::Positional, cl::desc("MODEL.onnx"),
                              cl::Required, cl::cat(category));
@@ -109,6 +112,16 @@ DriverOptions rwkvc::parseCommandLine(int argc, char **argv) {
                         cl::desc("Let large operations use several threads "
                                  "(default: true)"),
                         cl::cat(category));
+  cl::opt<cl::boolOrDefault> oneDNN(
+      "onednn",
+      cl::desc("Leave large matrix products to oneDNN (default: where the "
+               "runtime was built with it)"),
+      cl::cat(category));
+  cl::opt<int64_t> oneDNNMinFlops(
+      "onednn-min-flops", cl::init(1 << 20),
+      cl::desc("Operations from which a matrix product is large for --onednn "
+               "(default: 1048576)"),
+      cl::value_desc("n"), cl::cat(category));
   cl::opt<cl::boolOrDefault> embed(
       "embed-weights",
       cl::desc("Put the weights into the artefact instead of a file beside it "
@@ -138,14 +151,14 @@ DriverOptions rwkvc::parseCommandLine(int argc, char **argv) {
   cl::opt<bool> quiet("quiet", cl::desc("Print no progress"),
                       cl::cat(category));
   cl::alias shortQuiet("q", cl::aliasopt(quiet), cl::desc("Same as --quiet"));
-  cl::HideUnrelatedOptions(category);
   cl::SetVersionPrinter([](llvm::raw_ostream &os) {
     os << "rwkvc " RWKVC_VERSION " (LLVM " LLVM_VERSION_STRING ")\n";
   });
   cl::ParseCommandLineOptions(
       argc, argv,
       "compiles an ONNX file of an RWKV language model to native code\n\n"
-      "  rwkvc model.onnx -o model.so      then: rwkv-run model.so --prompt Hi\n"
+      "  rwkvc model.onnx -o model.so      then: rwkv-run model.so --prompt "
+      "Hi\n"
       "  rwkvc model.onnx -o model --emit=exe\n"
       "  rwkvc model.onnx --explain        what was recognised\n");
 
@@ -160,7 +173,7 @@ DriverOptions rwkvc::parseCommandLine(int argc, char **argv) {
     options.dims[name] = value;
   }
   if (explain.getNumOccurrences()) {
-    options.explain = explain.empty() ? "text" : explain;
+    options.explain = explain.empty() ? "text" : explain.getValue();
     if (options.explain != "text" && options.explain != "json")
       fail("--explain=" + options.explain + ": expected text or json");
   }
@@ -186,6 +199,12 @@ DriverOptions rwkvc::parseCommandLine(int argc, char **argv) {
   options.features = features;
   options.optLevel = optLevel;
   options.threads = threads;
+  if (oneDNN != cl::BOU_UNSET)
+    options.oneDNN = oneDNN == cl::BOU_TRUE;
+  if (oneDNNMinFlops < 1)
+    fail("--onednn-min-flops=" + llvm::Twine(oneDNNMinFlops) +
+         ": expected at least 1");
+  options.oneDNNMinFlops = oneDNNMinFlops;
   if (embed != cl::BOU_UNSET)
     options.embedWeights = embed == cl::BOU_TRUE;
   options.compiler = compiler;
@@ -198,8 +217,10 @@ DriverOptions rwkvc::parseCommandLine(int argc, char **argv) {
       std::string names;
       for (int i = 0; i <= static_cast<int>(kLastPhase); ++i)
         names += (i ? ", " : "") + stringifyPhase(static_cast<Phase>(i)).str();
-      fail("--insert-pass=" + insertion + ": expected PHASE:PIPELINE with a "
-           "phase among " + names);
+      fail("--insert-pass=" + insertion +
+           ": expected PHASE:PIPELINE with a "
+           "phase among " +
+           names);
     }
     options.insertions[*phase].push_back(pipeline.str());
   }

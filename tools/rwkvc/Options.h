@@ -18,8 +18,15 @@
 namespace rwkvc {
 
 /// What the driver is to produce.
-enum class Emit { IR, LLVMIR, Assembly, Object, StaticLibrary, SharedLibrary,
-                  Executable };
+enum class Emit {
+  IR,
+  LLVMIR,
+  Assembly,
+  Object,
+  StaticLibrary,
+  SharedLibrary,
+  Executable
+};
 
 struct DriverOptions {
   std::string input, output;
@@ -30,6 +37,8 @@ struct DriverOptions {
   std::string triple, cpu, features;
   unsigned optLevel = 2;
   bool threads = true;
+  std::optional<bool> oneDNN; ///< none: if the runtime has it
+  int64_t oneDNNMinFlops = 1 << 20;
   std::optional<bool> embedWeights;
   std::string compiler; ///< C compiler that links
   std::vector<std::string> dialectPlugins, passPlugins;

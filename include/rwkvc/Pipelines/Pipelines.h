@@ -23,9 +23,9 @@ enum class Phase {
   AfterImport,     ///< func, onnx; shapes static, shape arithmetic folded
   AfterRaise,      ///< func, onnx, wkv
   AfterWKV,        ///< func, onnx, wkv in the form that will be lowered
-  BeforeBufferize, ///< func, linalg, tensor, arith, math, scf
-  AfterBufferize,  ///< func, memref, linalg, arith, math, scf
-  BeforeLLVM,      ///< func, memref, vector, arith, math, scf
+  BeforeBufferize, ///< func, linalg, dnnl, tensor, arith, math, scf
+  AfterBufferize,  ///< func, memref, linalg, dnnl, arith, math, scf
+  BeforeLLVM,      ///< func, memref, vector, dnnl, arith, math, scf
   LLVM,            ///< llvm
 };
 inline constexpr Phase kLastPhase = Phase::LLVM;
@@ -37,8 +37,10 @@ std::optional<Phase> symbolizePhase(llvm::StringRef name);
 llvm::StringRef describePhase(Phase phase);
 
 struct PipelineOptions {
-  int64_t vectorBits = 256;           ///< width of a vector register
-  int64_t minParallelWork = 1 << 18;  ///< scalar operations; 0: one thread
+  int64_t vectorBits = 256;          ///< width of a vector register
+  int64_t minParallelWork = 1 << 18; ///< scalar operations; 0: one thread
+  bool useDnnl = false;              ///< large matrix products by oneDNN
+  int64_t dnnlMinFlops = 1 << 20;    ///< operations that make a product large
 };
 
 /// Adds the passes that lead from the phase before to \p phase, and a check

@@ -13,6 +13,7 @@ include "mlir/Pass/PassBase.td"
 def FuseElementwise : Pass<"rwkvc-fuse-elementwise", "::mlir::ModuleOp"> {
   let summary = "Fuse elementwise linalg ops where nothing is computed twice";
   let description = [{
+    Named ops but `linalg.fill` become generic first.
     An elementwise op is fused into its only user when the user runs over as many
     points: a decay of N elements is not recomputed for each of N x N state
     elements. Casts are fused into anything, so that half-precision weights are
@@ -26,6 +27,29 @@ def FuseElementwise : Pass<"rwkvc-fuse-elementwise", "::mlir::ModuleOp"> {
     ```
   }];
   let dependentDialects = ["::mlir::linalg::LinalgDialect"];
+}
+
+def UnshareDestinations : Pass<"rwkvc-unshare-destinations", "::mlir::ModuleOp"> {
+  let summary = "Give every op a destination tensor of its own";
+  let description = [{
+    Common subexpression elimination leaves one `tensor.empty` or one filled tensor
+    as the destination of many ops; in memory each but one of them would then
+    start with a copy of it.
+
+    ```mlir
+    %0 = linalg.fill ins(%zero) outs(%e)
+    %1 = linalg.matmul ins(%a, %b) outs(%0)
+    %2 = linalg.matmul ins(%c, %d) outs(%0)
+    // after
+    %0 = linalg.fill ins(%zero) outs(%e)
+    %1 = linalg.matmul ins(%a, %b) outs(%0)
+    %3 = linalg.fill ins(%zero) outs(%e1)
+    %2 = linalg.matmul ins(%c, %d) outs(%3)
+    ```
+  }];
+  let dependentDialects = ["::mlir::linalg::LinalgDialect",
+                           "::mlir::tensor::TensorDialect"];
+  let statistics = [Statistic<"numCloned", "cloned", "Destinations cloned">];
 }
 
 def PlanMemory : Pass<"rwkvc-plan-memory", "::mlir::ModuleOp"> {
@@ -60,6 +84,7 @@ def OutlineKernels : Pass<"rwkvc-outline-kernels", "::mlir::ModuleOp"> {
     `duplicate-function-elimination`), so that code size and compile time depend
     on the number of distinct kernels and not on the number of layers. Static
     offsets become dynamic, since they are all that tells such kernels apart.
+    A copy between buffers that are not contiguous is a kernel too.
 
     ```mlir
     linalg.generic ... ins(%x : memref<64xf32>) outs(%y : memref<64xf32>)

@@ -49,19 +49,46 @@ AffineMap leadingLoops(ImplicitLocOpBuilder &b, unsigned rank, unsigned count) {
 
 using Body = llvm::function_ref<Value(ImplicitLocOpBuilder &, ValueRange)>;
 
-/// An elementwise generic over \p type; an operand of lower rank is aligned
-/// with the leading axes when \p leading, else with the trailing ones.
-/// Arithmetic is in \p compute.
+/// The loops of \p input aligned with the last of \p shape; an axis of size one
+/// is repeated.
+AffineMap trailingLoops(ImplicitLocOpBuilder &b, ArrayRef<int64_t> shape,
+                        ArrayRef<int64_t> input) {
+  unsigned rank = shape.size(), first = rank - input.size();
+  SmallVector<AffineExpr> exprs;
+  for (auto [i, size] : llvm::enumerate(input))
+    exprs.push_back(size == 1 && shape[first + i] != 1
+                        ? b.getAffineConstantExpr(0)
+                        : b.getAffineDimExpr(first + i));
+  return AffineMap::get(rank, 0, exprs, b.getContext());
+}
+
+/// \p value as an element of \p type.
+Value castScalar(ImplicitLocOpBuilder &b, Value value, Type type) {
+  unsigned from = value.getType().getIntOrFloatBitWidth();
+  unsigned to = type.getIntOrFloatBitWidth();
+  if (value.getType() == type)
+    return value;
+  if (from < to)
+    return arith::ExtFOp::create(b, type, value);
+  if (from > to)
+    return arith::TruncFOp::create(b, type, value);
+  // f16 and bf16 have no direct conversion.
+  return castScalar(b, arith::ExtFOp::create(b, b.getF32Type(), value), type);
+}
+
+/// An elementwise generic over \p type. Arithmetic is in \p compute. Operands
+/// are aligned with the last axes; where \p leading says so, with the first
+/// ones.
 Value elementwise(ImplicitLocOpBuilder &b, ValueRange inputs,
-                  RankedTensorType type, Type compute, bool leading,
-                  Body body) {
+                  RankedTensorType type, Type compute, Body body,
+                  ArrayRef<unsigned> leading = {}) {
   unsigned rank = type.getRank();
   SmallVector<AffineMap> maps;
-  for (Value input : inputs) {
-    unsigned own = tensorType(input).getRank();
-    AffineMap identity = b.getMultiDimIdentityMap(rank);
-    maps.push_back(leading ? leadingLoops(b, rank, own)
-                           : identity.getMinorSubMap(own));
+  for (auto [i, input] : llvm::enumerate(inputs)) {
+    ArrayRef<int64_t> shape = tensorType(input).getShape();
+    maps.push_back(llvm::is_contained(leading, i)
+                       ? leadingLoops(b, rank, shape.size())
+                       : trailingLoops(b, type.getShape(), shape));
   }
   maps.push_back(b.getMultiDimIdentityMap(rank));
   SmallVector<utils::IteratorType> kinds(rank, utils::IteratorType::parallel);
@@ -70,19 +97,23 @@ Value elementwise(ImplicitLocOpBuilder &b, ValueRange inputs,
              [&](OpBuilder &nested, Location loc, ValueRange args) {
                ImplicitLocOpBuilder inner(loc, nested);
                SmallVector<Value> values;
-               for (Value arg : args.drop_back()) {
-                 bool narrow = arg.getType().getIntOrFloatBitWidth() <
-                               compute.getIntOrFloatBitWidth();
-                 values.push_back(
-                     narrow ? arith::ExtFOp::create(inner, compute, arg) : arg);
-               }
-               Value result = body(inner, values);
-               if (result.getType() != type.getElementType())
-                 result = arith::TruncFOp::create(inner, type.getElementType(),
-                                                  result);
-               linalg::YieldOp::create(inner, result);
+               for (Value arg : args.drop_back())
+                 values.push_back(castScalar(inner, arg, compute));
+               linalg::YieldOp::create(inner,
+                                       castScalar(inner, body(inner, values),
+                                                  type.getElementType()));
              })
       .getResult(0);
+}
+
+/// \p value with elements of type \p element.
+Value castElements(ImplicitLocOpBuilder &b, Value value, Type element) {
+  RankedTensorType type = tensorType(value);
+  if (type.getElementType() == element)
+    return value;
+  return elementwise(
+      b, value, RankedTensorType::get(type.getShape(), element), element,
+      [](ImplicitLocOpBuilder &, ValueRange args) { return args[0]; });
 }
 
 /// Norms and decays are computed in at least 32 bits.
@@ -113,10 +144,7 @@ Value sumLast(ImplicitLocOpBuilder &b, ValueRange inputs, Type compute,
                ImplicitLocOpBuilder inner(loc, nested);
                SmallVector<Value> values;
                for (Value arg : args.drop_back())
-                 values.push_back(
-                     arg.getType() == compute
-                         ? arg
-                         : arith::ExtFOp::create(inner, compute, arg));
+                 values.push_back(castScalar(inner, arg, compute));
                linalg::YieldOp::create(
                    inner, Value(arith::AddFOp::create(
                               inner, body(inner, values), args.back())));
@@ -159,13 +187,8 @@ struct ConvertRecurrence
   /// Writes \p row, without its T axis, as token \p token of \p into.
   static Value insertRow(ImplicitLocOpBuilder &b, Value into, Value row,
                          Value token) {
-    RankedTensorType type = tensorType(into), rowType = tensorType(row);
-    if (rowType.getElementType() != type.getElementType())
-      row = elementwise(
-          b, row,
-          RankedTensorType::get(rowType.getShape(), type.getElementType()),
-          rowType.getElementType(), false,
-          [](ImplicitLocOpBuilder &, ValueRange args) { return args[0]; });
+    RankedTensorType type = tensorType(into);
+    row = castElements(b, row, type.getElementType());
     int64_t rank = type.getRank();
     SmallVector<OpFoldResult> offsets(rank, b.getIndexAttr(0));
     SmallVector<OpFoldResult> strides(rank, b.getIndexAttr(1)), sizes;
@@ -189,7 +212,7 @@ struct ConvertDecay : OpRewritePattern<wkv::DecayOp> {
     double lower = op.getLower().convertToDouble();
     double upper = op.getUpper().convertToDouble();
     Value result = elementwise(
-        b, op.getLogit(), type, compute, false,
+        b, op.getLogit(), type, compute,
         [&](ImplicitLocOpBuilder &b, ValueRange args) -> Value {
           Value x = args[0];
           if (std::isfinite(lower))
@@ -239,16 +262,36 @@ struct ConvertLayerNorm : OpRewritePattern<wkv::LayerNormOp> {
                   return arith::MulFOp::create(b, c, c);
                 });
     double epsilon = op.getEpsilon().convertToDouble();
-    Value result = elementwise(
-        b, {op.getX(), sum, squares}, type, compute, true,
+    double rootEpsilon = op.getRootEpsilon().convertToDouble();
+    // One root and one division per row, not per element.
+    Value inverse = elementwise(
+        b, squares, tensorType(squares), compute,
         [&](ImplicitLocOpBuilder &b, ValueRange a) -> Value {
-          Value variance =
-              arith::MulFOp::create(b, a[2], constant(b, compute, 1.0 / size));
-          variance =
-              arith::AddFOp::create(b, variance, constant(b, compute, epsilon));
-          return arith::DivFOp::create(b, centred(b, a[0], a[1]),
-                                       math::SqrtOp::create(b, variance));
+          Value root =
+              arith::MulFOp::create(b, a[0], constant(b, compute, 1.0 / size));
+          root = arith::AddFOp::create(b, root, constant(b, compute, epsilon));
+          root = math::SqrtOp::create(b, root);
+          if (rootEpsilon != 0.0)
+            root = arith::AddFOp::create(b, root,
+                                         constant(b, compute, rootEpsilon));
+          return arith::DivFOp::create(b, constant(b, compute, 1.0), root);
         });
+    SmallVector<Value> inputs{op.getX(), sum, inverse};
+    if (op.getScale())
+      inputs.push_back(op.getScale());
+    if (op.getBias())
+      inputs.push_back(op.getBias());
+    Value result = elementwise(
+        b, inputs, type, compute,
+        [&](ImplicitLocOpBuilder &b, ValueRange a) -> Value {
+          Value y = arith::MulFOp::create(b, centred(b, a[0], a[1]), a[2]);
+          if (op.getScale())
+            y = arith::MulFOp::create(b, y, a[3]);
+          if (op.getBias())
+            y = arith::AddFOp::create(b, y, a.back());
+          return y;
+        },
+        {1, 2});
     rewriter.replaceOp(op, result);
     return success();
   }
@@ -267,19 +310,25 @@ struct ConvertL2Norm : OpRewritePattern<wkv::L2NormOp> {
                               return arith::MulFOp::create(b, a[0], a[0]);
                             });
     double epsilon = op.getEpsilon().convertToDouble();
+    Value inverse = elementwise(
+        b, squares, tensorType(squares), compute,
+        [&](ImplicitLocOpBuilder &b, ValueRange a) -> Value {
+          Value eps = constant(b, compute, epsilon), norm = a[0];
+          if (op.getBound() == wkv::L2NormBound::Root)
+            norm = arith::AddFOp::create(b, norm, eps);
+          norm = math::SqrtOp::create(b, norm);
+          if (op.getBound() == wkv::L2NormBound::Max)
+            norm = arith::MaximumFOp::create(b, norm, eps);
+          else if (op.getBound() == wkv::L2NormBound::Add)
+            norm = arith::AddFOp::create(b, norm, eps);
+          return arith::DivFOp::create(b, constant(b, compute, 1.0), norm);
+        });
     Value result =
-        elementwise(b, {op.getX(), squares}, type, compute, true,
-                    [&](ImplicitLocOpBuilder &b, ValueRange a) -> Value {
-                      Value eps = constant(b, compute, epsilon), norm = a[1];
-                      if (op.getBound() == wkv::L2NormBound::Root)
-                        norm = arith::AddFOp::create(b, norm, eps);
-                      norm = math::SqrtOp::create(b, norm);
-                      if (op.getBound() == wkv::L2NormBound::Max)
-                        norm = arith::MaximumFOp::create(b, norm, eps);
-                      else if (op.getBound() == wkv::L2NormBound::Add)
-                        norm = arith::AddFOp::create(b, norm, eps);
-                      return arith::DivFOp::create(b, a[0], norm);
-                    });
+        elementwise(b, {op.getX(), inverse}, type, compute,
+                    [](ImplicitLocOpBuilder &b, ValueRange a) -> Value {
+                      return arith::MulFOp::create(b, a[0], a[1]);
+                    },
+                    {1});
     rewriter.replaceOp(op, result);
     return success();
   }
@@ -291,10 +340,10 @@ struct ConvertMix : OpRewritePattern<wkv::MixOp> {
   LogicalResult matchAndRewrite(wkv::MixOp op,
                                 PatternRewriter &rewriter) const override {
     ImplicitLocOpBuilder b(op.getLoc(), rewriter);
-    RankedTensorType type = tensorType(op.getX());
+    RankedTensorType type = tensorType(op.getY());
     Value result = elementwise(
         b, {op.getX(), op.getShifted(), op.getMu()}, type, computeType(type),
-        false, [](ImplicitLocOpBuilder &b, ValueRange a) -> Value {
+        [](ImplicitLocOpBuilder &b, ValueRange a) -> Value {
           Value d = arith::SubFOp::create(b, a[1], a[0]);
           return arith::AddFOp::create(b, a[0],
                                        arith::MulFOp::create(b, d, a[2]));
@@ -317,8 +366,10 @@ struct ConvertTokenShift : OpRewritePattern<wkv::TokenShiftOp> {
     SmallVector<OpFoldResult> strides(3, index(1)), start(3, index(0));
     SmallVector<OpFoldResult> one{index(shape[0]), index(1), index(shape[2])};
     SmallVector<OpFoldResult> last{index(0), index(shape[1] - 1), index(0)};
+    Type element = type.getElementType();
     Value shifted = tensor::InsertSliceOp::create(
-        b, op.getState(), emptyLike(b, type), start, one, strides);
+        b, castElements(b, op.getState(), element), emptyLike(b, type), start,
+        one, strides);
     if (shape[1] > 1) {
       SmallVector<OpFoldResult> rest{index(shape[0]), index(shape[1] - 1),
                                      index(shape[2])};
@@ -328,10 +379,87 @@ struct ConvertTokenShift : OpRewritePattern<wkv::TokenShiftOp> {
       shifted = tensor::InsertSliceOp::create(b, head, shifted, second, rest,
                                               strides);
     }
-    Value kept =
-        tensor::ExtractSliceOp::create(b, row, op.getX(), last, one, strides);
-    rewriter.replaceOp(op, {shifted, kept});
+    Value kept = tensor::ExtractSliceOp::create(
+        b, RankedTensorType::get(row.getShape(), element), op.getX(), last, one,
+        strides);
+    rewriter.replaceOp(op,
+                       {shifted, castElements(b, kept, row.getElementType())});
     return success();
+  }
+};
+
+/// Two matrix products over all rows at once, accumulated in at least 32 bits
+/// and rounded to the element type between them, as the file's own would be.
+struct ConvertLora : OpRewritePattern<wkv::LoraOp> {
+  using OpRewritePattern::OpRewritePattern;
+
+  LogicalResult matchAndRewrite(wkv::LoraOp op,
+                                PatternRewriter &rewriter) const override {
+    ImplicitLocOpBuilder b(op.getLoc(), rewriter);
+    RankedTensorType type = tensorType(op.getX()),
+                     yType = tensorType(op.getY());
+    Type compute = computeType(yType);
+    int64_t width = type.getShape().back();
+    int64_t rows = width == 0 ? 0 : type.getNumElements() / width;
+    Value x = reshape(b, op.getX(), {rows, width});
+    Value hidden = product(b, x, op.getDown(), op.getTransposeDown(), compute);
+    if (op.getActivation() != wkv::LoraActivation::None)
+      hidden = elementwise(
+          b, hidden, tensorType(hidden), compute,
+          [&](ImplicitLocOpBuilder &b, ValueRange a) -> Value {
+            if (op.getActivation() == wkv::LoraActivation::Tanh)
+              return math::TanhOp::create(b, a[0]);
+            Value one = constant(b, compute, 1.0);
+            Value e = math::ExpOp::create(b, arith::NegFOp::create(b, a[0]));
+            return arith::DivFOp::create(b, one,
+                                         arith::AddFOp::create(b, one, e));
+          });
+    hidden = castElements(b, hidden, type.getElementType());
+    Value y = product(b, hidden, op.getUp(), op.getTransposeUp(), compute);
+    RankedTensorType flat = tensorType(y).clone(yType.getElementType());
+    if (op.getBias())
+      y = elementwise(b, {y, op.getBias()}, flat, compute,
+                      [](ImplicitLocOpBuilder &b, ValueRange a) -> Value {
+                        return arith::AddFOp::create(b, a[0], a[1]);
+                      });
+    y = castElements(b, y, yType.getElementType());
+    rewriter.replaceOp(op, reshape(b, y, yType.getShape()));
+    return success();
+  }
+
+  static Value product(ImplicitLocOpBuilder &b, Value x, Value weight,
+                       bool transposed, Type compute) {
+    int64_t columns = tensorType(weight).getShape()[transposed ? 0 : 1];
+    auto out =
+        RankedTensorType::get({tensorType(x).getDimSize(0), columns}, compute);
+    Value init =
+        linalg::FillOp::create(b, constant(b, compute, 0.0), emptyLike(b, out))
+            .getResult(0);
+    SmallVector<Value> inputs{x, weight}, inits{init};
+    if (transposed)
+      return linalg::MatmulTransposeBOp::create(b, b.getLoc(), TypeRange{out},
+                                                inputs, inits)
+          ->getResult(0);
+    return linalg::MatmulOp::create(b, TypeRange{out}, inputs, inits)
+        .getResult(0);
+  }
+
+  /// Between [.., N] and [rows, N].
+  static Value reshape(ImplicitLocOpBuilder &b, Value value,
+                       ArrayRef<int64_t> shape) {
+    RankedTensorType type = tensorType(value);
+    if (type.getShape() == shape)
+      return value;
+    auto result = RankedTensorType::get(shape, type.getElementType());
+    // The axes before the last one are one group on the longer side.
+    int64_t rank = std::max<int64_t>(type.getRank(), shape.size());
+    int64_t groups = std::min<int64_t>(type.getRank(), shape.size());
+    SmallVector<ReassociationIndices> grouping(groups);
+    for (int64_t i = 0; i < rank; ++i)
+      grouping[i == rank - 1 ? groups - 1 : 0].push_back(i);
+    if (type.getRank() > result.getRank())
+      return tensor::CollapseShapeOp::create(b, result, value, grouping);
+    return tensor::ExpandShapeOp::create(b, result, value, grouping);
   }
 };
 
@@ -355,5 +483,6 @@ struct ConvertWKVToLinalgPass
 
 void rwkvc::populateWKVToLinalgPatterns(RewritePatternSet &patterns) {
   patterns.add<ConvertRecurrence, ConvertDecay, ConvertLayerNorm, ConvertL2Norm,
-               ConvertMix, ConvertTokenShift>(patterns.getContext());
+               ConvertMix, ConvertTokenShift, ConvertLora>(
+      patterns.getContext());
 }

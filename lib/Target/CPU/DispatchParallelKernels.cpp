@@ -49,10 +49,9 @@ struct DispatchParallelKernelsPass
     Value storage = getStorage(call, context);
     for (auto [i, argument] : llvm::enumerate(arguments))
       LLVM::StoreOp::create(b, argument, field(b, storage, context, i));
-    LLVM::CallOp::create(
-        b, getParallelFor(symbols),
-        ValueRange{LLVM::AddressOfOp::create(b, task), storage,
-                   call.getArgOperands()[1]});
+    LLVM::CallOp::create(b, getParallelFor(symbols),
+                         ValueRange{LLVM::AddressOfOp::create(b, task), storage,
+                                    call.getArgOperands()[1]});
     call.erase();
     ++numCalls;
   }
@@ -80,17 +79,16 @@ struct DispatchParallelKernelsPass
   }
 
   LLVM::LLVMFuncOp getTask(LLVM::LLVMFuncOp kernel,
-                           LLVM::LLVMStructType context,
-                           SymbolTable &symbols) {
+                           LLVM::LLVMStructType context, SymbolTable &symbols) {
     std::string name = (kernel.getName() + "_task").str();
     if (auto task = symbols.lookup<LLVM::LLVMFuncOp>(name))
       return task;
     OpBuilder at(kernel);
     ImplicitLocOpBuilder b(kernel.getLoc(), at);
-    auto type = LLVM::LLVMFunctionType::get(
-        LLVM::LLVMVoidType::get(&getContext()),
-        {LLVM::LLVMPointerType::get(&getContext()), b.getI64Type(),
-         b.getI64Type()});
+    auto type =
+        LLVM::LLVMFunctionType::get(LLVM::LLVMVoidType::get(&getContext()),
+                                    {LLVM::LLVMPointerType::get(&getContext()),
+                                     b.getI64Type(), b.getI64Type()});
     auto task = LLVM::LLVMFuncOp::create(b, name, type);
     task.setLinkage(LLVM::Linkage::Internal);
     symbols.insert(task);
@@ -110,9 +108,9 @@ struct DispatchParallelKernelsPass
       return func;
     OpBuilder b(&getContext());
     auto pointer = LLVM::LLVMPointerType::get(&getContext());
-    auto type = LLVM::LLVMFunctionType::get(
-        LLVM::LLVMVoidType::get(&getContext()),
-        {pointer, pointer, b.getI64Type()});
+    auto type =
+        LLVM::LLVMFunctionType::get(LLVM::LLVMVoidType::get(&getContext()),
+                                    {pointer, pointer, b.getI64Type()});
     auto func = LLVM::LLVMFuncOp::create(b, getOperation().getLoc(),
                                          kParallelFor, type);
     symbols.insert(func, getOperation().getBody()->begin());

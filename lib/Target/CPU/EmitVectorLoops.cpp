@@ -112,6 +112,8 @@ private:
   void emitLanes(bool isOutermost) {
     if (s.isReduction[s.lane])
       return emitLaneReduction();
+    if (s.streams)
+      return emitStreams(isOutermost);
     int64_t tile = s.lanes * s.unroll, size = s.ranges[s.lane];
     int64_t full = size / tile;
     auto fullTile = [&](Value base) {
@@ -133,6 +135,66 @@ private:
       });
     loop(index(0), index(full * tile), tile, fullTile);
     emitRemainder(full * tile);
+  }
+
+  /// Chunks of the lanes; in each, several steps of the reduction side by side.
+  void emitStreams(bool isOutermost) {
+    int64_t size = s.ranges[s.lane];
+    unsigned reduction = s.reductionLoops()[0];
+    int64_t steps = s.ranges[reduction], full = steps - steps % s.streams;
+    auto chunk = [&](Value unit) {
+      Value from = scaled(unit, s.chunk);
+      Value to = add(from, index(s.chunk));
+      if (size % s.chunk != 0)
+        to = arith::MinUIOp::create(b, to, index(size));
+      loop(index(0), index(full), s.streams, [&](Value iv) {
+        emitStreamBlock(from, to, reduction, iv, s.streams);
+      });
+      loop(index(full), index(steps), 1,
+           [&](Value iv) { emitStreamBlock(from, to, reduction, iv, 1); });
+    };
+    if (isOutermost && begin)
+      return loop(begin, end, 1, chunk);
+    loop(index(0), index(llvm::divideCeil(size, s.chunk)), 1, chunk);
+  }
+
+  /// Adds \p count steps of \p reduction from \p start on to the outputs in
+  /// [from, to).
+  void emitStreamBlock(Value from, Value to, unsigned reduction, Value start,
+                       int64_t count) {
+    // What does not depend on the lane is loaded ahead of the loop over it.
+    SmallVector<Values> uniform(count);
+    Values steps;
+    for (int64_t step = 0; step < count; ++step) {
+      ivs[reduction] = step ? add(start, index(step)) : start;
+      steps.push_back(ivs[reduction]);
+      for (unsigned i = 0; i < op.getNumDpsInputs(); ++i)
+        uniform[step].push_back(s.accesses[i].strides[s.lane] == 0 &&
+                                        !op.getRegionInputArgs()[i].use_empty()
+                                    ? load(i, 0, 0, 1)
+                                    : Value());
+    }
+    auto members = [&](int64_t lanes) {
+      return [&, lanes](Value base) {
+        ivs[s.lane] = base;
+        unsigned output = op.getNumDpsInputs();
+        Values sums{load(output, 0, 0, lanes)};
+        for (int64_t step = 0; step < count; ++step) {
+          ivs[reduction] = steps[step];
+          preloaded = uniform[step];
+          sums = evaluate(sums, 1, lanes);
+        }
+        preloaded.clear();
+        store(output, 0, 0, sums[0]);
+      };
+    };
+    if (s.ranges[s.lane] % s.lanes == 0)
+      return loop(from, to, s.lanes, members(s.lanes));
+    Value rest = arith::RemUIOp::create(b, arith::SubIOp::create(b, to, from),
+                                        index(s.lanes));
+    Value vectorEnd = arith::SubIOp::create(b, to, rest);
+    loop(from, vectorEnd, s.lanes, members(s.lanes));
+    loop(vectorEnd, to, 1, members(1));
   }
 
   /// The lanes from \p start on: single vectors, then single elements.
@@ -192,17 +254,16 @@ private:
     int64_t full = size - size % tile, vectorEnd = size - size % s.lanes;
     Values vectors;
     forEachOutput(s.unroll, [&](unsigned output, int64_t, int64_t) {
-      vectors.push_back(
-          broadcast(neutral(output), s.lanes));
+      vectors.push_back(broadcast(neutral(output), s.lanes));
     });
-    vectors = emitReductions(
-        s.reductionLoops(), vectors, [&](ValueRange carried) {
-          Values sums = loop(index(0), index(full), tile, carried,
-                             [&](Value base, ValueRange values) {
-                               ivs[s.lane] = base;
-                               return evaluate(Values(values), s.unroll,
-                                               s.lanes);
-                             });
+    vectors =
+        emitReductions(s.reductionLoops(), vectors, [&](ValueRange carried) {
+          Values sums =
+              loop(index(0), index(full), tile, carried,
+                   [&](Value base, ValueRange values) {
+                     ivs[s.lane] = base;
+                     return evaluate(Values(values), s.unroll, s.lanes);
+                   });
           if (full == vectorEnd)
             return sums;
           // The first accumulator of each row takes the rest.
@@ -232,8 +293,8 @@ private:
             vector::makeArithReduction(b, b.getLoc(), kind, total, old));
       }
     if (vectorEnd < size)
-      totals = emitReductions(
-          s.reductionLoops(), totals, [&](ValueRange carried) {
+      totals =
+          emitReductions(s.reductionLoops(), totals, [&](ValueRange carried) {
             return loop(index(vectorEnd), index(size), 1, carried,
                         [&](Value iv, ValueRange values) {
                           ivs[s.lane] = iv;
@@ -257,7 +318,8 @@ private:
   Value neutral(unsigned output) {
     SmallVector<Operation *, 4> combiners;
     (void)matchReduction(op.getRegionOutputArgs(), output, combiners);
-    return arith::ConstantOp::create(b, *arith::getNeutralElement(combiners[0]));
+    return arith::ConstantOp::create(b,
+                                     *arith::getNeutralElement(combiners[0]));
   }
 
   Value broadcast(Value value, int64_t lanes) {
@@ -341,8 +403,9 @@ private:
           const Access &access = s.accesses[i];
           bool perRow = s.row >= 0 && access.strides[s.row] != 0;
           bool perPart = access.strides[s.lane] != 0;
-          Value &value =
-              loads[{i, perRow ? row : -1, perPart ? part : -1}];
+          Value &value = loads[{i, perRow ? row : -1, perPart ? part : -1}];
+          if (!value && !preloaded.empty())
+            value = preloaded[i];
           if (!value)
             value = load(i, row, part, lanes);
           mapping.map(op.getRegionInputArgs()[i], value);
@@ -357,8 +420,7 @@ private:
           clone(inner, mapping, row, part, lanes);
         for (auto [i, value] :
              llvm::enumerate(op.getBody()->getTerminator()->getOperands()))
-          results[slot(i)] =
-              broadcast(mapping.lookupOrDefault(value), lanes);
+          results[slot(i)] = broadcast(mapping.lookupOrDefault(value), lanes);
       }
     return results;
   }
@@ -384,11 +446,11 @@ private:
       Value buffer = mapping.lookupOrDefault(load.getMemRef());
       if (follows) {
         indices.back() = loopIndex(s.lane, row, part, lanes);
-        mapping.map(load.getResult(),
-                    vector::LoadOp::create(
-                        b, VectorType::get(lanes, load.getType()), buffer,
-                        indices)
-                        .getResult());
+        mapping.map(
+            load.getResult(),
+            vector::LoadOp::create(b, VectorType::get(lanes, load.getType()),
+                                   buffer, indices)
+                .getResult());
       } else {
         mapping.map(load.getResult(),
                     memref::LoadOp::create(b, buffer, indices).getResult());
@@ -401,8 +463,7 @@ private:
     IRMapping wide;
     if (varies)
       for (Value operand : inner.getOperands())
-        wide.map(operand,
-                 broadcast(mapping.lookupOrDefault(operand), lanes));
+        wide.map(operand, broadcast(mapping.lookupOrDefault(operand), lanes));
     Operation *copy = b.clone(inner, varies ? wide : mapping);
     // One rounding for a * b + c; order of operations is never changed.
     if (auto fast = dyn_cast<arith::ArithFastMathInterface>(copy))
@@ -420,8 +481,9 @@ private:
   ImplicitLocOpBuilder b;
   linalg::GenericOp op;
   const Schedule &s;
-  Values ivs;   ///< index of each loop, of the tile's first member
-  Values bases; ///< operands as one-dimensional buffers, or scalars
+  Values ivs;       ///< index of each loop, of the tile's first member
+  Values bases;     ///< operands as one-dimensional buffers, or scalars
+  Values preloaded; ///< inputs that need no load at present, or empty
   Value begin, end;
 };
 

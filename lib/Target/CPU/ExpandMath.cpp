@@ -24,13 +24,11 @@ struct ExpandMathPass : cpu::impl::ExpandMathBase<ExpandMathPass> {
     // Those whose approximation is within a few units in the last place; sin,
     // cos and pow lose more and stay calls.
     auto isExpanded = [](StringRef name) {
-      return llvm::is_contained({math::ExpOp::getOperationName(),
-                                 math::ExpM1Op::getOperationName(),
-                                 math::TanhOp::getOperationName(),
-                                 math::ErfOp::getOperationName(),
-                                 math::LogOp::getOperationName(),
-                                 math::Log1pOp::getOperationName()},
-                                name);
+      return llvm::is_contained(
+          {math::ExpOp::getOperationName(), math::ExpM1Op::getOperationName(),
+           math::TanhOp::getOperationName(), math::ErfOp::getOperationName(),
+           math::LogOp::getOperationName(), math::Log1pOp::getOperationName()},
+          name);
     };
     RewritePatternSet patterns(&getContext());
     populateMathF32ExpansionPatterns(patterns, isExpanded);

@@ -20,6 +20,10 @@ using namespace rwkvc::cpu;
 static constexpr int64_t kMaxAccumulators = 8;
 /// Body size above which unrolling an elementwise kernel only spills.
 static constexpr unsigned kLargeBody = 12;
+/// Rows of a matrix read side by side; each keeps a broadcast in a register.
+static constexpr int64_t kStreams = 8;
+/// Lanes of a chunk at most: its accumulators stay in the first-level cache.
+static constexpr int64_t kMaxChunk = 1024;
 
 SmallVector<unsigned> Schedule::outerLoops() const {
   SmallVector<unsigned> loops;
@@ -45,9 +49,9 @@ int64_t Schedule::units() const {
   if (!outer.empty())
     return ranges[outer[0]] /
            (static_cast<int64_t>(outer[0]) == row ? rows : 1);
-  return isReduction[lane]
-             ? 1
-             : llvm::divideCeil(ranges[lane], unroll * lanes);
+  if (isReduction[lane])
+    return 1;
+  return llvm::divideCeil(ranges[lane], streams ? chunk : unroll * lanes);
 }
 
 /// Adds \p factor * \p expr to the strides and the constant; false where the
@@ -262,6 +266,25 @@ static void chooseTile(linalg::GenericOp op, Schedule &s) {
     s.unroll = 4;
 }
 
+/// A product of a vector with a matrix too wide for one tile is streamed.
+static void chooseStreams(linalg::GenericOp op, Schedule &s) {
+  SmallVector<unsigned> reductions = s.reductionLoops();
+  int64_t width = s.ranges[s.lane];
+  if (s.isReduction[s.lane] || s.row >= 0 || reductions.size() != 1 ||
+      op.getNumDpsInits() != 1 || width <= s.lanes * kMaxAccumulators)
+    return;
+  bool hasMatrix = llvm::any_of(s.accesses, [&](const Access &a) {
+    return !a.isScalar && a.strides[s.lane] == 1 &&
+           a.strides[reductions[0]] >= width;
+  });
+  if (!hasMatrix)
+    return;
+  s.streams = kStreams;
+  // Enough chunks that threads get equal shares.
+  s.chunk = llvm::alignTo(
+      std::clamp<int64_t>(width / 8, 8 * s.lanes, kMaxChunk), s.lanes);
+}
+
 std::optional<Schedule> cpu::schedule(linalg::GenericOp op,
                                       int64_t vectorBits) {
   Schedule s;
@@ -289,5 +312,6 @@ std::optional<Schedule> cpu::schedule(linalg::GenericOp op,
   if (!chooseLane(op, s, vectorBits))
     return std::nullopt;
   chooseTile(op, s);
+  chooseStreams(op, s);
   return s;
 }

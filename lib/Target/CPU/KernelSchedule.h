@@ -33,8 +33,13 @@ struct Schedule {
   unsigned lane = 0;  ///< the loop in vector lanes
   int64_t lanes = 1;  ///< elements of a vector
   int64_t unroll = 1; ///< vectors side by side
-  int64_t row = -1;   ///< a parallel loop of which `rows` iterations go together
+  int64_t row = -1; ///< a parallel loop of which `rows` iterations go together
   int64_t rows = 1;
+  /// Matrix-vector product with the matrix's rows along the lanes: so many rows
+  /// are read side by side, each from end to end of a chunk of the lanes, which
+  /// is how the hardware prefetches best. 0: tiles of accumulators.
+  int64_t streams = 0;
+  int64_t chunk = 0;
   int64_t work = 0; ///< scalar operations of the whole kernel
 
   /// Parallel loops outside the lanes, outermost first; the row loop is last.

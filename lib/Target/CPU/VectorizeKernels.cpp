@@ -84,9 +84,9 @@ struct VectorizeKernelsPass
     SymbolTable symbols(module);
     module.walk([&](func::CallOp call) {
       auto callee = symbols.lookup<func::FuncOp>(call.getCallee());
-      auto units =
-          callee ? callee->getAttrOfType<IntegerAttr>(kParallelUnitsAttr)
-                 : nullptr;
+      auto units = callee
+                       ? callee->getAttrOfType<IntegerAttr>(kParallelUnitsAttr)
+                       : nullptr;
       if (!units || call.getNumOperands() == callee.getNumArguments())
         return;
       OpBuilder b(call);

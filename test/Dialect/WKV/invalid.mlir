@@ -33,7 +33,47 @@ func.func @shift_state(%x: tensor<1x3x8xf32>, %s: tensor<1x4xf32>) {
 // -----
 
 func.func @mix_mu(%x: tensor<1x3x8xf32>, %mu: tensor<4xf32>) {
-  // expected-error @+1 {{mix: mu must have shape [8]}}
-  %y = wkv.mix %x, %x by %mu : tensor<1x3x8xf32>, tensor<4xf32>
+  // expected-error @+1 {{C2: mu must broadcast to}}
+  %y = wkv.mix %x, %x by %mu : tensor<1x3x8xf32>, tensor<4xf32> -> tensor<1x3x8xf32>
+  return
+}
+
+// -----
+
+func.func @mix_targets(%x: tensor<1x3x8xf32>, %mu: tensor<8xf32>) {
+  // expected-error @+1 {{C1: y must have the type of x}}
+  %y = wkv.mix %x, %x by %mu : tensor<1x3x8xf32>, tensor<8xf32> -> tensor<1x5x1x3x8xf32>
+  return
+}
+
+// -----
+
+func.func @shift_state(%x: tensor<1x3x8xf32>, %s: tensor<1x8xf32>) {
+  // expected-error @+1 {{C2: new_state must have type 'tensor<1x8xf32>', got 'tensor<1x8xf16>'}}
+  %y, %n = wkv.token_shift %x state(%s) : (tensor<1x3x8xf32>, tensor<1x8xf32>) -> (tensor<1x3x8xf32>, tensor<1x8xf16>)
+  return
+}
+
+// -----
+
+func.func @norm_scale(%x: tensor<1x4x8xf32>, %s: tensor<4xf32>) {
+  // expected-error @+1 {{C1: scale must have the shape of the last axes of 'tensor<1x4x8xf32>', got 'tensor<4xf32>'}}
+  %y = wkv.layer_norm %x scale(%s : tensor<4xf32>) {epsilon = 1.0e-5 : f64} : tensor<1x4x8xf32>
+  return
+}
+
+// -----
+
+func.func @lora_down(%x: tensor<1x8xf32>, %w: tensor<2x8xf32>) {
+  // expected-error @+1 {{C2: down must have shape [8, 8], got 'tensor<2x8xf32>'}}
+  %y = wkv.lora none %x, %w, %w : tensor<1x8xf32>, tensor<2x8xf32>, tensor<2x8xf32> -> tensor<1x8xf32>
+  return
+}
+
+// -----
+
+func.func @lora_rank(%x: tensor<1x2xf32>, %w: tensor<2x2xf32>) {
+  // expected-error @+1 {{C5: expected a rank below 2 and 2, got 2}}
+  %y = wkv.lora none %x, %w, %w : tensor<1x2xf32>, tensor<2x2xf32>, tensor<2x2xf32> -> tensor<1x2xf32>
   return
 }

@@ -5,7 +5,7 @@ func.func @ops(%x: tensor<1x3x8xf32>, %s: tensor<1x8xf32>, %c: tensor<8xf32>, %h
   // CHECK: wkv.token_shift
   %shifted, %kept = wkv.token_shift %x state(%s) : (tensor<1x3x8xf32>, tensor<1x8xf32>) -> (tensor<1x3x8xf32>, tensor<1x8xf32>)
   // CHECK: wkv.mix
-  %mix = wkv.mix %x, %shifted by %c : tensor<1x3x8xf32>, tensor<8xf32>
+  %mix = wkv.mix %x, %shifted by %c : tensor<1x3x8xf32>, tensor<8xf32> -> tensor<1x3x8xf32>
   // CHECK: wkv.layer_norm %{{.*}} {epsilon = 1.000000e-05 : f64}
   %ln = wkv.layer_norm %mix {epsilon = 1.0e-5 : f64} : tensor<1x3x8xf32>
   // CHECK: wkv.l2_norm max

@@ -121,18 +121,95 @@ LogicalResult TokenShiftOp::verify() {
   auto x = ranked(*this, "C1", "x", getX(), 3);
   if (failed(x))
     return failure();
-  SmallVector<int64_t> row{(*x)[0], (*x)[2]};
-  if (failed(checkShape(*this, "C1", "shifted", getShifted(), *x)) ||
-      failed(checkShape(*this, "C2", "state", getState(), row)))
-    return failure();
-  return checkShape(*this, "C2", "new_state", getNewState(), row);
+  if (getShifted().getType() != getX().getType())
+    return emitOpError() << "C1: shifted must have type " << getX().getType()
+                         << ", got " << getShifted().getType();
+  if (getNewState().getType() != getState().getType())
+    return emitOpError() << "C2: new_state must have type "
+                         << getState().getType() << ", got "
+                         << getNewState().getType();
+  return checkShape(*this, "C2", "state", getState(), {(*x)[0], (*x)[2]});
 }
 
 LogicalResult MixOp::verify() {
-  if (getMu().getType() == getX().getType())
-    return success();
+  auto x = dyn_cast<RankedTensorType>(getX().getType());
+  auto y = dyn_cast<RankedTensorType>(getY().getType());
+  auto mu = dyn_cast<RankedTensorType>(getMu().getType());
+  if (!x || !y || !mu || x.getRank() == 0)
+    return emitOpError("C1: expected ranked tensors, x with an axis or more");
+  ArrayRef<int64_t> shape = y.getShape();
+  if (x.getElementType() != y.getElementType() ||
+      (shape != x.getShape() &&
+       (shape.empty() || shape.drop_front() != x.getShape())))
+    return emitOpError() << "C1: y must have the type of x, " << x
+                         << ", or one more leading axis, got " << y;
+  bool broadcasts = mu.getRank() <= y.getRank();
+  for (auto [own, full] :
+       llvm::zip(llvm::reverse(mu.getShape()), llvm::reverse(shape)))
+    broadcasts &= own == 1 || own == full;
+  if (!broadcasts)
+    return emitOpError() << "C2: mu must broadcast to " << y << ", got " << mu;
+  return success();
+}
+
+LogicalResult LayerNormOp::verify() {
   auto x = dyn_cast<RankedTensorType>(getX().getType());
   if (!x || x.getRank() == 0)
-    return emitOpError("expected x with at least one dimension");
-  return checkShape(*this, "mix", "mu", getMu(), {x.getShape().back()});
+    return emitOpError() << "C1: x must have one dimension or more, got "
+                         << getX().getType();
+  auto check = [&](StringRef name, Value value) -> LogicalResult {
+    if (!value)
+      return success();
+    auto type = dyn_cast<RankedTensorType>(value.getType());
+    if (type && type.getRank() > 0 && type.getRank() <= x.getRank() &&
+        type.getShape() == x.getShape().take_back(type.getRank()))
+      return success();
+    return emitOpError() << "C1: " << name
+                         << " must have the shape of the last axes of " << x
+                         << ", got " << value.getType();
+  };
+  if (failed(check("scale", getScale())))
+    return failure();
+  return check("bias", getBias());
+}
+
+void LayerNormOp::build(OpBuilder &builder, OperationState &state, Value x,
+                        Value scale, Value bias, double epsilon,
+                        double rootEpsilon) {
+  build(builder, state, x.getType(), x, scale, bias,
+        builder.getF64FloatAttr(epsilon), builder.getF64FloatAttr(rootEpsilon));
+}
+
+LogicalResult LoraOp::verify() {
+  auto x = dyn_cast<RankedTensorType>(getX().getType());
+  if (!x || x.getRank() == 0)
+    return emitOpError() << "C1: x must have one dimension or more, got "
+                         << getX().getType();
+  auto down = ranked(*this, "C2", "down", getDown(), 2);
+  if (failed(down))
+    return failure();
+  auto up = ranked(*this, "C3", "up", getUp(), 2);
+  if (failed(up))
+    return failure();
+  int64_t width = x.getShape().back();
+  int64_t rank = (*down)[getTransposeDown() ? 0 : 1];
+  int64_t channels = (*up)[getTransposeUp() ? 0 : 1];
+  SmallVector<int64_t> shape(x.getShape().drop_back());
+  shape.push_back(channels);
+  auto matrix = [](int64_t rows, int64_t columns, bool transposed) {
+    return transposed ? SmallVector<int64_t>{columns, rows}
+                      : SmallVector<int64_t>{rows, columns};
+  };
+  if (failed(checkShape(*this, "C1", "y", getY(), shape)) ||
+      failed(checkShape(*this, "C2", "down", getDown(),
+                        matrix(width, rank, getTransposeDown()))) ||
+      failed(checkShape(*this, "C3", "up", getUp(),
+                        matrix(rank, channels, getTransposeUp()))) ||
+      (getBias() &&
+       failed(checkShape(*this, "C4", "bias", getBias(), {channels}))))
+    return failure();
+  if (rank >= width || rank >= channels)
+    return emitOpError() << "C5: expected a rank below " << width << " and "
+                         << channels << ", got " << rank;
+  return success();
 }

@@ -97,6 +97,15 @@ struct PairStatesPass : wkv::impl::PairStatesBase<PairStatesPass> {
       auto tensor = dyn_cast<RankedTensorType>(t);
       return tensor && isa<FloatType>(tensor.getElementType());
     };
+    // Exporters drop axes of size one from a state on its way out.
+    auto holdsSame = [&](Type a, Type b) {
+      if (a == b)
+        return true;
+      auto x = cast<RankedTensorType>(a), y = dyn_cast<RankedTensorType>(b);
+      return y && x.getElementType() == y.getElementType() &&
+             x.hasStaticShape() && y.hasStaticShape() &&
+             x.getNumElements() == y.getNumElements();
+    };
     // By name, where each stem stands for one input and one output.
     llvm::StringMap<SmallVector<unsigned>> byStem;
     for (unsigned i = 0; i < numResults; ++i)
@@ -107,7 +116,7 @@ struct PairStatesPass : wkv::impl::PairStatesBase<PairStatesPass> {
         continue;
       unsigned j = it->second[0];
       if (!taken[j] && isState(type.getInput(i)) &&
-          type.getInput(i) == type.getResult(j)) {
+          holdsSame(type.getInput(i), type.getResult(j))) {
         pair[i] = j;
         taken[j] = true;
       }

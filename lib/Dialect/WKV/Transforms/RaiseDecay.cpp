@@ -54,21 +54,26 @@ Value chainOperand(Operation *op) {
 
 constexpr double kFrom = -20.0, kTo = 20.0;
 
-/// The chain from \p logit to \p decay at evenly spaced points of [kFrom, kTo].
-std::optional<Array> sample(Value logit, Value decay, Array &points) {
+/// The chain from \p logit to \p decay at evenly spaced points of [kFrom, kTo],
+/// or, for the check, at \p random ones.
+std::optional<Array> sample(Value logit, Value decay, bool random,
+                            Array &points) {
   auto type = cast<RankedTensorType>(logit.getType());
   int64_t size = type.getNumElements();
   if (size < 8)
     return std::nullopt;
-  points.resize(size);
-  for (int64_t i = 0; i < size; ++i)
-    points[i] = kFrom + (kTo - kFrom) * i / (size - 1);
   RandomLeaves leaves;
+  points.resize(size);
+  for (int64_t i = 0; i < size; ++i) {
+    double at = random ? (leaves.next() + 1.0) / 2.0
+                       : static_cast<double>(i) / static_cast<double>(size - 1);
+    points[i] = kFrom + (kTo - kFrom) * at;
+  }
   leaves.set(logit, points);
   auto result = onnx::evaluateRegion({decay}, leaves.get());
   if (failed(result))
     return std::nullopt;
-  return Array((*result)[0].data.begin(), (*result)[0].data.end());
+  return std::move((*result)[0].data);
 }
 
 double apply(const Law &law, double x) {
@@ -147,12 +152,17 @@ struct RaiseDecayPass : wkv::impl::RaiseDecayBase<RaiseDecayPass> {
       starts.push_back(chainOperand(value.getDefiningOp()));
     for (Value start : llvm::reverse(starts)) {
       Array points;
-      std::optional<Array> values = sample(start, decay, points);
+      std::optional<Array> values = sample(start, decay, false, points);
       if (!values)
         continue;
       std::optional<Law> law = identify(points, *values);
       if (!law)
         continue;
+      values = sample(start, decay, true, points);
+      if (!values || !fits(*law, points, *values)) {
+        ++numRejected;
+        continue;
+      }
       OpBuilder b(decay.getDefiningOp());
       Value raised = DecayOp::create(b, decay.getLoc(), start.getType(), start,
                                      law->kind, APFloat(law->scale),

@@ -7,15 +7,22 @@
 
 #include "mlir/Pass/PassManager.h"
 #include "mlir/Transforms/Passes.h"
+#include "rwkvc/Dialect/ONNX/Transforms/Passes.h"
 #include "rwkvc/Dialect/WKV/Transforms/Passes.h"
 
 void rwkvc::wkv::buildRaisePipeline(mlir::OpPassManager &pm) {
+  pm.addPass(onnx::createInlineSingleTrips());
   pm.addPass(createPairStates());
   pm.addPass(createRaiseRecurrence());
-  // Decays are found through the recurrences, norms anywhere; what a raised
-  // value replaces is dead.
+  // Decays are found through the recurrences and mixes through the shifts, the
+  // rest anywhere; what a raised value replaces is dead.
   pm.addPass(createRaiseDecay());
+  pm.addPass(createRaiseTokenShift());
+  pm.addPass(createRaiseMix());
+  pm.addPass(createRaiseLora());
   pm.addPass(createRaiseNorm());
+  pm.addPass(createFoldNormAffine());
+  pm.addPass(createJoinHeadNorms());
   pm.addPass(mlir::createCanonicalizerPass());
   pm.addPass(mlir::createCSEPass());
 }

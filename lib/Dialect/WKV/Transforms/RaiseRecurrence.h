@@ -9,6 +9,7 @@
 #define RWKVC_LIB_DIALECT_WKV_TRANSFORMS_RAISERECURRENCE_H
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/IR/ImplicitLocOpBuilder.h"
 #include "mlir/IR/Value.h"
 #include "rwkvc/Dialect/ONNX/Transforms/Evaluator.h"
 #include "rwkvc/Dialect/WKV/Transforms/RecurrenceLaws.h"
@@ -22,6 +23,8 @@ public:
   /// Gives \p value uniform numbers in [-1, 1), once; constants keep their own.
   void add(mlir::Value value);
   void set(mlir::Value value, const Array &data);
+  /// The next random number.
+  double next();
   const llvm::DenseMap<mlir::Value, onnx::HostTensor> &get() const {
     return tensors;
   }
@@ -39,6 +42,25 @@ bool agree(llvm::ArrayRef<double> x, llvm::ArrayRef<double> y);
 /// The values that the graph computes as new states, without the reshapes,
 /// casts and scatters that bring them into an output tensor.
 llvm::SmallVector<mlir::Value> findStateUpdates(mlir::func::FuncOp func);
+
+/// Views in the onnx dialect; each is the value itself where nothing changes.
+mlir::Value reshapeTo(mlir::ImplicitLocOpBuilder &b, mlir::Value value,
+                      llvm::ArrayRef<int64_t> shape);
+mlir::Value castTo(mlir::ImplicitLocOpBuilder &b, mlir::Value value,
+                   mlir::Type element);
+mlir::Value intConstant(mlir::ImplicitLocOpBuilder &b,
+                        llvm::ArrayRef<int64_t> values);
+
+/// A constant of type \p type, each number rounded to its elements. Null where
+/// they cannot hold one.
+mlir::Value floatConstant(mlir::ImplicitLocOpBuilder &b,
+                          mlir::RankedTensorType type, const Array &data);
+
+/// The numbers of \p value if it is an onnx.Constant.
+std::optional<Array> readConstant(mlir::Value value);
+
+/// The shape of a float tensor with static shape, or none.
+std::optional<llvm::ArrayRef<int64_t>> getFloatShape(mlir::Value value);
 
 struct RaiseCounts {
   unsigned raised = 0, rejected = 0;

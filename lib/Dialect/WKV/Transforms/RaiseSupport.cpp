@@ -28,10 +28,13 @@ void RandomLeaves::add(Value value) {
       value.getDefiningOp<onnx::ConstantOp>())
     return;
   onnx::HostTensor tensor = emptyTensor(value);
-  std::uniform_real_distribution<double> uniform(-1.0, 1.0);
   for (double &x : tensor.data)
-    x = uniform(engine);
+    x = next();
   tensors[value] = std::move(tensor);
+}
+
+double RandomLeaves::next() {
+  return std::uniform_real_distribution<double>(-1.0, 1.0)(engine);
 }
 
 void RandomLeaves::set(Value value, const Array &data) {
@@ -50,6 +53,82 @@ bool rwkvc::wkv::agree(ArrayRef<double> x, ArrayRef<double> y) {
     if (!(std::abs(a - b) <= kTolerance * std::max(1.0, std::abs(a))))
       return false;
   return true;
+}
+
+Value rwkvc::wkv::intConstant(ImplicitLocOpBuilder &b,
+                              ArrayRef<int64_t> values) {
+  auto type = RankedTensorType::get({static_cast<int64_t>(values.size())},
+                                    b.getI64Type());
+  return onnx::ConstantOp::create(
+      b, type, cast<ElementsAttr>(DenseElementsAttr::get(type, values)));
+}
+
+Value rwkvc::wkv::reshapeTo(ImplicitLocOpBuilder &b, Value value,
+                            ArrayRef<int64_t> shape) {
+  auto type = cast<RankedTensorType>(value.getType());
+  // A reshape of a reshape is one of the first tensor.
+  Value source = value;
+  while (Operation *op = source.getDefiningOp()) {
+    if (!isa<onnx::ReshapeOp, onnx::SqueezeOp, onnx::UnsqueezeOp,
+             onnx::FlattenOp>(op) ||
+        !getFloatShape(op->getOperand(0)))
+      break;
+    source = op->getOperand(0);
+    if (source.getType() == type.clone(shape))
+      return source;
+  }
+  if (type.getShape() == shape)
+    return value;
+  value = source;
+  OperationState s(b.getLoc(), onnx::ReshapeOp::getOperationName());
+  s.addOperands({value, intConstant(b, shape)});
+  s.addTypes(type.clone(shape));
+  return b.create(s)->getResult(0);
+}
+
+Value rwkvc::wkv::castTo(ImplicitLocOpBuilder &b, Value value, Type element) {
+  auto type = cast<RankedTensorType>(value.getType());
+  if (type.getElementType() == element)
+    return value;
+  // ONNX data type codes of the float types.
+  int64_t code = element.isF32()   ? 1
+                 : element.isF16() ? 10
+                 : element.isF64() ? 11
+                                   : 16;
+  OperationState s(b.getLoc(), onnx::CastOp::getOperationName());
+  s.addOperands(value);
+  s.addTypes(type.clone(element));
+  s.addAttribute("to", b.getI64IntegerAttr(code));
+  return b.create(s)->getResult(0);
+}
+
+Value rwkvc::wkv::floatConstant(ImplicitLocOpBuilder &b, RankedTensorType type,
+                                const Array &data) {
+  onnx::HostTensor tensor;
+  tensor.shape.assign(type.getShape().begin(), type.getShape().end());
+  tensor.elementType = type.getElementType();
+  tensor.data.assign(data.begin(), data.end());
+  FailureOr<ElementsAttr> attr = onnx::writeElements(tensor);
+  if (failed(attr))
+    return {};
+  return onnx::ConstantOp::create(b, attr->getType(), *attr);
+}
+
+std::optional<Array> rwkvc::wkv::readConstant(Value value) {
+  auto constant = value.getDefiningOp<onnx::ConstantOp>();
+  if (!constant)
+    return std::nullopt;
+  FailureOr<onnx::HostTensor> tensor = onnx::readElements(constant.getValue());
+  if (failed(tensor))
+    return std::nullopt;
+  return std::move(tensor->data);
+}
+
+std::optional<ArrayRef<int64_t>> rwkvc::wkv::getFloatShape(Value value) {
+  auto type = dyn_cast<RankedTensorType>(value.getType());
+  if (!type || !type.hasStaticShape() || !isa<FloatType>(type.getElementType()))
+    return std::nullopt;
+  return type.getShape();
 }
 
 SmallVector<Value> rwkvc::wkv::findStateUpdates(func::FuncOp func) {

@@ -199,32 +199,10 @@ static std::optional<Roles> findRoles(const LayerRegion &region) {
   return std::nullopt;
 }
 
-static Value reshapeTo(ImplicitLocOpBuilder &b, Value value,
-                       ArrayRef<int64_t> shape, Type element) {
-  auto type = cast<RankedTensorType>(value.getType());
-  if (type.getElementType() != element) {
-    int64_t code = element.isF32()   ? 1
-                   : element.isF16() ? 10
-                   : element.isF64() ? 11
-                                     : 16;
-    OperationState s(b.getLoc(), onnx::CastOp::getOperationName());
-    s.addOperands(value);
-    s.addTypes(type.clone(element));
-    s.addAttribute("to", b.getI64IntegerAttr(code));
-    value = b.create(s)->getResult(0);
-    type = cast<RankedTensorType>(value.getType());
-  }
-  if (type.getShape() == shape)
-    return value;
-  auto shapeType = RankedTensorType::get({static_cast<int64_t>(shape.size())},
-                                         b.getI64Type());
-  Value dims = onnx::ConstantOp::create(
-      b, shapeType,
-      cast<ElementsAttr>(DenseElementsAttr::get(shapeType, shape)));
-  OperationState s(b.getLoc(), onnx::ReshapeOp::getOperationName());
-  s.addOperands({value, dims});
-  s.addTypes(type.clone(shape));
-  return b.create(s)->getResult(0);
+/// \p value with \p shape and elements of type \p element.
+static Value convert(ImplicitLocOpBuilder &b, Value value,
+                     ArrayRef<int64_t> shape, Type element) {
+  return reshapeTo(b, castTo(b, value, element), shape);
 }
 
 static void replace(const LayerRegion &region, const Roles &roles) {
@@ -238,16 +216,16 @@ static void replace(const LayerRegion &region, const Roles &roles) {
   if (element.getIntOrFloatBitWidth() < 32)
     element = b.getF32Type();
   SmallVector<int64_t> tokens{1, 1, size}, channels{size}, state{1, size};
-  Value key = reshapeTo(b, region.leaves[roles.key], tokens, element);
-  Value value = reshapeTo(b, region.leaves[roles.value], tokens, element);
-  Value decay = reshapeTo(b, region.leaves[roles.decay], channels, element);
-  Value bonus = reshapeTo(b, region.leaves[roles.bonus], channels, element);
+  Value key = convert(b, region.leaves[roles.key], tokens, element);
+  Value value = convert(b, region.leaves[roles.value], tokens, element);
+  Value decay = convert(b, region.leaves[roles.decay], channels, element);
+  Value bonus = convert(b, region.leaves[roles.bonus], channels, element);
   if (roles.bonusIncludesKey)
     bonus = onnx::SubOp::create(b, bonus.getType(), bonus,
-                                reshapeTo(b, key, channels, element));
+                                convert(b, key, channels, element));
   SmallVector<Value> states;
   for (unsigned i : {roles.num, roles.den, roles.max})
-    states.push_back(reshapeTo(b, region.states[i], state, element));
+    states.push_back(convert(b, region.states[i], state, element));
   Type stateType = states[0].getType();
   auto op =
       Wkv4Op::create(b, key.getType(), stateType, stateType, stateType, key,
@@ -255,7 +233,7 @@ static void replace(const LayerRegion &region, const Roles &roles) {
   auto restore = [&](Value from, Value to) {
     auto type = cast<RankedTensorType>(to.getType());
     to.replaceAllUsesWith(
-        reshapeTo(b, from, type.getShape(), type.getElementType()));
+        convert(b, from, type.getShape(), type.getElementType()));
   };
   restore(op.getY(), region.output);
   restore(op.getNewNum(), region.updates[roles.num]);

@@ -71,4 +71,23 @@ def SimplifyShapes : Pass<"onnx-simplify-shapes", "::mlir::ModuleOp"> {
   ];
 }
 
+def InlineSingleTrips : Pass<"onnx-inline-single-trips", "::mlir::ModuleOp"> {
+  let summary = "Replace scans over one element by their bodies";
+  let description = [{
+    A sequence model compiled for one token runs each `Scan` once. Without the
+    loop, what carries the state is visible to the passes that follow. Scans of
+    another length, or of unknown shapes, stay.
+
+    ```mlir
+    %s1, %y = onnx.Scan(%s, %x) { ^bb0(%a, %b): ... Yield(%n, %o) }   // %x: 1x8
+    // after
+    %b = onnx.Reshape(%x, [8])
+    ...                                                              // %n, %o
+    %y = onnx.Reshape(%o, [1, 8])
+    ```
+  }];
+  let dependentDialects = ["::rwkvc::onnx::ONNXDialect"];
+  let statistics = [Statistic<"numInlined", "inlined", "Scans replaced">];
+}
+
 #endif // RWKVC_DIALECT_ONNX_TRANSFORMS_PASSES_TD

@@ -31,6 +31,8 @@
 namespace rwkvc::wkv {
 
 /// Argument attribute: index of the result that is the new value of this state.
+/// It has the same elements in the same order; its shape may differ in axes of
+/// size one and the like.
 inline constexpr llvm::StringLiteral kStateAttr = "wkv.state";
 /// Argument attribute: every element of the empty state (absent means 0).
 inline constexpr llvm::StringLiteral kInitialAttr = "wkv.initial";

@@ -19,7 +19,8 @@ def WKV_Dialect : Dialect {
   let summary = "What an RWKV model means, whichever exporter wrote it";
   let description = [{
     One op per mathematical law: the WKV recurrences of RWKV v4, v5/v6 and v7,
-    token shift, its interpolation, the decay laws and the norms around them.
+    token shift, its interpolation, low-rank projections, the decay laws and the
+    norms around them.
     Symbols of the descriptions: B sequences, T tokens, D model width, H heads,
     K key and V value elements of a head.
 
@@ -148,15 +149,33 @@ def WKV_DecayOp : WKV_Op<"decay", [AllTypesMatch<["logit", "decay"]>]> {
   let assemblyFormat = "$law $logit attr-dict `:` type($logit)";
 }
 
-def WKV_LayerNormOp : WKV_Op<"layer_norm", [AllTypesMatch<["x", "y"]>]> {
-  let summary = "Normalises the last axis, without affine part";
+def WKV_LayerNormOp : WKV_Op<"layer_norm", [AttrSizedOperandSegments,
+                                            AllTypesMatch<["x", "y"]>]> {
+  let summary = "Normalises the last axis, with an optional affine part";
   let description = [{
-    (x - mean(x)) / sqrt(mean((x - mean(x))^2) + epsilon) over the last axis. On
-    [.., H, N] it is the group norm over heads.
+    ```
+    (x - mean(x)) / (sqrt(mean((x - mean(x))^2) + epsilon) + root_epsilon) * scale + bias
+    ```
+    over the last axis. On [.., H, N] it is the group norm over H heads.
+    `root_epsilon` is 0 but for exporters that add an epsilon to the root as well.
+
+    C1 `scale` and `bias`, where present, have the shape of the last one or more
+    axes of `x`: [N] for a layer norm, [H, N] for a group norm.
   }];
-  let arguments = (ins WKV_Tensor:$x, F64Attr:$epsilon);
+  let arguments = (ins WKV_Tensor:$x, Optional<WKV_Tensor>:$scale,
+                       Optional<WKV_Tensor>:$bias, F64Attr:$epsilon,
+                       DefaultValuedAttr<F64Attr, "0.0">:$root_epsilon);
   let results = (outs WKV_Tensor:$y);
-  let assemblyFormat = "$x attr-dict `:` type($x)";
+  let builders = [
+    OpBuilder<(ins "::mlir::Value":$x, "::mlir::Value":$scale,
+                   "::mlir::Value":$bias, "double":$epsilon,
+                   CArg<"double", "0.0">:$root_epsilon)>
+  ];
+  let assemblyFormat = [{
+    $x (`scale` `(` $scale^ `:` type($scale) `)`)?
+    (`bias` `(` $bias^ `:` type($bias) `)`)? attr-dict `:` type($x)
+  }];
+  let hasVerifier = 1;
 }
 
 def WKV_L2NormBoundMax : I32EnumAttrCase<"Max", 0, "max">;
@@ -189,8 +208,9 @@ def WKV_TokenShiftOp : WKV_Op<"token_shift"> {
   let summary = "Every token's predecessor, and the row to keep";
   let description = [{
     `shifted`[b, t] = x[b, t-1], with x[b, -1] the row that `state` kept;
-    `new_state` = x[b, T-1]. C1 `x` and `shifted` are [B, T, D]; C2 the state is
-    [B, D].
+    `new_state` = x[b, T-1]. C1 `x` and `shifted` have one type, [B, T, D]; C2 the
+    old and the new state have one type, [B, D], whose elements may be wider or
+    narrower than those of `x`.
   }];
   let arguments = (ins WKV_Tensor:$x, WKV_Tensor:$state);
   let results = (outs WKV_Tensor:$shifted, WKV_Tensor:$new_state);
@@ -200,16 +220,69 @@ def WKV_TokenShiftOp : WKV_Op<"token_shift"> {
   let hasVerifier = 1;
 }
 
-def WKV_MixOp : WKV_Op<"mix", [AllTypesMatch<["x", "shifted", "y"]>]> {
+def WKV_MixOp : WKV_Op<"mix", [AllTypesMatch<["x", "shifted"]>]> {
   let summary = "Interpolates between a token and its predecessor";
   let description = [{
-    x + (shifted - x) * mu. `mu` weighs the predecessor; it has the type of `x` or
-    is [D].
+    y = x + (shifted - x) * mu, for one target or for several at once. `mu` weighs
+    the predecessor, in the convention of v6 and v7; v4's and v5's mu is 1 less it.
+
+    C1 `y` has the type of `x`, or one more leading axis, over which `x` and
+    `shifted` are repeated: the targets. C2 `mu` broadcasts to `y` from the last
+    axis on: each of its axes is 1 or that of `y`.
+
+    ```mlir
+    %k = wkv.mix %x, %s by %mu : tensor<1x7x64xf32>, tensor<64xf32> -> tensor<1x7x64xf32>
+    %5 = wkv.mix %x, %s by %mus : tensor<1x7x64xf32>, tensor<5x1x7x64xf32> -> tensor<5x1x7x64xf32>
+    ```
   }];
   let arguments = (ins WKV_Tensor:$x, WKV_Tensor:$shifted, WKV_Tensor:$mu);
   let results = (outs WKV_Tensor:$y);
   let assemblyFormat = [{
-    $x `,` $shifted `by` $mu attr-dict `:` type($x) `,` type($mu)
+    $x `,` $shifted `by` $mu attr-dict `:` type($x) `,` type($mu) `->` type($y)
+  }];
+  let hasVerifier = 1;
+}
+
+//===----------------------------------------------------------------------===//
+// Low-rank projections
+//===----------------------------------------------------------------------===//
+
+def WKV_LoraActivationNone : I32EnumAttrCase<"None", 0, "none">;
+def WKV_LoraActivationTanh : I32EnumAttrCase<"Tanh", 1, "tanh">;
+def WKV_LoraActivationSigmoid : I32EnumAttrCase<"Sigmoid", 2, "sigmoid">;
+def WKV_LoraActivation : I32EnumAttr<"LoraActivation",
+    "function between the two products of a low-rank projection",
+    [WKV_LoraActivationNone, WKV_LoraActivationTanh,
+     WKV_LoraActivationSigmoid]> {
+  let cppNamespace = "::rwkvc::wkv";
+  let genSpecializedAttr = 0;
+}
+def WKV_LoraActivationAttr
+    : EnumAttr<WKV_Dialect, WKV_LoraActivation, "lora_activation">;
+
+def WKV_LoraOp : WKV_Op<"lora"> {
+  let summary = "Projection through a space of low rank";
+  let description = [{
+    y = activation(x down) up + bias, without the bias where there is none
+    (reference sections 4 and 5: decays, in-context learning rates, gates).
+
+    C1 `x` is [.., D] and `y` [.., C]. C2 `down` is [D, R], or [R, D] with
+    `transpose_down`. C3 `up` is [R, C], or [C, R] with `transpose_up`. C4 `bias` is
+    [C]. C5 the rank R is below D and C.
+
+    ```mlir
+    %w = wkv.lora tanh %x, %down, %up bias(%w0 : tensor<64xf32>)
+        : tensor<1x1x64xf32>, tensor<64x16xf32>, tensor<16x64xf32> -> tensor<1x1x64xf32>
+    ```
+  }];
+  let arguments = (ins WKV_Tensor:$x, WKV_Tensor:$down, WKV_Tensor:$up,
+                       Optional<WKV_Tensor>:$bias,
+                       WKV_LoraActivationAttr:$activation,
+                       UnitAttr:$transpose_down, UnitAttr:$transpose_up);
+  let results = (outs WKV_Tensor:$y);
+  let assemblyFormat = [{
+    $activation $x `,` $down `,` $up (`bias` `(` $bias^ `:` type($bias) `)`)?
+    attr-dict `:` type($x) `,` type($down) `,` type($up) `->` type($y)
   }];
   let hasVerifier = 1;
 }

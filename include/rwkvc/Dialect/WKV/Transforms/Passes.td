@@ -58,17 +58,164 @@ def RaiseRecurrence : Pass<"wkv-raise-recurrence", "::mlir::ModuleOp"> {
   ];
 }
 
-def RaiseNorm : Pass<"wkv-raise-norm", "::mlir::ModuleOp"> {
-  let summary = "Recognise normalisations by what they compute";
+def RaiseTokenShift : Pass<"wkv-raise-token-shift", "::mlir::ModuleOp"> {
+  let summary = "Recognise token shift by where elements go";
   let description = [{
-    A region that maps one value to one of the same type through a reduction of
-    its last axis is evaluated in float64. If it is layer norm or L2
-    normalisation, with an epsilon read off the values, it becomes
-    `wkv.layer_norm` or `wkv.l2_norm`.
+    Traces every element of every state output, through any op that only moves
+    elements, to the value x that it is a row of, and every value read from the
+    state to the element of the state that it is. Where the same part of a state
+    is read and then replaced by x, that is a token shift. Over several tokens
+    the value read is that part followed by x without its last row; a sequence
+    without state starts from zeros.
+
+    ```mlir
+    %old = onnx.Gather(%packed, %i)               // row i of a packed state
+    %d   = onnx.Sub(%old, %x)
+    %new = onnx.ScatterND(%packed, %at_i, %x)
+    // after
+    %old = onnx.Gather(%packed, %i)
+    %shifted, %kept = wkv.token_shift %x state(%old)
+    %d   = onnx.Sub(%shifted, %x)
+    %new = onnx.ScatterND(%packed, %at_i, %kept)
+    ```
+
+    A state whose new value is computed from its own old one is none.
   }];
   let dependentDialects = ["::rwkvc::wkv::WKVDialect",
                            "::rwkvc::onnx::ONNXDialect"];
-  let statistics = [Statistic<"numNorms", "norms", "Norms raised">];
+  let statistics = [Statistic<"numShifts", "shifts", "Token shifts raised">];
+}
+
+def RaiseMix : Pass<"wkv-raise-mix", "::mlir::ModuleOp"> {
+  let summary = "Recognise interpolations between a token and its predecessor";
+  let description = [{
+    For each `wkv.token_shift`, every elementwise function of x and the shifted x
+    is evaluated: where it is a weighted sum whose weights add up to one, it
+    becomes `wkv.mix`, in whatever form it was written. The weight of the
+    predecessor is a constant, or a value of the graph that equals it (the computed
+    weights of v6). Several targets at once are one op.
+
+    ```mlir
+    %0 = onnx.Mul(%x, %m)            // or x + (s - x) m, s + (x - s) m, ...
+    %1 = onnx.Sub(%one, %m)
+    %2 = onnx.Mul(%shifted, %1)
+    %y = onnx.Add(%0, %2)
+    // after
+    %y = wkv.mix %x, %shifted by %1
+    ```
+
+    The op and the original are compared in float64 on further random values.
+  }];
+  let dependentDialects = ["::rwkvc::wkv::WKVDialect",
+                           "::rwkvc::onnx::ONNXDialect"];
+  let statistics = [
+    Statistic<"numMixes", "mixes", "Interpolations raised">,
+    Statistic<"numRejected", "rejected", "Matches refused by evaluation">
+  ];
+}
+
+def RaiseLora : Pass<"wkv-raise-lora", "::mlir::ModuleOp"> {
+  let summary = "Recognise projections through a space of low rank";
+  let description = [{
+    Two products with constant matrices, with tanh, a sigmoid or nothing between
+    them, where the vector between them is narrower than both ends and has no
+    other use, become `wkv.lora`; a constant that is added goes with them. The
+    products may be `MatMul` or `Gemm`, and the matrices transposed. Both sides are
+    evaluated in float64 before they are replaced.
+
+    ```mlir
+    %0 = onnx.MatMul(%x, %w1)     // 64 -> 16
+    %1 = onnx.Tanh(%0)
+    %2 = onnx.MatMul(%1, %w2)     // 16 -> 64
+    %y = onnx.Add(%w0, %2)
+    // after
+    %y = wkv.lora tanh %x, %w1, %w2 bias(%w0)
+    ```
+
+    v6's five chains that share one first product stay a product and a batched
+    product.
+  }];
+  let dependentDialects = ["::rwkvc::wkv::WKVDialect",
+                           "::rwkvc::onnx::ONNXDialect"];
+  let statistics = [
+    Statistic<"numLoras", "loras", "Low-rank projections raised">,
+    Statistic<"numRejected", "rejected", "Matches refused by evaluation">
+  ];
+}
+
+def RaiseNorm : Pass<"wkv-raise-norm", "::mlir::ModuleOp"> {
+  let summary = "Recognise normalisations by what they compute";
+  let description = [{
+    A region that maps one value to one of as many elements through a reduction of
+    its last axis is evaluated in float64. If it is layer norm or L2
+    normalisation, with an epsilon read off the values, it becomes
+    `wkv.layer_norm` or `wkv.l2_norm`; a constant factor before it goes into the
+    epsilon. `LayerNormalization`, `InstanceNormalization` and
+    `GroupNormalization` become `wkv.layer_norm` with their scale and bias. Both
+    sides are compared on further values.
+
+    ```mlir
+    %c = onnx.Sub(%x, %mean)
+    %v = onnx.ReduceMean(%c * %c)
+    %y = onnx.Div(%c, %sqrt_of_v_plus_epsilon)
+    // after
+    %y = wkv.layer_norm %x {epsilon = 1.0e-5 : f64}
+    ```
+  }];
+  let dependentDialects = ["::rwkvc::wkv::WKVDialect",
+                           "::rwkvc::onnx::ONNXDialect"];
+  let statistics = [
+    Statistic<"numNorms", "norms", "Norms raised">,
+    Statistic<"numRejected", "rejected", "Matches refused by evaluation">
+  ];
+}
+
+def FoldNormAffine : Pass<"wkv-fold-norm-affine", "::mlir::ModuleOp"> {
+  let summary = "Make constant factors and sums behind a norm its scale and bias";
+  let description = [{
+    Follows the only use of a `wkv.layer_norm` through reshapes, multiplications
+    and additions of constants. What they do together is read off by evaluating
+    them, and becomes the operands `scale` and `bias`, [N] or [H, N].
+
+    ```mlir
+    %n = wkv.layer_norm %x {epsilon = 6.4e-4 : f64} : tensor<1x1x4x16xf32>
+    %r = onnx.Reshape(%n, %d)                      // to 1x64
+    %m = onnx.Mul(%r, %weight)
+    %y = onnx.Add(%m, %bias)
+    // after
+    %n = wkv.layer_norm %x scale(%w : tensor<4x16xf32>) bias(%b : tensor<4x16xf32>)
+    %y = onnx.Reshape(%n, %d)
+    ```
+
+    The whole is compared in float64 on random values.
+  }];
+  let dependentDialects = ["::rwkvc::wkv::WKVDialect",
+                           "::rwkvc::onnx::ONNXDialect"];
+  let statistics = [
+    Statistic<"numFolded", "folded", "Norms given a scale or bias">,
+    Statistic<"numRejected", "rejected", "Refused by evaluation">
+  ];
+}
+
+def JoinHeadNorms : Pass<"wkv-join-head-norms", "::mlir::ModuleOp"> {
+  let summary = "One norm for those that were written out for each head";
+  let description = [{
+    A concatenation of layer norms of consecutive parts of one value is a group
+    norm of it: `wkv.layer_norm` on [.., H, N].
+
+    ```mlir
+    %0 = wkv.layer_norm %x0 scale(%s0) bias(%b0)     // x0 = x[0:8]
+    %1 = wkv.layer_norm %x1 scale(%s1) bias(%b1)     // x1 = x[8:16]
+    %y = onnx.Concat(%0, %1)
+    // after
+    %h = onnx.Reshape(%x, %d)                        // 1x1x2x8
+    %n = wkv.layer_norm %h scale(%s) bias(%b)
+    %y = onnx.Reshape(%n, %e)
+    ```
+  }];
+  let dependentDialects = ["::rwkvc::wkv::WKVDialect",
+                           "::rwkvc::onnx::ONNXDialect"];
+  let statistics = [Statistic<"numJoined", "joined", "Group norms formed">];
 }
 
 def RaiseDecay : Pass<"wkv-raise-decay", "::mlir::ModuleOp"> {
@@ -76,11 +223,36 @@ def RaiseDecay : Pass<"wkv-raise-decay", "::mlir::ModuleOp"> {
   let description = [{
     Follows the decay operand of a recurrence through unary functions to its
     logit, samples that chain in float64 and replaces it by `wkv.decay` where the
-    samples follow one of its laws.
+    samples follow one of its laws, at random points as well.
+
+    ```mlir
+    %0 = onnx.Exp(%logit)
+    %1 = onnx.Neg(%0)
+    %w = onnx.Exp(%1)
+    // after
+    %w = wkv.decay exp_exp %logit {scale = 1.0 : f64, ...}
+    ```
   }];
   let dependentDialects = ["::rwkvc::wkv::WKVDialect",
                            "::rwkvc::onnx::ONNXDialect"];
-  let statistics = [Statistic<"numDecays", "decays", "Decays raised">];
+  let statistics = [
+    Statistic<"numDecays", "decays", "Decays raised">,
+    Statistic<"numRejected", "rejected", "Matches refused by evaluation">
+  ];
+}
+
+def ExplainStates : Pass<"wkv-explain-states", "::mlir::ModuleOp"> {
+  let summary = "Remark on every state that was left as plain ONNX, and why";
+  let description = [{
+    One remark for each argument with `wkv.state` that neither a recurrence nor a
+    token shift reads: where its update stops being linear, or how it differs from
+    the nearest law. Changes nothing.
+
+    ```
+    remark: state 's_in' tensor<2x4x4xf32>: onnx.Tanh on the way to its new value
+    is not linear in the old one, ...
+    ```
+  }];
 }
 
 #endif // RWKVC_DIALECT_WKV_TRANSFORMS_PASSES_TD

@@ -1,0 +1,252 @@
+//===- BuildMatrixRecurrence.cpp - From matches to ops --------------------===//
+//
+// Part of the rwkvc project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "MatrixRecurrence.h"
+#include "rwkvc/Dialect/ONNX/IR/ONNX.h"
+#include "rwkvc/Dialect/WKV/IR/WKV.h"
+
+using namespace mlir;
+using namespace rwkvc;
+using namespace rwkvc::wkv;
+
+static ArrayRef<int64_t> shapeOf(Value value) {
+  return cast<RankedTensorType>(value.getType()).getShape();
+}
+
+Value MatrixRecurrence::transpose(ImplicitLocOpBuilder &b, Value value,
+                                  ArrayRef<int64_t> perm) {
+  if (llvm::equal(perm, llvm::seq<int64_t>(0, perm.size())))
+    return value;
+  auto type = cast<RankedTensorType>(value.getType());
+  SmallVector<int64_t> shape;
+  for (int64_t dim : perm)
+    shape.push_back(type.getShape()[dim]);
+  OperationState s(b.getLoc(), onnx::TransposeOp::getOperationName());
+  s.addOperands(value);
+  s.addTypes(type.clone(shape));
+  s.addAttribute("perm", b.getDenseI64ArrayAttr(perm));
+  return b.create(s)->getResult(0);
+}
+
+/// The same for a constant, by reading its elements; null if it is none.
+Value MatrixRecurrence::materializeConstant(ImplicitLocOpBuilder &b,
+                                            const Factor &factor,
+                                            ArrayRef<int64_t> order) {
+  auto constant = factor.atom.getDefiningOp<onnx::ConstantOp>();
+  if (!constant)
+    return {};
+  FailureOr<onnx::HostTensor> tensor = onnx::readElements(constant.getValue());
+  if (failed(tensor))
+    return {};
+  onnx::HostTensor result;
+  result.elementType = tensor->elementType;
+  // Innermost dimension first, each repeating what is there at its stride.
+  SmallVector<int64_t> offsets{factor.offset};
+  for (int64_t name : llvm::reverse(order)) {
+    auto it = factor.strides.find(static_cast<unsigned>(name));
+    int64_t size = it == factor.strides.end() ? 1 : coordinates.sizes.at(name);
+    result.shape.insert(result.shape.begin(), size);
+    SmallVector<int64_t> inner = offsets;
+    for (int64_t i = 1; i < size; ++i)
+      for (int64_t offset : inner)
+        offsets.push_back(offset + i * it->second);
+  }
+  for (int64_t offset : offsets)
+    result.data.push_back(tensor->data[offset]);
+  FailureOr<ElementsAttr> attr = onnx::writeElements(result);
+  if (failed(attr))
+    return {};
+  return onnx::ConstantOp::create(b, attr->getType(), *attr);
+}
+
+/// The factor as a tensor with one dimension for each stride in \p order, of
+/// size one where the factor does not depend on it. Null where that is no view.
+Value MatrixRecurrence::materializeFactor(ImplicitLocOpBuilder &b,
+                                          const Factor &factor,
+                                          ArrayRef<int64_t> order) {
+  SmallVector<std::pair<int64_t, int64_t>> digits; // stride in atom, in state
+  for (auto [digit, stride] : factor.strides)
+    digits.push_back({stride, static_cast<int>(digit)});
+  llvm::sort(digits, std::greater<>());
+  int64_t block = 1;
+  if (Value constant = materializeConstant(b, factor, order))
+    return constant;
+  for (auto [stride, name] : llvm::reverse(digits)) {
+    if (stride != block)
+      return {};
+    block *= coordinates.sizes.at(name);
+  }
+  Value value = factor.atom;
+  int64_t total = 1;
+  for (int64_t size : shapeOf(value))
+    total *= size;
+  if (factor.offset < 0 || factor.offset + block > total)
+    return {};
+  if (block != total) {
+    value = reshapeTo(b, value, {total});
+    auto type = cast<RankedTensorType>(value.getType());
+    OperationState s(b.getLoc(), onnx::SliceOp::getOperationName());
+    s.addOperands({value, intConstant(b, factor.offset),
+                   intConstant(b, factor.offset + block), intConstant(b, 0),
+                   intConstant(b, 1)});
+    s.addTypes(type.clone(ArrayRef<int64_t>(block)));
+    value = b.create(s)->getResult(0);
+  }
+  SmallVector<int64_t> sizes, perm, shape;
+  for (auto [stride, name] : digits)
+    sizes.push_back(coordinates.sizes.at(name));
+  for (int64_t name : order) {
+    auto *it = llvm::find_if(digits, [&](auto d) { return d.second == name; });
+    shape.push_back(it == digits.end() ? 1 : coordinates.sizes.at(name));
+    if (it != digits.end())
+      perm.push_back(it - digits.begin());
+  }
+  value = transpose(b, reshapeTo(b, value, sizes), perm);
+  return reshapeTo(b, value, shape);
+}
+
+/// Product of the group's factors over [\p first, \p second], with \p shape.
+Value MatrixRecurrence::materialize(ImplicitLocOpBuilder &b, const Group &group,
+                                    ArrayRef<int64_t> first,
+                                    ArrayRef<int64_t> second,
+                                    ArrayRef<int64_t> shape) {
+  Type element = getElementTypeOrSelf(state.getType());
+  SmallVector<int64_t> order(first.begin(), first.end());
+  order.append(second.begin(), second.end());
+  SmallVector<int64_t> full;
+  for (int64_t name : order)
+    full.push_back(coordinates.sizes.at(name));
+  Value product;
+  for (const Factor &factor : group.factors) {
+    Value view = materializeFactor(b, factor, order);
+    if (!view)
+      return {};
+    view = castTo(b, view, element);
+    if (!product) {
+      product = view;
+      continue;
+    }
+    SmallVector<int64_t> merged;
+    for (auto [x, y] : llvm::zip(shapeOf(product), shapeOf(view)))
+      merged.push_back(std::max(x, y));
+    product = onnx::MulOp::create(b, RankedTensorType::get(merged, element),
+                                  product, view);
+  }
+  if (group.coefficient != 1.0 || !product) {
+    auto type = RankedTensorType::get({}, element);
+    APFloat number(group.coefficient);
+    bool lost;
+    number.convert(cast<FloatType>(element).getFloatSemantics(),
+                   APFloat::rmNearestTiesToEven, &lost);
+    Value scale = onnx::ConstantOp::create(
+        b, type, cast<ElementsAttr>(DenseElementsAttr::get(type, number)));
+    product = product
+                  ? onnx::MulOp::create(b, product.getType(), product, scale)
+                  : scale;
+  }
+  if (shapeOf(product) != ArrayRef<int64_t>(full)) {
+    OperationState s(b.getLoc(), onnx::ExpandOp::getOperationName());
+    s.addOperands({product, intConstant(b, full)});
+    s.addTypes(RankedTensorType::get(full, element));
+    product = b.create(s)->getResult(0);
+  }
+  return reshapeTo(b, product, shape);
+}
+
+Value MatrixRecurrence::restore(ImplicitLocOpBuilder &b, Value value,
+                                ArrayRef<int64_t> from, ArrayRef<int64_t> order,
+                                Value to) {
+  SmallVector<int64_t> sizes, perm;
+  for (int64_t name : from)
+    sizes.push_back(coordinates.sizes.at(name));
+  for (int64_t name : order)
+    perm.push_back(llvm::find(from, name) - from.begin());
+  value = transpose(b, reshapeTo(b, value, sizes), perm);
+  value = reshapeTo(b, value, shapeOf(to));
+  return castTo(b, value, getElementTypeOrSelf(to.getType()));
+}
+
+std::pair<Value, Value> MatrixRecurrence::build(OpBuilder &builder,
+                                                Location loc) {
+  ImplicitLocOpBuilder b(loc, builder);
+  int64_t H = coordinates.count(heads), K = coordinates.count(keys);
+  int64_t V = coordinates.count(values);
+  SmallVector<int64_t> keyShape{1, 1, H, K}, valueShape{1, 1, H, V};
+  Value r = materialize(b, receptance, heads, keys, keyShape);
+  Value k = materialize(b, key, heads, keys, keyShape);
+  Value v = materialize(b, value, heads, values, valueShape);
+  Value w = materialize(b, decay, heads, keys, keyShape);
+  if (!r || !k || !v || !w)
+    return {};
+  // The state in the law's layout.
+  SmallVector<int64_t> layout(heads.begin(), heads.end());
+  llvm::append_range(layout, hasRemoval() ? values : keys);
+  llvm::append_range(layout, hasRemoval() ? keys : values);
+  Factor whole{state, offset, {}};
+  for (auto [stride, size] : coordinates.sizes)
+    whole.strides[static_cast<unsigned>(stride)] = stride;
+  Value s = materializeFactor(b, whole, layout);
+  if (!s)
+    return {};
+  s = reshapeTo(b, s, {1, H, hasRemoval() ? V : K, hasRemoval() ? K : V});
+  auto element = getElementTypeOrSelf(state.getType());
+  if (element.getIntOrFloatBitWidth() < 32)
+    s = castTo(b, s, b.getF32Type());
+  Type yType = RankedTensorType::get(valueShape, getElementTypeOrSelf(v));
+  if (hasRemoval()) {
+    Value aValue = materialize(b, a, heads, keys, keyShape);
+    Value bValue = materialize(b, this->b, heads, keys, keyShape);
+    if (!aValue || !bValue)
+      return {};
+    op = Wkv7Op::create(b, yType, s.getType(), r, w, k, v, aValue, bValue, s);
+  } else {
+    Group none{0.0, {}};
+    Value u = materialize(b, bonus ? *bonus : none, heads, keys, {H, K});
+    if (!u)
+      return {};
+    op = Wkv6Op::create(b, yType, s.getType(), r, k, v, w, u, s);
+  }
+  SmallVector<int64_t> readAxes(heads.begin(), heads.end());
+  llvm::append_range(readAxes, values);
+  return {restore(b, op->getResult(1), layout, updateOrder, update),
+          restore(b, op->getResult(0), readAxes, readOrder, read)};
+}
+
+//===----------------------------------------------------------------------===//
+// Checking
+//===----------------------------------------------------------------------===//
+
+bool MatrixRecurrence::check(Value newUpdate, Value newRead) {
+  RandomLeaves leaves;
+  leaves.add(state);
+  auto addAll = [&](const auto &factors) {
+    for (const Factor &factor : factors)
+      leaves.add(factor.atom);
+  };
+  for (const Group *group : {&decay, &key, &value, &receptance, &a, &this->b})
+    addAll(group->factors);
+  if (bonus)
+    addAll(bonus->factors);
+  auto before = onnx::evaluateRegion({update, read}, leaves.get());
+  auto operands =
+      onnx::evaluateRegion(llvm::to_vector(op->getOperands()), leaves.get());
+  if (failed(before) || failed(operands))
+    return false;
+  auto data = [&](unsigned i) -> const Array & { return (*operands)[i].data; };
+  int64_t H = coordinates.count(heads), K = coordinates.count(keys);
+  int64_t V = coordinates.count(values);
+  StepResult step = hasRemoval()
+                        ? evaluateWkv7(data(0), data(1), data(2), data(3),
+                                       data(4), data(5), data(6), H, K, V)
+                        : evaluateWkv6(data(0), data(1), data(2), data(3),
+                                       data(4), data(5), H, K, V);
+  leaves.set(op->getResult(0), step.y);
+  leaves.set(op->getResult(1), step.states[0]);
+  auto after = onnx::evaluateRegion({newUpdate, newRead}, leaves.get());
+  return succeeded(after) && agree((*before)[0].data, (*after)[0].data) &&
+         agree((*before)[1].data, (*after)[1].data);
+}

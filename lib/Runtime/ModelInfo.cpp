@@ -1,0 +1,152 @@
+//===- ModelInfo.cpp - Checks of a model's description --------------------===//
+//
+// Part of the rwkvc project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "ElementTypes.h"
+#include "Model.h"
+
+#include <cstring>
+
+using namespace rwkvrt;
+
+using ull = unsigned long long;
+
+static constexpr int32_t maxRank = 64;
+static constexpr uint32_t maxTensors = 1u << 20;
+
+size_t rwkvrt::countElements(const rwkvrt_tensor_info &tensor) {
+  size_t count = 1;
+  bool overflow = false, empty = false;
+  for (int32_t i = 0; i < tensor.rank; ++i) {
+    empty |= tensor.dims[i] == 0;
+    overflow |= __builtin_mul_overflow(
+        count, static_cast<uint64_t>(tensor.dims[i]), &count);
+  }
+  if (empty)
+    return 0;
+  if (overflow || count > PTRDIFF_MAX / 8)
+    fail(RWKVRT_BAD_FILE, "tensor '%s' has more elements than memory can hold",
+         tensor.name);
+  return count;
+}
+
+static void checkTensor(const rwkvrt_tensor_info &tensor, const char *kind,
+                        uint32_t index, const char *origin) {
+  if (!tensor.name)
+    fail(RWKVRT_BAD_FILE, "%s: %s %u has no name", origin, kind, index);
+  if (sizeOf(tensor.dtype) == 0)
+    fail(RWKVRT_BAD_FILE, "%s: %s '%s' has the unknown element type %d", origin,
+         kind, tensor.name, tensor.dtype);
+  if (tensor.rank < 0 || tensor.rank > maxRank ||
+      (tensor.rank > 0 && !tensor.dims))
+    fail(RWKVRT_BAD_FILE, "%s: %s '%s' has no valid shape", origin, kind,
+         tensor.name);
+  for (int32_t i = 0; i < tensor.rank; ++i)
+    if (tensor.dims[i] < 0)
+      fail(RWKVRT_BAD_FILE, "%s: %s '%s' has the negative dimension %lld",
+           origin, kind, tensor.name, static_cast<long long>(tensor.dims[i]));
+  countElements(tensor);
+  if (tensor.index_limit != 0 &&
+      (tensor.index_limit < 0 || !isInteger(tensor.dtype)))
+    fail(RWKVRT_BAD_FILE, "%s: %s '%s' has an invalid index limit", origin,
+         kind, tensor.name);
+}
+
+static void checkStates(const rwkvrt_model_info &info, const char *origin) {
+  std::vector<bool> inputUsed(info.num_inputs), outputUsed(info.num_outputs);
+  for (uint32_t i = 0; i < info.num_states; ++i) {
+    const rwkvrt_state_info &state = info.states[i];
+    if (state.input < 0 || state.output < 0 ||
+        static_cast<uint32_t>(state.input) >= info.num_inputs ||
+        static_cast<uint32_t>(state.output) >= info.num_outputs ||
+        inputUsed[state.input] || outputUsed[state.output])
+      fail(RWKVRT_BAD_FILE, "%s: state %u has no valid input and output",
+           origin, i);
+    inputUsed[state.input] = outputUsed[state.output] = true;
+    const rwkvrt_tensor_info &in = info.inputs[state.input];
+    const rwkvrt_tensor_info &out = info.outputs[state.output];
+    // Some exporters drop a unit dimension on the way; the data is the same.
+    if (in.dtype != out.dtype || countElements(in) != countElements(out))
+      fail(RWKVRT_BAD_FILE,
+           "%s: state input '%s' and state output '%s' differ in type or size",
+           origin, in.name, out.name);
+    if (!isFloat(in.dtype) && state.initial != 0)
+      fail(RWKVRT_BAD_FILE,
+           "%s: state '%s' of integers starts with something else than 0",
+           origin, in.name);
+  }
+}
+
+/// Processors named by level can be checked; other names cannot.
+static void checkProcessor(const rwkvrt_model_info &info, const char *origin) {
+#if defined(__x86_64__)
+  const char *cpu = std::strrchr(info.target, ' ');
+  cpu = cpu ? cpu + 1 : info.target;
+  bool supported = true;
+  __builtin_cpu_init();
+  if (std::strcmp(cpu, "x86-64-v2") == 0)
+    supported = __builtin_cpu_supports("x86-64-v2");
+  else if (std::strcmp(cpu, "x86-64-v3") == 0)
+    supported = __builtin_cpu_supports("x86-64-v3");
+  else if (std::strcmp(cpu, "x86-64-v4") == 0)
+    supported = __builtin_cpu_supports("x86-64-v4");
+  if (!supported)
+    fail(RWKVRT_MISMATCH,
+         "%s: compiled for %s processors; this one lacks their instructions. "
+         "Compile the model for this machine",
+         origin, cpu);
+#else
+  (void)info, (void)origin;
+#endif
+}
+
+void rwkvrt::checkModelInfo(const rwkvrt_model_info &info,
+                            const std::string &origin) {
+  const char *name = origin.c_str();
+  if (info.abi_version != RWKVRT_ABI_VERSION ||
+      info.struct_size != sizeof(rwkvrt_model_info))
+    fail(RWKVRT_MISMATCH,
+         "%s: made for version %u (%u bytes) of the runtime's interface, this "
+         "runtime has version %u (%u bytes); compile the model again",
+         name, info.abi_version, info.struct_size, RWKVRT_ABI_VERSION,
+         static_cast<unsigned>(sizeof(rwkvrt_model_info)));
+  if (!info.name || !info.producer || !info.target || !info.run)
+    fail(RWKVRT_BAD_FILE, "%s: incomplete model description", name);
+  if (info.num_inputs > maxTensors || info.num_outputs > maxTensors ||
+      info.num_states > maxTensors || (info.num_inputs && !info.inputs) ||
+      (info.num_outputs && !info.outputs) || (info.num_states && !info.states))
+    fail(RWKVRT_BAD_FILE, "%s: invalid tables of inputs, outputs or states",
+         name);
+  for (uint32_t i = 0; i < info.num_inputs; ++i)
+    checkTensor(info.inputs[i], "input", i, name);
+  for (uint32_t i = 0; i < info.num_outputs; ++i)
+    checkTensor(info.outputs[i], "output", i, name);
+  checkStates(info, name);
+  auto validIndex = [](int32_t index, uint32_t count) {
+    return index == -1 || (index >= 0 && static_cast<uint32_t>(index) < count);
+  };
+  if (!validIndex(info.token_input, info.num_inputs) ||
+      !validIndex(info.logits_output, info.num_outputs))
+    fail(RWKVRT_BAD_FILE, "%s: invalid token input or logits output", name);
+  if (info.token_input >= 0 && !isInteger(info.inputs[info.token_input].dtype))
+    fail(RWKVRT_BAD_FILE, "%s: token input '%s' does not hold integers", name,
+         info.inputs[info.token_input].name);
+  if (info.logits_output >= 0 &&
+      !isFloat(info.outputs[info.logits_output].dtype))
+    fail(RWKVRT_BAD_FILE, "%s: logits output '%s' does not hold floats", name,
+         info.outputs[info.logits_output].name);
+  if (info.weights_file &&
+      (!*info.weights_file || std::strchr(info.weights_file, '/') ||
+       info.embedded_weights))
+    fail(RWKVRT_BAD_FILE, "%s: invalid name of the weights file", name);
+  if (info.embedded_weights &&
+      reinterpret_cast<uintptr_t>(info.embedded_weights) % alignment != 0)
+    fail(RWKVRT_BAD_FILE, "%s: embedded weights are not 64-byte aligned", name);
+  if (info.workspace_size > PTRDIFF_MAX)
+    fail(RWKVRT_BAD_FILE, "%s: needs %llu bytes of workspace", name,
+         static_cast<ull>(info.workspace_size));
+  checkProcessor(info, name);
+}

@@ -1,0 +1,172 @@
+// RUN: rwkv-opt %s --split-input-file --wkv-raise-token-shift --canonicalize | FileCheck %s
+
+// A state of its own; the row leaves through a reshape.
+// CHECK-LABEL: @own_state
+// CHECK-SAME: %[[X:[a-z0-9]+]]: tensor<8xf32>, %[[S:[a-z0-9]+]]: tensor<1x8xf32>
+// CHECK: %[[T:.*]] = "onnx.Tanh"(%[[X]])
+// CHECK: %[[ROW:.*]] = "onnx.Reshape"(%[[T]],
+// CHECK: %[[SHIFTED:.*]], %[[KEPT:.*]] = wkv.token_shift %[[ROW]] state(%[[S]])
+// CHECK: %[[P:.*]] = "onnx.Reshape"(%[[SHIFTED]],
+// CHECK: "onnx.Sub"(%[[P]], %[[T]])
+// CHECK: return %{{.*}}, %[[KEPT]]
+func.func @own_state(%x: tensor<8xf32>, %s: tensor<1x8xf32> {wkv.state = 1 : i64}) -> (tensor<8xf32>, tensor<1x8xf32>) {
+  %flat = "onnx.Constant"() <{value = dense<8> : tensor<1xi64>}> : () -> tensor<1xi64>
+  %row = "onnx.Constant"() <{value = dense<[1, 8]> : tensor<2xi64>}> : () -> tensor<2xi64>
+  %t = "onnx.Tanh"(%x) : (tensor<8xf32>) -> tensor<8xf32>
+  %p = "onnx.Reshape"(%s, %flat) : (tensor<1x8xf32>, tensor<1xi64>) -> tensor<8xf32>
+  %d = "onnx.Sub"(%p, %t) : (tensor<8xf32>, tensor<8xf32>) -> tensor<8xf32>
+  %n = "onnx.Reshape"(%t, %row) : (tensor<8xf32>, tensor<2xi64>) -> tensor<1x8xf32>
+  return %d, %n : tensor<8xf32>, tensor<1x8xf32>
+}
+
+// -----
+
+// One row of a packed state, also after another row was written.
+// CHECK-LABEL: @packed
+// CHECK-COUNT-2: wkv.token_shift {{.*}} -> (tensor<1x1x4xf32>, tensor<1x4xf32>)
+// CHECK-NOT: wkv.token_shift
+func.func @packed(%x: tensor<1x4xf32>, %s: tensor<1x3x4xf32> {wkv.state = 1 : i64}) -> (tensor<1x4xf32>, tensor<1x3x4xf32>) {
+  %zero = "onnx.Constant"() <{value = dense<0> : tensor<i64>}> : () -> tensor<i64>
+  %two = "onnx.Constant"() <{value = dense<2> : tensor<i64>}> : () -> tensor<i64>
+  %at0 = "onnx.Constant"() <{value = dense<[[[0, 0]]]> : tensor<1x1x2xi64>}> : () -> tensor<1x1x2xi64>
+  %at2 = "onnx.Constant"() <{value = dense<[[[0, 2]]]> : tensor<1x1x2xi64>}> : () -> tensor<1x1x2xi64>
+  %row = "onnx.Constant"() <{value = dense<[1, 1, 4]> : tensor<3xi64>}> : () -> tensor<3xi64>
+  %a = "onnx.Tanh"(%x) : (tensor<1x4xf32>) -> tensor<1x4xf32>
+  %p = "onnx.Gather"(%s, %zero) <{axis = 1 : i64}> : (tensor<1x3x4xf32>, tensor<i64>) -> tensor<1x4xf32>
+  %d = "onnx.Sub"(%p, %a) : (tensor<1x4xf32>, tensor<1x4xf32>) -> tensor<1x4xf32>
+  %u = "onnx.Reshape"(%a, %row) : (tensor<1x4xf32>, tensor<3xi64>) -> tensor<1x1x4xf32>
+  %s1 = "onnx.ScatterND"(%s, %at0, %u) : (tensor<1x3x4xf32>, tensor<1x1x2xi64>, tensor<1x1x4xf32>) -> tensor<1x3x4xf32>
+  %b = "onnx.Tanh"(%d) : (tensor<1x4xf32>) -> tensor<1x4xf32>
+  %q = "onnx.Gather"(%s1, %two) <{axis = 1 : i64}> : (tensor<1x3x4xf32>, tensor<i64>) -> tensor<1x4xf32>
+  %e = "onnx.Sub"(%q, %b) : (tensor<1x4xf32>, tensor<1x4xf32>) -> tensor<1x4xf32>
+  %v = "onnx.Reshape"(%b, %row) : (tensor<1x4xf32>, tensor<3xi64>) -> tensor<1x1x4xf32>
+  %s2 = "onnx.ScatterND"(%s1, %at2, %v) : (tensor<1x3x4xf32>, tensor<1x1x2xi64>, tensor<1x1x4xf32>) -> tensor<1x3x4xf32>
+  return %e, %s2 : tensor<1x4xf32>, tensor<1x3x4xf32>
+}
+
+// -----
+
+// The row that is read is not the one that is replaced.
+// CHECK-LABEL: @other_row
+// CHECK-NOT: wkv.token_shift
+// CHECK: return
+func.func @other_row(%x: tensor<1x4xf32>, %s: tensor<1x3x4xf32> {wkv.state = 1 : i64}) -> (tensor<1x4xf32>, tensor<1x3x4xf32>) {
+  %one = "onnx.Constant"() <{value = dense<1> : tensor<i64>}> : () -> tensor<i64>
+  %at0 = "onnx.Constant"() <{value = dense<[[[0, 0]]]> : tensor<1x1x2xi64>}> : () -> tensor<1x1x2xi64>
+  %row = "onnx.Constant"() <{value = dense<[1, 1, 4]> : tensor<3xi64>}> : () -> tensor<3xi64>
+  %a = "onnx.Tanh"(%x) : (tensor<1x4xf32>) -> tensor<1x4xf32>
+  %p = "onnx.Gather"(%s, %one) <{axis = 1 : i64}> : (tensor<1x3x4xf32>, tensor<i64>) -> tensor<1x4xf32>
+  %d = "onnx.Sub"(%p, %a) : (tensor<1x4xf32>, tensor<1x4xf32>) -> tensor<1x4xf32>
+  %u = "onnx.Reshape"(%a, %row) : (tensor<1x4xf32>, tensor<3xi64>) -> tensor<1x1x4xf32>
+  %s1 = "onnx.ScatterND"(%s, %at0, %u) : (tensor<1x3x4xf32>, tensor<1x1x2xi64>, tensor<1x1x4xf32>) -> tensor<1x3x4xf32>
+  return %d, %s1 : tensor<1x4xf32>, tensor<1x3x4xf32>
+}
+
+// -----
+
+// A row read after it was replaced is the present one.
+// CHECK-LABEL: @read_after_write
+// CHECK-NOT: wkv.token_shift
+// CHECK: return
+func.func @read_after_write(%x: tensor<1x4xf32>, %s: tensor<1x3x4xf32> {wkv.state = 1 : i64}) -> (tensor<1x4xf32>, tensor<1x3x4xf32>) {
+  %zero = "onnx.Constant"() <{value = dense<0> : tensor<i64>}> : () -> tensor<i64>
+  %at0 = "onnx.Constant"() <{value = dense<[[[0, 0]]]> : tensor<1x1x2xi64>}> : () -> tensor<1x1x2xi64>
+  %row = "onnx.Constant"() <{value = dense<[1, 1, 4]> : tensor<3xi64>}> : () -> tensor<3xi64>
+  %a = "onnx.Tanh"(%x) : (tensor<1x4xf32>) -> tensor<1x4xf32>
+  %u = "onnx.Reshape"(%a, %row) : (tensor<1x4xf32>, tensor<3xi64>) -> tensor<1x1x4xf32>
+  %s1 = "onnx.ScatterND"(%s, %at0, %u) : (tensor<1x3x4xf32>, tensor<1x1x2xi64>, tensor<1x1x4xf32>) -> tensor<1x3x4xf32>
+  %p = "onnx.Gather"(%s1, %zero) <{axis = 1 : i64}> : (tensor<1x3x4xf32>, tensor<i64>) -> tensor<1x4xf32>
+  %d = "onnx.Sub"(%p, %x) : (tensor<1x4xf32>, tensor<1x4xf32>) -> tensor<1x4xf32>
+  return %d, %s1 : tensor<1x4xf32>, tensor<1x3x4xf32>
+}
+
+// -----
+
+// A running average is computed from its own old value.
+// CHECK-LABEL: @average
+// CHECK-NOT: wkv.token_shift
+// CHECK: return
+func.func @average(%x: tensor<8xf32>, %s: tensor<8xf32> {wkv.state = 1 : i64}) -> (tensor<8xf32>, tensor<8xf32>) {
+  %half = "onnx.Constant"() <{value = dense<0.5> : tensor<f32>}> : () -> tensor<f32>
+  %a = "onnx.Add"(%x, %s) : (tensor<8xf32>, tensor<8xf32>) -> tensor<8xf32>
+  %n = "onnx.Mul"(%a, %half) : (tensor<8xf32>, tensor<f32>) -> tensor<8xf32>
+  %y = "onnx.Sub"(%s, %n) : (tensor<8xf32>, tensor<8xf32>) -> tensor<8xf32>
+  return %y, %n : tensor<8xf32>, tensor<8xf32>
+}
+
+// -----
+
+// The row is kept in another order than it is computed in.
+// CHECK-LABEL: @transposed
+// CHECK-NOT: wkv.token_shift
+// CHECK: return
+func.func @transposed(%x: tensor<2x4xf32>, %s: tensor<4x2xf32> {wkv.state = 1 : i64}) -> (tensor<4x2xf32>, tensor<4x2xf32>) {
+  %a = "onnx.Tanh"(%x) : (tensor<2x4xf32>) -> tensor<2x4xf32>
+  %n = "onnx.Transpose"(%a) <{perm = array<i64: 1, 0>}> : (tensor<2x4xf32>) -> tensor<4x2xf32>
+  %y = "onnx.Sub"(%s, %n) : (tensor<4x2xf32>, tensor<4x2xf32>) -> tensor<4x2xf32>
+  return %y, %n : tensor<4x2xf32>, tensor<4x2xf32>
+}
+
+// -----
+
+// A float32 state of a half precision model: one op, no casts beside it.
+// CHECK-LABEL: @half
+// CHECK: wkv.token_shift {{.*}} : (tensor<1x1x8xf16>, tensor<1x8xf32>) -> (tensor<1x1x8xf16>, tensor<1x8xf32>)
+// CHECK-NOT: onnx.Cast
+func.func @half(%x: tensor<8xf16>, %s: tensor<8xf32> {wkv.state = 1 : i64}) -> (tensor<8xf16>, tensor<8xf32>) {
+  %a = "onnx.Tanh"(%x) : (tensor<8xf16>) -> tensor<8xf16>
+  %p = "onnx.Cast"(%s) <{to = 10 : i64}> : (tensor<8xf32>) -> tensor<8xf16>
+  %d = "onnx.Sub"(%p, %a) : (tensor<8xf16>, tensor<8xf16>) -> tensor<8xf16>
+  %n = "onnx.Cast"(%a) <{to = 1 : i64}> : (tensor<8xf16>) -> tensor<8xf32>
+  return %d, %n : tensor<8xf16>, tensor<8xf32>
+}
+
+// -----
+
+// Three tokens: the state, then x without its last row.
+// CHECK-LABEL: @sequence
+// CHECK: %[[T:.*]] = "onnx.Tanh"
+// CHECK: %[[SHIFTED:.*]], %[[KEPT:.*]] = wkv.token_shift %[[T]] {{.*}} : (tensor<1x3x4xf32>, tensor<1x4xf32>)
+// CHECK-NOT: onnx.Concat
+// CHECK: "onnx.Sub"(%[[SHIFTED]], %[[T]])
+// CHECK: return
+func.func @sequence(%x: tensor<1x3x4xf32>, %s: tensor<1x1x4xf32> {wkv.state = 1 : i64}) -> (tensor<1x3x4xf32>, tensor<1x1x4xf32>) {
+  %none = "onnx.NoValue"() : () -> none
+  %zero = "onnx.Constant"() <{value = dense<0> : tensor<1xi64>}> : () -> tensor<1xi64>
+  %last = "onnx.Constant"() <{value = dense<-1> : tensor<1xi64>}> : () -> tensor<1xi64>
+  %end = "onnx.Constant"() <{value = dense<9223372036854775807> : tensor<1xi64>}> : () -> tensor<1xi64>
+  %one = "onnx.Constant"() <{value = dense<1> : tensor<1xi64>}> : () -> tensor<1xi64>
+  %a = "onnx.Tanh"(%x) : (tensor<1x3x4xf32>) -> tensor<1x3x4xf32>
+  %head = "onnx.Slice"(%a, %zero, %last, %one, %none) : (tensor<1x3x4xf32>, tensor<1xi64>, tensor<1xi64>, tensor<1xi64>, none) -> tensor<1x2x4xf32>
+  %p = "onnx.Concat"(%s, %head) <{axis = 1 : i64}> : (tensor<1x1x4xf32>, tensor<1x2x4xf32>) -> tensor<1x3x4xf32>
+  %d = "onnx.Sub"(%p, %a) : (tensor<1x3x4xf32>, tensor<1x3x4xf32>) -> tensor<1x3x4xf32>
+  %n = "onnx.Slice"(%a, %last, %end, %one, %none) : (tensor<1x3x4xf32>, tensor<1xi64>, tensor<1xi64>, tensor<1xi64>, none) -> tensor<1x1x4xf32>
+  return %d, %n : tensor<1x3x4xf32>, tensor<1x1x4xf32>
+}
+
+// -----
+
+// Without a state the first predecessor is zero; a negative pad drops the last
+// row.
+// CHECK-LABEL: @pad
+// CHECK: wkv.token_shift %{{.*}} state(%{{.*}}) : (tensor<1x3x4xf32>, tensor<1x4xf32>)
+// CHECK-NOT: onnx.Pad
+func.func @pad(%x: tensor<1x3x4xf32>) -> tensor<1x3x4xf32> {
+  %none = "onnx.NoValue"() : () -> none
+  %pads = "onnx.Constant"() <{value = dense<[0, 1, 0, 0, -1, 0]> : tensor<6xi64>}> : () -> tensor<6xi64>
+  %p = "onnx.Pad"(%x, %pads, %none, %none) : (tensor<1x3x4xf32>, tensor<6xi64>, none, none) -> tensor<1x3x4xf32>
+  return %p : tensor<1x3x4xf32>
+}
+
+// -----
+
+// Shifted by two is something else.
+// CHECK-LABEL: @pad_two
+// CHECK-NOT: wkv.token_shift
+// CHECK: return
+func.func @pad_two(%x: tensor<1x3x4xf32>) -> tensor<1x3x4xf32> {
+  %none = "onnx.NoValue"() : () -> none
+  %pads = "onnx.Constant"() <{value = dense<[0, 2, 0, 0, -2, 0]> : tensor<6xi64>}> : () -> tensor<6xi64>
+  %p = "onnx.Pad"(%x, %pads, %none, %none) : (tensor<1x3x4xf32>, tensor<6xi64>, none, none) -> tensor<1x3x4xf32>
+  return %p : tensor<1x3x4xf32>
+}

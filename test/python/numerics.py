@@ -1,0 +1,308 @@
+#!/usr/bin/env python3
+# Part of the rwkvc project, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Compiles real models, runs them and compares every recorded output; prints a markdown table.
+
+Two routes: ONNX files as exporters wrote them, against outputs recorded beside them (.npz); and checkpoints exported by
+rwkvc.export, against logits of rwkv.cpp and of the official RWKV package. Models come from test/data and, if the
+environment variable RWKVC_TEST_MODELS is set, from the folders onnx/ and weights/ in it. What is allowed and expected
+stands in tolerances.json beside this file. Exit status: 0 all passed, 1 something failed, 2 nothing could be run.
+"""
+
+import argparse
+import fnmatch
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+import time
+
+import numpy as np
+import onnx
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "python"))
+
+from rwkvc import export, reference  # noqa: E402  (needs the path above)
+from rwkvc.checkpoint import CheckpointError, load_checkpoint  # noqa: E402
+
+PROMPT = b'"in the '  # the tokens of the recorded logits; the first three are rwkv.cpp's test prompt
+COLUMNS = (
+    "model",
+    "WKV ops / layers",
+    "left as plain ONNX",
+    "max abs error",
+    "allowed",
+    "argmax",
+    "compile s",
+    "result",
+)
+COMMAND_LIMIT_S = 600
+
+
+class Failed(Exception):
+    """This model fails; the text says why."""
+
+
+def first_match(table, name, what):
+    for pattern, value in table.items():
+        if fnmatch.fnmatchcase(name, pattern):
+            return value
+    raise Failed(f"tolerances.json: no pattern of '{what}' matches '{name}'; add one")
+
+
+def run(command):
+    """Runs a tool and returns its standard output; a failure carries the tool's last words."""
+    try:
+        done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=COMMAND_LIMIT_S)
+    except subprocess.TimeoutExpired:
+        raise Failed(f"{command[0].name} took longer than {COMMAND_LIMIT_S} s") from None
+    return done
+
+
+def last_words(done):
+    lines = [line for line in (done.stderr + done.stdout).splitlines() if line.strip()]
+    errors = [line for line in lines if "error" in line.lower()]
+    return " / ".join((errors or lines)[-3:])[-400:] or "no output"
+
+
+# -- what the compiler says --------------------------------------------------------------------------------------------
+
+
+def parse_explain(text):
+    """The JSON object that `rwkvc --explain=json` prints, possibly after other lines."""
+    start = text.find("{")
+    if start < 0:
+        raise Failed("rwkvc --explain=json printed no JSON object")
+    try:
+        return json.JSONDecoder().raw_decode(text[start:])[0]
+    except ValueError as error:
+        raise Failed(f"rwkvc --explain=json printed malformed JSON: {error}") from error
+
+
+def counts(report, key):
+    """report[key] as name -> count; it may be such an object or a list of {op, count, ...}."""
+    if key not in report:
+        raise Failed(f"rwkvc --explain=json: key '{key}' is missing; found {sorted(report)}")
+    entries = report[key]
+    if isinstance(entries, dict):
+        return {name: count if isinstance(count, int) else len(count) for name, count in entries.items()}
+    found = {}
+    for entry in entries:
+        name = entry.get("op", "?") if isinstance(entry, dict) else str(entry)
+        found[name] = found.get(name, 0) + (entry.get("count", 1) if isinstance(entry, dict) else 1)
+    return found
+
+
+def compile_model(tools, model, library, dimensions):
+    """Compiles; returns (number of WKV recurrences, text of the leftovers, seconds)."""
+    command = [tools["rwkvc"], model, "-o", library, "--explain=json"]
+    for dimension in model_dimensions(model):
+        if dimension in dimensions:
+            command += ["--dim", f"{dimension}={dimensions[dimension]}"]
+    start = time.monotonic()
+    done = run(command)
+    seconds = time.monotonic() - start
+    if done.returncode:
+        raise Failed(f"rwkvc exit status {done.returncode}: {last_words(done)}")
+    report = parse_explain(done.stdout)
+    raised = sum(count for name, count in counts(report, "raised").items() if re.fullmatch(r"wkv\.wkv\d+", name))
+    left = counts(report, "leftovers")
+    most = sorted(left, key=lambda name: -left[name])[:3]
+    text = f"{sum(left.values())}" + (": " + ", ".join(f"{left[n]} {n}" for n in most) if most else "")
+    return raised, text + (", …" if len(left) > 3 else ""), seconds
+
+
+def check_run(tools, library, record, atol, logits):
+    """Replays the recorded runs. Returns (max abs error, whether the logits' argmax is equal, whether all passed)."""
+    # Argmax only: every finite error is allowed, the comparison below decides.
+    done = run([tools["rwkv-run"], library, "--check", record, "--atol", "1e30" if atol is None else repr(atol)])
+    closing = re.search(r"max abs error (\S+) over (\d+) outputs: (PASS|FAIL)", done.stdout)
+    if not closing:
+        raise Failed(f"rwkv-run exit status {done.returncode}, no closing line: {last_words(done)}")
+    if (closing[3] == "PASS") != (done.returncode == 0):
+        raise Failed(f"rwkv-run says {closing[3]} but has exit status {done.returncode}")
+    if int(closing[2]) == 0:
+        raise Failed("rwkv-run compared no output")
+    name = re.compile(rf"(?<![\w.]){re.escape(logits)}(?![\w.])")
+    lines = [line for line in done.stdout.splitlines() if "argmax" in line and name.search(line)]
+    if not lines:
+        raise Failed(f"rwkv-run --check printed no argmax line for the logits '{logits}'")
+    equal = all(re.search(r"argmax\W+(equal|yes|ok|same|true)\b", line) for line in lines)
+    return float(closing[1]), equal, closing[3] == "PASS"
+
+
+# -- what the model file says ------------------------------------------------------------------------------------------
+
+
+def model_dimensions(path):
+    model = onnx.load(path, load_external_data=False)
+    shapes = (value.type.tensor_type.shape.dim for value in model.graph.input)
+    return sorted({dim.dim_param for shape in shapes for dim in shape if dim.dim_param})
+
+
+def weights_kind(path):
+    """fp32, fp16 or int8: the type that most weights have."""
+    model = onnx.load(path, load_external_data=False)
+    tensors = list(model.graph.initializer)
+    for node in model.graph.node:
+        tensors += [a.t for a in node.attribute if node.op_type == "Constant" and a.name == "value"]
+    elements = {}
+    for tensor in tensors:
+        elements[tensor.data_type] = elements.get(tensor.data_type, 0) + int(np.prod(tensor.dims))
+    kinds = {onnx.TensorProto.FLOAT16: "fp16", onnx.TensorProto.INT8: "int8", onnx.TensorProto.UINT8: "int8"}
+    return kinds.get(max(elements, key=elements.get, default=None), "fp32")
+
+
+def logits_name(record):
+    """The recorded output that holds the logits: the one equal to the first row of logits_all."""
+    with np.load(record) as data:
+        for key in ("tokens", "logits_all"):
+            if key not in data:
+                raise Failed(f"{record.name}: key '{key}' is missing")
+        outputs = [key for key in data if key.startswith("run0/out/")]
+        if not outputs:
+            raise Failed(f"{record.name}: no key 'run0/out/<output>'; nothing to compare")
+        row = data["logits_all"][0]
+        for key in outputs:
+            value = data[key].reshape(-1)
+            if value.size == row.size and np.array_equal(value.astype(np.float32), row):
+                return key.removeprefix("run0/out/")
+    raise Failed(f"{record.name}: no output of run 0 equals the first row of 'logits_all'")
+
+
+# -- the two routes ----------------------------------------------------------------------------------------------------
+
+
+def check_model(tools, table, model, record, layers, atol, folder):
+    """One table row, without the name."""
+    library = folder / (model.stem + ".so")
+    logits = logits_name(record)
+    dimensions = first_match(table["dimensions"], model.stem, "dimensions")
+    raised, left, seconds = compile_model(tools, model, library, dimensions)
+    error, equal, passed = check_run(tools, library, record, atol, logits)
+    why = [] if raised == layers else [f"{raised} WKV ops for {layers} layers"]
+    why += [] if equal else ["argmax differs"]
+    why += [] if passed else ["error too large"]
+    allowed = "argmax" if atol is None else f"{atol:g}"
+    cells = [f"{raised} / {layers}", left, f"{error:.2e}", allowed, "equal" if equal else "differs", f"{seconds:.1f}"]
+    return [*cells, "PASS" if not why else "FAIL: " + ", ".join(why)]
+
+
+def check_file(tools, table, model, folder):
+    record = model.with_suffix(".npz")
+    if not record.exists():
+        raise Failed(f"{record.name} is missing beside the model")
+    atol = table["atol_by_name"].get(model.stem, table["atol_by_weights"][weights_kind(model)])
+    return check_model(tools, table, model, record, first_match(table["layers"], model.stem, "layers"), atol, folder)
+
+
+def reference_runs(weights, eps, logits):
+    """The runs of PROMPT in the .npz layout: states of the float64 reference, logits as given."""
+    model = reference.RWKV(weights, np.float64, eps)
+    state, record = model.init_state(), {"tokens": np.frombuffer(PROMPT, np.uint8), "logits_all": logits}
+
+    def tensors(prefix):
+        for i, layer in enumerate(state):
+            matrices = dict(zip(("aa", "bb", "pp"), layer["wkv"])) if model.major == 4 else {"wkv": layer["wkv"]}
+            for name, value in {"att_shift": layer["att_shift"], **matrices, "ffn_shift": layer["ffn_shift"]}.items():
+                yield f"{prefix}state_{i}_{name}", (value if name == "wkv" else value[None]).astype(np.float32)
+
+    for t, token in enumerate(PROMPT):
+        record[f"run{t}/in/token"] = np.array([token], np.int64)
+        record.update(tensors(f"run{t}/in/"))
+        _, state = model.step(token, state)
+        record[f"run{t}/out/logits"] = logits[t : t + 1]
+        record.update(tensors(f"run{t}/out/new_"))
+    return record
+
+
+def check_checkpoint(tools, table, checkpoint, folder):
+    entry = table["checkpoints"][checkpoint.stem]
+    eps = entry.get("group_norm_eps", reference.GROUP_NORM_EPS)
+    logits8 = checkpoint.with_name(entry.get("logits8", checkpoint.stem + ".logits8.npy"))
+    if not logits8.exists():
+        raise Failed(f"{logits8.name} is missing beside the checkpoint")
+    logits = np.load(logits8)
+    if "expected" in entry:
+        expected = checkpoint.with_name(entry["expected"])
+        if not expected.exists():
+            raise Failed(f"{expected.name} is missing beside the checkpoint")
+        logits[2] = np.fromfile(expected, "<f4")  # after the prompt `"in`
+    model = folder / (checkpoint.stem + ".onnx")
+    try:
+        export.export_file(checkpoint, model, eps)
+        record = model.with_suffix(".npz")
+        np.savez_compressed(record, **reference_runs(load_checkpoint(checkpoint), eps, logits))
+    except CheckpointError as error:
+        raise Failed(f"export: {error}") from error
+    return check_model(tools, table, model, record, entry["layers"], table["checkpoint_atol"], folder)
+
+
+# -- the table ---------------------------------------------------------------------------------------------------------
+
+
+def find_jobs(table, only):
+    """(name, check, path) of every model; a file found in two places is checked once."""
+    models = os.environ.get("RWKVC_TEST_MODELS")
+    if models and not pathlib.Path(models).is_dir():
+        sys.exit(f"error: RWKVC_TEST_MODELS={models}: no such folder")
+    data = ROOT / "test" / "data"
+    extra = [pathlib.Path(models)] if models else []
+    jobs = {}
+    for folder in [data, *(path / "onnx" for path in extra)]:
+        for path in sorted(folder.glob("*.onnx")):
+            if any(fnmatch.fnmatchcase(path.stem, pattern) for pattern in table["files"]):
+                jobs.setdefault(path.stem, (check_file, path))
+    for folder in [data, *(path / "weights" for path in extra)]:
+        for path in sorted(folder.glob("*.safetensors")):
+            if path.stem in table["checkpoints"]:
+                jobs.setdefault(path.stem + " (exported)", (check_checkpoint, path))
+    return [(name, *job) for name, job in jobs.items() if only in name]
+
+
+def find_tools(bindir):
+    tools = {name: bindir / name for name in ("rwkvc", "rwkv-run")}
+    missing = [str(path) for path in tools.values() if not os.access(path, os.X_OK)]
+    if missing:
+        print(f"error: not found: {', '.join(missing)}; build the project or give its folder by --bindir")
+        sys.exit(2)
+    return tools
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--bindir", type=pathlib.Path, default=ROOT / "build" / "bin", help="where rwkvc is")
+    parser.add_argument("--only", default="", metavar="TEXT", help="only models whose name contains TEXT")
+    parser.add_argument("--keep", type=pathlib.Path, metavar="DIR", help="keep the compiled models in DIR")
+    options = parser.parse_args()
+    table = json.loads(pathlib.Path(__file__).with_name("tolerances.json").read_text())
+    tools = find_tools(options.bindir.resolve())
+    jobs = find_jobs(table, options.only)
+    if not jobs:
+        print(f"error: no model's name contains '{options.only}'")
+        return 2
+    rows = []
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = options.keep or pathlib.Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
+        for number, (name, check, path) in enumerate(jobs, 1):
+            try:
+                cells = check(tools, table, path, folder)
+            except Failed as failure:
+                cells = ["-"] * (len(COLUMNS) - 2) + [f"FAIL: {failure}"]
+            rows.append([name, *cells])
+            print(f"[{number}/{len(jobs)}] {name}: {cells[-1]}", flush=True)
+    print()
+    for row in (COLUMNS, ["---"] * len(COLUMNS), *rows):
+        print("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |")
+    failed = sum(row[-1] != "PASS" for row in rows)
+    print(f"\n{len(rows) - failed} passed, {failed} failed")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
