@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """Compiles ONNX's own node tests and compares what the compiled code computes with their recorded outputs.
 
-A case is claimed if its operators are in utils/onnx_ops.txt or are functions of such operators, its values are tensors
+Beside them run cases of older operator sets (old_opsets.py). A case is claimed if its operators are in utils/onnx_ops.txt or are functions of such operators, its values are tensors
 of the element types below, and it does not train. The compiler needs sizes at compile time: where a case passes what
 says a shape (axes, pads, repeats, a trip count) as an input of the graph and the compiler refuses that, the input is
 made an initializer, as exporters write it, and the case counts as passed with constant operands.
@@ -24,11 +24,13 @@ import warnings
 
 import ml_dtypes
 import numpy as np
+import old_opsets
 import onnx
 from onnx import numpy_helper
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 LIMIT_S = 120
+OPSETS = range(11, 29)  # that the compiler claims
 # numpy's element types that the compiler claims, with their names in `rwkv-run --info`.
 TYPES = {
     np.dtype(kind): kind.__name__ if kind is not np.bool_ else "bool"
@@ -95,14 +97,20 @@ def is_function(node, version):
     return schema.has_function or schema.has_context_dependent_function
 
 
-def check_claimed(case, listed):
-    """Raises Unclaimed, by what the model says."""
+def check_claimed(case, listed, expanded):
+    """Raises Unclaimed, by what the model says; expanded: the same case with its functions expanded, if ONNX has it."""
     versions = {opset.domain: opset.version for opset in case.model.opset_import}
+    if versions.get("", OPSETS[0]) not in OPSETS:
+        raise Unclaimed(f"operator set {versions['']}")
     for node in all_nodes(case.model.graph):
         if node.domain not in ("", "ai.onnx"):
             raise Unclaimed(f"domain {node.domain}")
         if node.op_type not in listed and not is_function(node, versions[""]):
             raise Unclaimed(f"operator {node.op_type}")
+        if node.op_type not in listed and expanded and expanded is not case:
+            inner = {node.op_type for node in all_nodes(expanded.model.graph)} - listed
+            if inner:
+                raise Unclaimed(f"function of operators {', '.join(sorted(inner))}")
         if any(a.name == "training_mode" and a.i for a in node.attribute):
             raise Unclaimed("training")
         if any(a.name in ("to", "dtype", "output_dtype") and not claimed_type(a.i) for a in node.attribute):
@@ -283,14 +291,15 @@ def main():
     tools = find_tools(options.bindir.resolve())
     lines = (ROOT / "utils" / "onnx_ops.txt").read_text().splitlines()
     listed = {line.split("#")[0].strip() for line in lines} - {""} | {"Constant"}
-    cases = load_cases()
+    cases = load_cases() + old_opsets.load_cases()
     operators = case_operators(cases)
+    expanded = {base_name(case): case for case in cases if base_name(case) != case.name}
     rows, claimed, jobs = collections.defaultdict(list), set(), []
     for case in cases:
         if not re.search(options.only, case.name):
             continue
         try:
-            check_claimed(case, listed)
+            check_claimed(case, listed, expanded.get(case.name))
             if not options.sample or operators[case.name] not in claimed:
                 jobs.append(case)
                 claimed.add(operators[case.name])
