@@ -116,6 +116,16 @@ bool VectorRecurrence::collect(Value update) {
       continue;
     Operation *op = value.getDefiningOp();
     if (!op || !isElementwise(op) || !dependsOnState(value)) {
+      // A cast or reshape of a value is that value: exporters cast one key or
+      // value several times.
+      if (op &&
+          isa<onnx::CastOp, onnx::IdentityOp, onnx::ReshapeOp, onnx::SqueezeOp,
+              onnx::UnsqueezeOp>(op) &&
+          getFloatShape(op->getOperand(0)) &&
+          numElements(op->getOperand(0)) == numElements(value)) {
+        worklist.push_back(op->getOperand(0));
+        continue;
+      }
       // Scalars such as the 1 of a reciprocal stay part of the region.
       if (numElements(value) > 1 &&
           isa<FloatType>(getElementTypeOrSelf(value.getType())))
