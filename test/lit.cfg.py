@@ -29,5 +29,8 @@ if "RWKVC_TEST_MODELS" in os.environ:
     config.available_features.add("test-models")
 if config.onednn:
     config.available_features.add("onednn")
+config.substitutions.append(("%llvm_include", config.llvm_include))
+if os.geteuid() == 0 and not os.system("chroot / true 2>/dev/null"):
+    config.available_features.add("chroot")
 if shutil.which("ptxas"):
     config.available_features.add("ptxas")

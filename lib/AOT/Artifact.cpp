@@ -6,10 +6,10 @@
 //===----------------------------------------------------------------------===//
 
 #include "rwkvc/AOT/Artifact.h"
-#include "llvm/ADT/ScopeExit.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Object/ArchiveWriter.h"
 #include "llvm/Support/FileSystem.h"
+#include "llvm/Support/FileUtilities.h"
 #include "llvm/Support/MemoryBuffer.h"
 #include "llvm/Support/Path.h"
 #include "llvm/Support/Program.h"
@@ -25,80 +25,71 @@ static llvm::Error fileError(llvm::StringRef path, llvm::StringRef what,
                                  "': " + code.message());
 }
 
-/// A name beside \p path for work in progress; removed at exit and on signals.
-static llvm::Expected<std::string> temporaryBeside(llvm::StringRef path) {
+llvm::Expected<PendingFile> PendingFile::create(llvm::StringRef path) {
+  // Anything but a file would be replaced by one: /dev/null, for instance.
+  llvm::sys::fs::file_status status;
+  if (!llvm::sys::fs::status(path, status) &&
+      !llvm::sys::fs::is_regular_file(status))
+    return llvm::createStringError(
+        "cannot write '" + path + "': it is " +
+        (llvm::sys::fs::is_directory(status) ? "a folder" : "no regular file"));
   llvm::SmallString<128> name;
   if (std::error_code code =
           llvm::sys::fs::createUniqueFile(path + ".%%%%%%.tmp", name))
     return fileError(path, "create a file beside", code);
   llvm::sys::RemoveFileOnSignal(name);
-  return name.str().str();
+  return PendingFile(path, name);
 }
 
-static void discard(llvm::StringRef temporary) {
-  llvm::sys::fs::remove(temporary);
+PendingFile::PendingFile(PendingFile &&other)
+    : path(std::move(other.path)), temporary(std::move(other.temporary)) {
+  other.temporary.clear();
+}
+
+PendingFile::~PendingFile() {
+  if (temporary.empty())
+    return;
+  llvm::FileRemover remover(temporary);
   llvm::sys::DontRemoveFileOnSignal(temporary);
 }
 
-/// Moves a finished \p temporary to \p path.
-static llvm::Error keep(llvm::StringRef temporary, llvm::StringRef path) {
-  std::error_code code = llvm::sys::fs::rename(temporary, path);
-  if (code) {
-    discard(temporary);
-    return fileError(path, "write", code);
-  }
-  llvm::sys::DontRemoveFileOnSignal(temporary);
-  return llvm::Error::success();
-}
-
-llvm::Error aot::writeFile(
-    llvm::StringRef path,
+llvm::Error PendingFile::write(
     llvm::function_ref<llvm::Error(llvm::raw_pwrite_stream &)> write) {
-  llvm::Expected<std::string> temporary = temporaryBeside(path);
-  if (!temporary)
-    return temporary.takeError();
   std::error_code code;
-  llvm::raw_fd_ostream os(*temporary, code);
-  if (code) {
-    discard(*temporary);
+  llvm::raw_fd_ostream os(temporary, code);
+  if (code)
     return fileError(path, "write", code);
-  }
   llvm::Error error = write(os);
   os.close();
   // The stream would end the process for an error nobody looked at.
   code = os.error();
   os.clear_error();
-  if (error || code) {
-    discard(*temporary);
-    if (!code)
-      return error;
-    llvm::consumeError(std::move(error));
-    return fileError(path, "write", code);
-  }
-  return keep(*temporary, path);
+  if (!code)
+    return error;
+  llvm::consumeError(std::move(error));
+  return fileError(path, "write", code);
 }
 
-llvm::Error aot::writeStaticLibrary(llvm::StringRef object,
-                                    llvm::StringRef path) {
+llvm::Error PendingFile::commit() {
+  if (std::error_code code = llvm::sys::fs::rename(temporary, path))
+    return fileError(path, "write", code);
+  llvm::sys::DontRemoveFileOnSignal(temporary);
+  temporary.clear();
+  return llvm::Error::success();
+}
+
+llvm::Error aot::writeStaticLibrary(llvm::StringRef object, PendingFile &file) {
   llvm::Expected<llvm::NewArchiveMember> member =
       llvm::NewArchiveMember::getFile(object, /*Deterministic=*/true);
   if (!member)
     return member.takeError();
-  std::string name = (llvm::sys::path::stem(path) + ".o").str();
+  std::string name = (llvm::sys::path::stem(file.getPath()) + ".o").str();
   member->MemberName = name;
-  llvm::Expected<std::string> temporary = temporaryBeside(path);
-  if (!temporary)
-    return temporary.takeError();
   llvm::SmallVector<llvm::NewArchiveMember, 1> members;
   members.push_back(std::move(*member));
-  if (llvm::Error error = llvm::writeArchive(
-          *temporary, members, llvm::SymtabWritingMode::NormalSymtab,
-          llvm::object::Archive::K_GNU, /*Deterministic=*/true,
-          /*Thin=*/false)) {
-    discard(*temporary);
-    return error;
-  }
-  return keep(*temporary, path);
+  return llvm::writeArchive(
+      file.getTemporary(), members, llvm::SymtabWritingMode::NormalSymtab,
+      llvm::object::Archive::K_GNU, /*Deterministic=*/true, /*Thin=*/false);
 }
 
 /// A C compiler to link with.
@@ -127,41 +118,34 @@ static std::string firstLines(llvm::StringRef text) {
 }
 
 /// Runs the linking compiler with \p arguments and "-o PATH".
-static llvm::Error link(llvm::StringRef path, const LinkOptions &options,
+static llvm::Error link(PendingFile &file, const LinkOptions &options,
                         llvm::ArrayRef<std::string> arguments) {
   llvm::Expected<std::string> compiler = findCompiler(options);
   if (!compiler)
     return compiler.takeError();
-  llvm::Expected<std::string> temporary = temporaryBeside(path);
-  if (!temporary)
-    return temporary.takeError();
   llvm::SmallString<128> log;
   if (std::error_code code =
-          llvm::sys::fs::createTemporaryFile("rwkvc-link", "log", log)) {
-    discard(*temporary);
+          llvm::sys::fs::createTemporaryFile("rwkvc-link", "log", log))
     return fileError("link log", "create", code);
-  }
-  auto removeLog = llvm::make_scope_exit([&] { llvm::sys::fs::remove(log); });
+  llvm::FileRemover removeLog(log);
   llvm::SmallVector<llvm::StringRef> command{*compiler};
   command.append(arguments.begin(), arguments.end());
-  command.append({"-o", *temporary});
+  command.append({"-o", file.getTemporary()});
   std::optional<llvm::StringRef> streams[] = {llvm::StringRef(""), log.str(),
                                               log.str()};
   std::string message;
   int status = llvm::sys::ExecuteAndWait(*compiler, command, std::nullopt,
                                          streams, 0, 0, &message);
   if (status != 0) {
-    discard(*temporary);
     if (auto text = llvm::MemoryBuffer::getFile(log); text && message.empty())
       message = firstLines((*text)->getBuffer());
-    return llvm::createStringError("linking '" + path + "' failed: " +
+    return llvm::createStringError("linking '" + file.getPath() + "' failed: " +
                                    llvm::join(command, " ") + "\n" + message);
   }
-  // The compiler made it executable as the user's mask allows.
-  return keep(*temporary, path);
+  return llvm::Error::success();
 }
 
-llvm::Error aot::linkSharedLibrary(llvm::StringRef object, llvm::StringRef path,
+llvm::Error aot::linkSharedLibrary(llvm::StringRef object, PendingFile &file,
                                    const LinkOptions &options) {
   llvm::SmallVector<std::string> arguments{"-shared",
                                            object.str(),
@@ -171,10 +155,10 @@ llvm::Error aot::linkSharedLibrary(llvm::StringRef object, llvm::StringRef path,
                                            "-Wl,--no-undefined"};
   if (options.usesDnnl)
     arguments.push_back("-lrwkvc-rt-dnnl");
-  return link(path, options, arguments);
+  return link(file, options, arguments);
 }
 
-llvm::Error aot::linkExecutable(llvm::StringRef object, llvm::StringRef path,
+llvm::Error aot::linkExecutable(llvm::StringRef object, PendingFile &file,
                                 const LinkOptions &options) {
   auto archive = [&](llvm::StringRef name) {
     return options.runtimeDir + "/lib" + name.str() + ".a";
@@ -182,11 +166,11 @@ llvm::Error aot::linkExecutable(llvm::StringRef object, llvm::StringRef path,
   llvm::SmallVector<std::string> arguments{
       object.str(), archive("rwkvc-rt-main"), archive("rwkvc-rt")};
   if (options.usesDnnl)
-    arguments.append(
-        {"-L" + options.runtimeDir, "-lrwkvc-rt-dnnl", "-Wl,-rpath,$ORIGIN"});
+    arguments.append({"-L" + options.runtimeDir, "-lrwkvc-rt-dnnl",
+                      "-Wl,-rpath,$ORIGIN:" + options.runtimeDir});
   // The C++ library and GCC's OpenMP go into the program, so that it runs where
   // neither is installed.
   arguments.append({"-Wl,-Bstatic", "-lstdc++", "-lgomp", "-Wl,-Bdynamic",
                     "-static-libgcc", "-ldl", "-lm", "-lpthread"});
-  return link(path, options, arguments);
+  return link(file, options, arguments);
 }

@@ -7,6 +7,7 @@
 
 #include "rwkvc/AOT/ModelInfo.h"
 #include "rwkvc-rt/abi.h"
+#include "rwkvc/Conversion/DnnlToRuntime/DnnlToRuntime.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/IR/IRBuilder.h"
 
@@ -146,9 +147,9 @@ llvm::Function *Emitter::emitRun() {
   b.CreateCall(entry, arguments);
   llvm::Value *status = int32(0);
   // Calls of oneDNN note a failure, since they cannot return from the midst.
-  if (module.getFunction("rwkvrt_dnnl_matmul"))
+  if (module.getFunction(kDnnlMatmul))
     status = b.CreateCall(module.getOrInsertFunction(
-        "rwkvrt_dnnl_take_status", llvm::FunctionType::get(i32, false)));
+        kDnnlTakeStatus, llvm::FunctionType::get(i32, false)));
   b.CreateRet(status);
   return run;
 }
@@ -225,8 +226,9 @@ void aot::emitModelInfo(llvm::Module &module, const Interface &interface,
       // more than linear time in the size of the entry.
       function.addFnAttr(llvm::Attribute::NoInline);
     }
+  // Lists for the linker, of destructors for instance, keep their linkage.
   for (llvm::GlobalVariable &variable : module.globals())
-    if (!variable.isDeclaration())
+    if (!variable.isDeclaration() && !variable.hasAppendingLinkage())
       variable.setLinkage(llvm::GlobalValue::InternalLinkage);
   Emitter emitter(module, interface, info);
   emitter.emitInfo(emitter.emitRun(), isWholeProgram);

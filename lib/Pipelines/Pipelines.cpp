@@ -109,8 +109,11 @@ static void buildLinalg(OpPassManager &pm, const PipelineOptions &options) {
   pm.addPass(createFuseElementwise());
   addCleanup(pm);
   // While the weights are still constants.
-  if (options.useDnnl)
-    pm.addPass(createConvertLinalgToDnnlPass());
+  if (options.useDnnl) {
+    ConvertLinalgToDnnlPassOptions large;
+    large.minFlops = options.dnnlMinFlops;
+    pm.addPass(createConvertLinalgToDnnlPass(large));
+  }
   pm.addPass(aot::createEntryABI());
   pm.addPass(aot::createExternalizeWeights());
   pm.addPass(createCSEPass());

@@ -121,14 +121,26 @@ Library::Library(const std::string &path) {
   handle = dlopen(name.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (!handle) {
     const char *reason = dlerror();
-    fail(RWKVRT_BAD_FILE, "%s: cannot load the model: %s", path.c_str(),
-         reason ? reason : "unknown reason");
+    if (!reason)
+      reason = "unknown reason";
+    const char *advice =
+        std::strstr(reason, "dnnl")
+            ? "; the model was compiled for oneDNN and needs "
+              "librwkvc-rt-dnnl.so and libdnnl.so: install them, name their "
+              "folder in LD_LIBRARY_PATH, or compile with --onednn=false"
+            : "";
+    fail(RWKVRT_BAD_FILE, "%s: cannot load the model: %s%s", path.c_str(),
+         reason, advice);
   }
 }
 
 Library::~Library() {
   if (handle)
     dlclose(handle);
+}
+
+void *Library::findFunction(const char *name) const {
+  return dlsym(handle ? handle : RTLD_DEFAULT, name);
 }
 
 const rwkvrt_model_info &Library::getModelInfo(const std::string &path) const {

@@ -8,6 +8,7 @@
 #include "Model.h"
 
 #include "ElementTypes.h"
+#include "rwkvc-rt/dnnl.h"
 
 #include <cerrno>
 #include <cstring>
@@ -29,6 +30,15 @@ Model::Model(Library openLibrary, const rwkvrt_model_info &modelInfo,
     stateOfInput[info.states[i].input] = static_cast<int32_t>(i);
     stateOfOutput[info.states[i].output] = static_cast<int32_t>(i);
   }
+}
+
+Model::~Model() {
+  if (!weights)
+    return;
+  // Other weights may be mapped at the same place later.
+  if (auto *forget = reinterpret_cast<decltype(&rwkvrt_dnnl_forget)>(
+          library.findFunction("rwkvrt_dnnl_forget")))
+    forget(weightsData, info.weights_size);
 }
 
 static void checkIndices(const rwkvrt_tensor_info &tensor, const void *data) {
@@ -64,9 +74,13 @@ void Model::call(void *const *inputs, void *const *outputs) const {
     std::lock_guard<std::mutex> lock(workspacesLock);
     workspaces.push_back(std::move(workspace));
   }
-  if (status != 0)
-    fail(RWKVRT_RUN_FAILED, "model '%s' failed with status %d", info.name,
-         status);
+  if (status == 0)
+    return;
+  // Calls of kernel libraries are all that can fail.
+  auto *getReason = reinterpret_cast<decltype(&rwkvrt_dnnl_last_error)>(
+      library.findFunction("rwkvrt_dnnl_last_error"));
+  fail(RWKVRT_RUN_FAILED, "model '%s' failed with status %d%s%s", info.name,
+       status, getReason ? ": " : "", getReason ? getReason() : "");
 }
 
 static std::string folderOf(const std::string &path) {

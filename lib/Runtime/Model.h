@@ -33,6 +33,10 @@ public:
   /// The model description that the library exports.
   const rwkvrt_model_info &getModelInfo(const std::string &path) const;
 
+  /// A function of this library or of one that it needs; in a program that
+  /// holds its model, of the program's. Null if there is none.
+  void *findFunction(const char *name) const;
+
 private:
   void *handle = nullptr;
 };
@@ -64,6 +68,7 @@ size_t countElements(const rwkvrt_tensor_info &tensor);
 struct Model {
   Model(Library library, const rwkvrt_model_info &info,
         const std::string &origin, const std::string &folder);
+  ~Model();
 
   /// Calls the compiled function; every output has a buffer.
   void call(void *const *inputs, void *const *outputs) const;

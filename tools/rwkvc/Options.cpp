@@ -8,6 +8,7 @@
 #include "Options.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/CommandLine.h"
+#include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Path.h"
 #include "llvm/Support/WithColor.h"
 
@@ -115,8 +116,13 @@ DriverOptions rwkvc::parseCommandLine(int argc, char **argv) {
   cl::opt<cl::boolOrDefault> oneDNN(
       "onednn",
       cl::desc("Leave large matrix products to oneDNN (default: where the "
-               "runtime was built with it)"),
+               "runtime was built with it, but not in programs)"),
       cl::cat(category));
+  cl::opt<int64_t> oneDNNMinFlops(
+      "onednn-min-flops", cl::init(1 << 20),
+      cl::desc("Operations from which a matrix product is large for --onednn "
+               "(default: 1048576)"),
+      cl::value_desc("n"), cl::cat(category));
   cl::opt<cl::boolOrDefault> embed(
       "embed-weights",
       cl::desc("Put the weights into the artefact instead of a file beside it "
@@ -185,6 +191,10 @@ DriverOptions rwkvc::parseCommandLine(int argc, char **argv) {
       fail("--emit=" + emit + " needs a file to write: -o FILE");
     options.output = "-";
   }
+  bool isSame = false;
+  if (!llvm::sys::fs::equivalent(options.input, options.output, isSame) &&
+      isSame)
+    fail("-o " + options.output + " is the model itself");
   if (options.output == "-" && !isText)
     fail("a binary cannot go to standard output; name a file by -o");
   if (optLevel > 3)
@@ -196,6 +206,10 @@ DriverOptions rwkvc::parseCommandLine(int argc, char **argv) {
   options.threads = threads;
   if (oneDNN != cl::BOU_UNSET)
     options.oneDNN = oneDNN == cl::BOU_TRUE;
+  if (oneDNNMinFlops < 1)
+    fail("--onednn-min-flops=" + llvm::Twine(oneDNNMinFlops) +
+         ": expected at least 1");
+  options.oneDNNMinFlops = oneDNNMinFlops;
   if (embed != cl::BOU_UNSET)
     options.embedWeights = embed == cl::BOU_TRUE;
   options.compiler = compiler;

@@ -38,6 +38,7 @@ struct DriverOptions {
   unsigned optLevel = 2;
   bool threads = true;
   std::optional<bool> oneDNN; ///< none: if the runtime has it
+  int64_t oneDNNMinFlops = 1 << 20;
   std::optional<bool> embedWeights;
   std::string compiler; ///< C compiler that links
   std::vector<std::string> dialectPlugins, passPlugins;

@@ -25,14 +25,15 @@
 #include "rwkvc/Import/Import.h"
 #include "rwkvc/InitAll.h"
 #include "rwkvc/Target/CodeGen.h"
-#include "llvm/ADT/ScopeExit.h"
 #include "llvm/Support/FileSystem.h"
+#include "llvm/Support/FileUtilities.h"
 #include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/InitLLVM.h"
 #include "llvm/Support/Path.h"
 #include "llvm/Support/Program.h"
 #include "llvm/Support/WithColor.h"
 #include <chrono>
+#include <csignal>
 
 using namespace rwkvc;
 
@@ -95,10 +96,13 @@ public:
 
 private:
   static unsigned countSteps(const DriverOptions &options) {
-    // Import, the phases, and for code: generate, write or link.
+    // Import, with its phase, and the other phases; for code: weights, code,
+    // and the file itself.
     if (options.emit == Emit::IR)
       return 1 + static_cast<unsigned>(options.phase);
-    return static_cast<unsigned>(kLastPhase) + 3;
+    bool isText =
+        options.emit == Emit::LLVMIR || options.emit == Emit::Assembly;
+    return static_cast<unsigned>(kLastPhase) + (isText ? 3 : 4);
   }
 
   int fail(llvm::Error error) {
@@ -112,9 +116,11 @@ private:
   llvm::Error runPhase(mlir::ModuleOp module, Phase phase);
   llvm::Error emitIR(mlir::ModuleOp module);
   llvm::Error explain(mlir::ModuleOp module);
+  llvm::Expected<aot::PendingFile> writeWeights(const aot::WeightsFile &weights,
+                                                aot::ModelInfo &info);
   llvm::Error emitArtifact(mlir::ModuleOp module);
   llvm::Error emitText(llvm::Module &module);
-  llvm::Error link(llvm::Module &module);
+  llvm::Error makeBinary(llvm::Module &module, aot::PendingFile &file);
 
   const DriverOptions &options;
   mlir::MLIRContext &context;
@@ -158,8 +164,11 @@ llvm::Error Driver::runPhase(mlir::ModuleOp module, Phase phase) {
   pipeline.vectorBits = target->getVectorBits();
   if (!options.threads)
     pipeline.minParallelWork = 0;
+  // A program is to run where nothing is installed.
   pipeline.useDnnl = options.oneDNN.value_or(
+      options.emit != Emit::Executable &&
       llvm::sys::fs::exists(findRuntimeDir() + "/librwkvc-rt-dnnl.so"));
+  pipeline.dnnlMinFlops = options.oneDNNMinFlops;
   buildPhase(pm, phase, pipeline);
   auto inserted = options.insertions.find(phase);
   if (inserted != options.insertions.end())
@@ -188,6 +197,17 @@ llvm::Error Driver::explain(mlir::ModuleOp module) {
   return llvm::Error::success();
 }
 
+static llvm::Error
+writeFile(llvm::StringRef path,
+          llvm::function_ref<llvm::Error(llvm::raw_pwrite_stream &)> write) {
+  auto file = aot::PendingFile::create(path);
+  if (!file)
+    return file.takeError();
+  if (llvm::Error error = file->write(write))
+    return error;
+  return file->commit();
+}
+
 llvm::Error Driver::emitIR(mlir::ModuleOp module) {
   mlir::OpPrintingFlags flags;
   // A weight printed in full helps nobody; rwkv-translate prints all.
@@ -199,7 +219,7 @@ llvm::Error Driver::emitIR(mlir::ModuleOp module) {
     module.print(llvm::outs(), flags);
     return llvm::Error::success();
   }
-  return aot::writeFile(options.output, [&](llvm::raw_pwrite_stream &os) {
+  return writeFile(options.output, [&](llvm::raw_pwrite_stream &os) {
     module.print(os, flags);
     return llvm::Error::success();
   });
@@ -214,7 +234,7 @@ llvm::Error Driver::emitText(llvm::Module &module) {
   };
   progress.step("write " + options.output);
   if (options.output != "-")
-    return aot::writeFile(options.output, write);
+    return writeFile(options.output, write);
   llvm::SmallString<0> text;
   llvm::raw_svector_ostream os(text);
   if (llvm::Error error = write(os))
@@ -223,48 +243,69 @@ llvm::Error Driver::emitText(llvm::Module &module) {
   return llvm::Error::success();
 }
 
-llvm::Error Driver::link(llvm::Module &module) {
-  llvm::StringRef output = options.output;
+llvm::Error Driver::makeBinary(llvm::Module &module, aot::PendingFile &file) {
   auto writeObject = [&](llvm::raw_pwrite_stream &os) {
     return emitCode(module, *target, CodeKind::Object, os);
   };
-  progress.step("write " + output);
   if (options.emit == Emit::Object)
-    return aot::writeFile(output, writeObject);
-  llvm::SmallString<128> object;
+    return file.write(writeObject);
+  llvm::SmallString<128> path;
   if (std::error_code code =
-          llvm::sys::fs::createTemporaryFile("rwkvc", "o", object))
+          llvm::sys::fs::createTemporaryFile("rwkvc", "o", path))
     return llvm::createStringError("cannot create a temporary file: " +
                                    code.message());
-  auto remove = llvm::make_scope_exit([&] { llvm::sys::fs::remove(object); });
-  if (llvm::Error error = aot::writeFile(object, writeObject))
+  llvm::FileRemover remover(path);
+  if (llvm::Error error = writeFile(path, writeObject))
     return error;
   aot::LinkOptions link;
   link.compiler = options.compiler;
   link.runtimeDir = findRuntimeDir();
   link.usesDnnl = module.getFunction("rwkvrt_dnnl_matmul") != nullptr;
   if (options.emit == Emit::StaticLibrary)
-    return aot::writeStaticLibrary(object, output);
+    return aot::writeStaticLibrary(path, file);
   if (options.emit == Emit::SharedLibrary)
-    return aot::linkSharedLibrary(object, output, link);
-  return aot::linkExecutable(object, output, link);
+    return aot::linkSharedLibrary(path, file, link);
+  return aot::linkExecutable(path, file, link);
+}
+
+/// Writes the weights, to be committed beside the artefact or included in it;
+/// \p info is told which.
+llvm::Expected<aot::PendingFile>
+Driver::writeWeights(const aot::WeightsFile &weights, aot::ModelInfo &info) {
+  bool embed =
+      options.embedWeights.value_or(options.emit == Emit::Executable &&
+                                    weights.getDataSize() <= kMaxEmbeddedBytes);
+  info.weightsFile =
+      (llvm::sys::path::stem(options.output) + ".safetensors").str();
+  llvm::SmallString<128> path(llvm::sys::path::parent_path(options.output));
+  llvm::sys::path::append(path, info.weightsFile);
+  if (!embed && llvm::sys::fs::exists(path) && !aot::WeightsFile::isOne(path))
+    return llvm::createStringError(
+        "the weights would replace '" + path +
+        "', which is not from rwkvc; choose another name for -o");
+  auto file = aot::PendingFile::create(path);
+  if (!file)
+    return file.takeError();
+  if (embed) {
+    info.weightsFile.clear();
+    info.embedFile = file->getTemporary().str();
+    info.embedOffset = weights.getDataOffset();
+  }
+  progress.step(
+      llvm::formatv("write weights, {0:f1} MB", weights.getDataSize() / 1e6)
+          .str());
+  if (llvm::Error error = file->write(
+          [&](llvm::raw_pwrite_stream &os) { return weights.write(os); }))
+    return error;
+  return file;
 }
 
 llvm::Error Driver::emitArtifact(mlir::ModuleOp module) {
-  progress.step("generate code for " + target->describe());
   auto interface = aot::readInterface(module);
   if (failed(interface))
     return llvm::createStringError("the model does not describe itself");
   aot::WeightsFile weights(module);
   bool isText = options.emit == Emit::LLVMIR || options.emit == Emit::Assembly;
-
-  llvm::LLVMContext llvmContext;
-  std::unique_ptr<llvm::Module> code =
-      mlir::translateModuleToLLVMIR(module, llvmContext, options.input);
-  if (!code)
-    return llvm::createStringError("the LLVM dialect has no LLVM IR form");
-  prepareModule(*code, *target);
-
   llvm::StringRef stem = llvm::sys::path::stem(
       options.output == "-" ? options.input : options.output);
   aot::ModelInfo info;
@@ -275,39 +316,23 @@ llvm::Error Driver::emitArtifact(mlir::ModuleOp module) {
   if (auto size =
           module->getAttrOfType<mlir::IntegerAttr>(aot::kWorkspaceSizeAttr))
     info.workspaceSize = size.getInt();
-  bool embed =
-      options.embedWeights.value_or(options.emit == Emit::Executable &&
-                                    weights.getDataSize() <= kMaxEmbeddedBytes);
-  // Embedded weights pass through a file that the assembler includes.
-  std::string weightsPath;
-  auto removeWeights = llvm::make_scope_exit([&] {
-    if (!weightsPath.empty())
-      llvm::sys::fs::remove(weightsPath);
-  });
-  if (weights.getDataSize() > 0 && !isText) {
-    if (embed) {
-      llvm::SmallString<128> path;
-      if (std::error_code code =
-              llvm::sys::fs::createTemporaryFile("rwkvc", "weights", path))
-        return llvm::createStringError("cannot create a temporary file: " +
-                                       code.message());
-      weightsPath = path.str().str();
-      info.embedFile = weightsPath;
-      info.embedOffset = weights.getDataOffset();
-    } else {
-      info.weightsFile = (stem + ".safetensors").str();
-      llvm::SmallString<128> path(llvm::sys::path::parent_path(options.output));
-      llvm::sys::path::append(path, info.weightsFile);
-      weightsPath = path.str().str();
-    }
-    if (llvm::Error error =
-            aot::writeFile(weightsPath, [&](llvm::raw_pwrite_stream &os) {
-              return weights.write(os);
-            }))
-      return error;
-  } else if (weights.getDataSize() > 0) {
+  std::optional<aot::PendingFile> weightsFile;
+  if (weights.getDataSize() > 0 && isText) {
     info.weightsFile = (stem + ".safetensors").str();
+  } else if (weights.getDataSize() > 0) {
+    auto written = writeWeights(weights, info);
+    if (!written)
+      return written.takeError();
+    weightsFile.emplace(std::move(*written));
   }
+
+  progress.step("generate code for " + target->describe());
+  llvm::LLVMContext llvmContext;
+  std::unique_ptr<llvm::Module> code =
+      mlir::translateModuleToLLVMIR(module, llvmContext, options.input);
+  if (!code)
+    return llvm::createStringError("the LLVM dialect has no LLVM IR form");
+  prepareModule(*code, *target);
   aot::emitModelInfo(*code, *interface, info,
                      options.emit == Emit::SharedLibrary ||
                          options.emit == Emit::Executable);
@@ -315,12 +340,17 @@ llvm::Error Driver::emitArtifact(mlir::ModuleOp module) {
     return error;
   if (isText)
     return emitText(*code);
-  if (llvm::Error error = link(*code))
+  progress.step("write " + options.output);
+  auto file = aot::PendingFile::create(options.output);
+  if (!file)
+    return file.takeError();
+  if (llvm::Error error = makeBinary(*code, *file))
     return error;
-  // From here on the weights file is part of the artefact.
-  if (!embed)
-    weightsPath.clear();
-  return llvm::Error::success();
+  // Both or none: until here a former artefact is whole.
+  if (weightsFile && info.embedFile.empty())
+    if (llvm::Error error = weightsFile->commit())
+      return error;
+  return file->commit();
 }
 
 int Driver::run() {
@@ -373,6 +403,8 @@ static llvm::Error loadPlugins(const DriverOptions &options,
 
 int main(int argc, char **argv) {
   llvm::InitLLVM init(argc, argv);
+  // A file beyond the user's limit is an error of the write, not a signal.
+  std::signal(SIGXFSZ, SIG_IGN);
   DriverOptions options = parseCommandLine(argc, argv);
   mlir::DialectRegistry registry;
   mlir::registerAllDialects(registry);

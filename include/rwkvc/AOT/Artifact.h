@@ -23,19 +23,38 @@ struct LinkOptions {
   bool usesDnnl = false;  ///< the code calls the oneDNN part of the runtime
 };
 
-/// Writes \p path through a temporary file beside it, so that it is either
-/// complete or as it was before. \p write may fail; so may the disk.
-llvm::Error
-writeFile(llvm::StringRef path,
-          llvm::function_ref<llvm::Error(llvm::raw_pwrite_stream &)> write);
+/// A file that is being made under another name beside its own. Nothing is seen
+/// of it until it is committed; what is not committed vanishes.
+class PendingFile {
+public:
+  static llvm::Expected<PendingFile> create(llvm::StringRef path);
+  PendingFile(PendingFile &&other);
+  ~PendingFile();
 
-/// Puts \p object into the static library \p path.
-llvm::Error writeStaticLibrary(llvm::StringRef object, llvm::StringRef path);
+  llvm::StringRef getPath() const { return path; }
+  /// The name under which to make it; an empty file at first.
+  llvm::StringRef getTemporary() const { return temporary; }
+
+  /// Writes the contents. \p write may fail; so may the disk.
+  llvm::Error
+  write(llvm::function_ref<llvm::Error(llvm::raw_pwrite_stream &)> write);
+
+  /// Gives the file its own name, in the place of one that had it.
+  llvm::Error commit();
+
+private:
+  PendingFile(llvm::StringRef path, llvm::StringRef temporary)
+      : path(path), temporary(temporary) {}
+  std::string path, temporary;
+};
+
+/// Puts \p object into a static library.
+llvm::Error writeStaticLibrary(llvm::StringRef object, PendingFile &file);
 
 /// Links \p object to a shared library, or with the runtime to a program.
-llvm::Error linkSharedLibrary(llvm::StringRef object, llvm::StringRef path,
+llvm::Error linkSharedLibrary(llvm::StringRef object, PendingFile &file,
                               const LinkOptions &options);
-llvm::Error linkExecutable(llvm::StringRef object, llvm::StringRef path,
+llvm::Error linkExecutable(llvm::StringRef object, PendingFile &file,
                            const LinkOptions &options);
 
 } // namespace rwkvc::aot

@@ -70,7 +70,7 @@ def ConvertDnnlToRuntimePass
 
     The status is not looked at, for a call deep in a loop nest cannot return:
     the runtime records the thread's first failure. Who writes the model's entry
-    function ends it with `rwkvc::takeDnnlStatus`.
+    function ends it with `rwkvrt_dnnl_take_status`.
 
     Shapes must be static. An operand whose strides are not static, or that is
     not contiguous in one of its last two dimensions, is copied around the call;

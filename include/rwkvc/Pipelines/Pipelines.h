@@ -40,6 +40,7 @@ struct PipelineOptions {
   int64_t vectorBits = 256;          ///< width of a vector register
   int64_t minParallelWork = 1 << 18; ///< scalar operations; 0: one thread
   bool useDnnl = false;              ///< large matrix products by oneDNN
+  int64_t dnnlMinFlops = 1 << 20;    ///< operations that make a product large
 };
 
 /// Adds the passes that lead from the phase before to \p phase, and a check

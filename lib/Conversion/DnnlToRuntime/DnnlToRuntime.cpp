@@ -26,9 +26,7 @@ using namespace rwkvc;
 
 static_assert(dnnl::MatmulOp::kMaxRank == RWKVRT_DNNL_MAX_RANK);
 
-static constexpr StringLiteral kMatmul = "rwkvrt_dnnl_matmul";
 static constexpr StringLiteral kRelease = "rwkvrt_dnnl_release";
-static constexpr StringLiteral kTakeStatus = "rwkvrt_dnnl_take_status";
 
 /// Declares the C function \p name of the runtime once.
 static FailureOr<func::FuncOp> declare(ModuleOp module, StringRef name,
@@ -45,33 +43,6 @@ static FailureOr<func::FuncOp> declare(ModuleOp module, StringRef name,
   auto function = func::FuncOp::create(builder, module.getLoc(), name, type);
   function.setPrivate();
   return function;
-}
-
-bool rwkvc::callsDnnlRuntime(ModuleOp module) {
-  return module.lookupSymbol(kMatmul) != nullptr;
-}
-
-Value rwkvc::takeDnnlStatus(OpBuilder &builder, Location loc, ModuleOp module) {
-  if (!callsDnnlRuntime(module))
-    return {};
-  // Once lowered, the declarations are LLVM's.
-  if (module.lookupSymbol<LLVM::LLVMFuncOp>(kMatmul)) {
-    auto function = module.lookupSymbol<LLVM::LLVMFuncOp>(kTakeStatus);
-    if (!function) {
-      OpBuilder::InsertionGuard guard(builder);
-      builder.setInsertionPointToStart(module.getBody());
-      function = LLVM::LLVMFuncOp::create(
-          builder, module.getLoc(), kTakeStatus,
-          LLVM::LLVMFunctionType::get(builder.getI32Type(), {}));
-    }
-    return LLVM::CallOp::create(builder, loc, function, ValueRange{})
-        .getResult();
-  }
-  FailureOr<func::FuncOp> function = declare(
-      module, kTakeStatus, builder.getFunctionType({}, builder.getI32Type()));
-  if (failed(function))
-    return {};
-  return func::CallOp::create(builder, loc, *function).getResult(0);
 }
 
 namespace {
@@ -347,8 +318,9 @@ struct ConvertDnnlToRuntimePass
 
     Builder builder(&getContext());
     SmallVector<Type> inputs(5, LLVM::LLVMPointerType::get(&getContext()));
-    FailureOr<func::FuncOp> callee = declare(
-        module, kMatmul, builder.getFunctionType(inputs, builder.getI32Type()));
+    FailureOr<func::FuncOp> callee =
+        declare(module, kDnnlMatmul,
+                builder.getFunctionType(inputs, builder.getI32Type()));
     if (failed(callee))
       return signalPassFailure();
     Lowering lowering(module, *callee);

@@ -76,6 +76,23 @@ bool isConstantInPlace(Value value) {
          slice.getStrides().empty() && isConstantInPlace(slice.getSource());
 }
 
+/// The tensor that \p value fills with zeros, by linalg.fill or another op that
+/// does the same; null if it does not.
+Value getZeroed(Value value) {
+  auto op = value.getDefiningOp<linalg::LinalgOp>();
+  if (!op || op.getNumDpsInits() != 1 ||
+      op.getNumParallelLoops() != op.getNumLoops())
+    return {};
+  Value filler = op.getBlock()->getTerminator()->getOperand(0);
+  if (auto argument = dyn_cast<BlockArgument>(filler);
+      argument && argument.getOwner() == op.getBlock())
+    filler = op.getMatchingOpOperand(argument)->get();
+  if (isa<ShapedType>(filler.getType()) ||
+      !matchPattern(filler, m_AnyZeroFloat()))
+    return {};
+  return op.getDpsInits().front();
+}
+
 /// Reads \p op as a product; the failure says why it is none.
 FailureOr<Product> matchProduct(linalg::LinalgOp op, RewriterBase &rewriter) {
   auto refuse = [&](const Twine &reason) {
@@ -168,10 +185,9 @@ struct ConvertProduct : OpInterfaceRewritePattern<linalg::LinalgOp> {
 
     Value destination = product->c->get();
     bool accumulate = true;
-    auto fill = destination.getDefiningOp<linalg::FillOp>();
-    if (fill && matchPattern(fill.value(), m_AnyZeroFloat())) {
+    if (Value zeroed = getZeroed(destination)) {
       accumulate = false;
-      destination = fill.output();
+      destination = zeroed;
     } else if (matchPattern(destination, m_AnyZeroFloat())) {
       accumulate = false;
       auto type = cast<RankedTensorType>(destination.getType());

@@ -363,23 +363,32 @@ struct ConvertTokenShift : OpRewritePattern<wkv::TokenShiftOp> {
     RankedTensorType type = tensorType(op.getX());
     RankedTensorType row = tensorType(op.getState());
     ArrayRef<int64_t> shape = type.getShape();
+    Type element = type.getElementType();
+    if (shape[1] == 1) {
+      // The predecessor of the only token is the state, seen with a T axis.
+      SmallVector<ReassociationIndices> axes{{0, 1}, {2}};
+      Value state = castElements(b, op.getState(), element);
+      Value kept = tensor::CollapseShapeOp::create(
+          b, RankedTensorType::get(row.getShape(), element), op.getX(), axes);
+      rewriter.replaceOp(
+          op, {tensor::ExpandShapeOp::create(b, type, state, axes),
+               castElements(b, kept, row.getElementType())});
+      return success();
+    }
     auto index = [&](int64_t value) { return b.getIndexAttr(value); };
     SmallVector<OpFoldResult> strides(3, index(1)), start(3, index(0));
     SmallVector<OpFoldResult> one{index(shape[0]), index(1), index(shape[2])};
     SmallVector<OpFoldResult> last{index(0), index(shape[1] - 1), index(0)};
-    Type element = type.getElementType();
     Value shifted = tensor::InsertSliceOp::create(
         b, castElements(b, op.getState(), element), emptyLike(b, type), start,
         one, strides);
-    if (shape[1] > 1) {
-      SmallVector<OpFoldResult> rest{index(shape[0]), index(shape[1] - 1),
-                                     index(shape[2])};
-      Value head =
-          tensor::ExtractSliceOp::create(b, op.getX(), start, rest, strides);
-      SmallVector<OpFoldResult> second{index(0), index(1), index(0)};
-      shifted = tensor::InsertSliceOp::create(b, head, shifted, second, rest,
-                                              strides);
-    }
+    SmallVector<OpFoldResult> rest{index(shape[0]), index(shape[1] - 1),
+                                   index(shape[2])};
+    Value head =
+        tensor::ExtractSliceOp::create(b, op.getX(), start, rest, strides);
+    SmallVector<OpFoldResult> second{index(0), index(1), index(0)};
+    shifted = tensor::InsertSliceOp::create(b, head, shifted, second, rest,
+                                            strides);
     Value kept = tensor::ExtractSliceOp::create(
         b, RankedTensorType::get(row.getShape(), element), op.getX(), last, one,
         strides);

@@ -16,6 +16,22 @@ func.func @zeros(%a: tensor<8x4xf32>, %b: tensor<4x6xf32>, %c: tensor<8x6xf32>) 
 
 // -----
 
+// The same, written otherwise.
+// CHECK-LABEL: func @generic_zeros
+// CHECK-NOT: accumulate
+// CHECK: dnnl.matmul ins(%arg0, %arg1 : tensor<8x4xf32>, tensor<4x6xf32>) outs(%arg2 : tensor<8x6xf32>)
+func.func @generic_zeros(%a: tensor<8x4xf32>, %b: tensor<4x6xf32>, %c: tensor<8x6xf32>) -> tensor<8x6xf32> {
+  %zero = arith.constant 0.0 : f32
+  %init = linalg.generic {indexing_maps = [affine_map<(d0, d1) -> (d0, d1)>], iterator_types = ["parallel", "parallel"]} outs(%c : tensor<8x6xf32>) {
+  ^bb0(%old: f32):
+    linalg.yield %zero : f32
+  } -> tensor<8x6xf32>
+  %r = linalg.matmul ins(%a, %b : tensor<8x4xf32>, tensor<4x6xf32>) outs(%init : tensor<8x6xf32>) -> tensor<8x6xf32>
+  return %r : tensor<8x6xf32>
+}
+
+// -----
+
 // CHECK-LABEL: func @constant_zeros
 // CHECK: %[[NEW:.*]] = tensor.empty
 // CHECK: dnnl.matmul ins({{.*}}) outs(%[[NEW]]

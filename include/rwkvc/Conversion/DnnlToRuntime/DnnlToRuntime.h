@@ -8,20 +8,16 @@
 #ifndef RWKVC_CONVERSION_DNNLTORUNTIME_DNNLTORUNTIME_H
 #define RWKVC_CONVERSION_DNNLTORUNTIME_DNNLTORUNTIME_H
 
-#include "mlir/IR/Builders.h"
-#include "mlir/IR/BuiltinOps.h"
+#include "llvm/ADT/StringRef.h"
 
 namespace rwkvc {
 
-/// Whether \p module, after convert-dnnl-to-runtime, calls librwkvc-rt-dnnl and
-/// must be linked with it.
-bool callsDnnlRuntime(mlir::ModuleOp module);
-
-/// The status (i32, 0 = success) of the dnnl calls that the thread has made
-/// since this was last asked; null if \p module makes none. An entry function
-/// ends with it and returns it.
-mlir::Value takeDnnlStatus(mlir::OpBuilder &builder, mlir::Location loc,
-                           mlir::ModuleOp module);
+/// Functions of rwkvc-rt/dnnl.h that generated code calls. A module that has
+/// the first must be linked with librwkvc-rt-dnnl, and its entry function ends
+/// with the second and returns what that returns (i32, 0 = success).
+inline constexpr llvm::StringLiteral kDnnlMatmul = "rwkvrt_dnnl_matmul";
+inline constexpr llvm::StringLiteral kDnnlTakeStatus =
+    "rwkvrt_dnnl_take_status";
 
 } // namespace rwkvc
 

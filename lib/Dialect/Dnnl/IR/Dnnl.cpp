@@ -6,6 +6,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "rwkvc/Dialect/Dnnl/IR/Dnnl.h"
+#include "mlir/Dialect/Bufferization/IR/Bufferization.h"
 #include "mlir/IR/DialectImplementation.h"
 #include "mlir/Interfaces/ViewLikeInterface.h"
 
@@ -90,11 +91,17 @@ LogicalResult MatmulOp::verify() {
 bool MatmulOp::hasConstantB() {
   if (!getConstantB())
     return false;
-  Value buffer = getB();
-  while (auto view = buffer.getDefiningOp<ViewLikeOpInterface>())
-    buffer = view.getViewSource();
-  Operation *op = buffer.getDefiningOp();
-  return !op || !hasEffect<MemoryEffects::Allocate>(op, buffer);
+  Value root = getB();
+  while (Operation *op = root.getDefiningOp()) {
+    if (auto view = dyn_cast<ViewLikeOpInterface>(op))
+      root = view.getViewSource();
+    else if (isa<bufferization::ToBufferOp, bufferization::ToTensorOp>(op))
+      root = op->getOperand(0);
+    else
+      return !isa<bufferization::AllocTensorOp>(op) &&
+             !hasEffect<MemoryEffects::Allocate>(op, root);
+  }
+  return true;
 }
 
 void MatmulOp::getEffects(
