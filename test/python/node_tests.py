@@ -135,7 +135,7 @@ def to_arrays(values, data):
         array = numpy_helper.to_array(array) if isinstance(array, onnx.TensorProto) else np.asarray(array)
         if array.dtype not in TYPES:
             raise Unclaimed(f"element type {'string' if array.dtype.kind in 'OUS' else array.dtype.name}")
-        found[value.name] = array
+        found[value.name] = np.asarray(array, order="C")  # rwkv-run reads row-major arrays only
     return found
 
 
