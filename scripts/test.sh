@@ -2,10 +2,11 @@
 # Part of the rwkvc project, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #
-# Sets up and runs every check: lint, Python tests, lit tests of the compiler. All run, whichever fails;
+# Sets up and runs every check: lint, Python tests, lit tests of the compiler, numerics of real models. All run,
+# whichever fails;
 # the exit status tells whether one did.
 #
-#   RWKVC_TEST_MODELS=DIR   also use the checkpoints in DIR/weights
+#   RWKVC_TEST_MODELS=DIR   also use the models in DIR/onnx and DIR/weights
 #   RWKVC_TIDY=1            also run clang-tidy (slow); RWKVC_TIDY_MINUTES caps it
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -28,6 +29,7 @@ check() {
 check "lint" utils/lint
 check "Python tests" .venv/bin/python -m unittest discover -s python/tests
 check "compiler tests" ninja -C build check-rwkvc
+check "numerics of real models" .venv/bin/python test/python/numerics.py
 
 printf '\n'
 [ ${#failed[@]} -eq 0 ] || printf 'failed: %s\n' "${failed[@]}"

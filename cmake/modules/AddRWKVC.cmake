@@ -26,3 +26,20 @@ function(add_rwkvc_library name)
   install(TARGETS ${name} EXPORT RWKVCTargets
           ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
 endfunction()
+
+# add_rwkvc_doc(FILE.td OUTPUT.md command...)
+# A page of docs/ in the build folder, made from TableGen by target `docs`.
+add_custom_target(docs)
+function(add_rwkvc_doc source output)
+  get_filename_component(name ${output} NAME_WE)
+  set(LLVM_TARGET_DEFINITIONS ${source})
+  tablegen(MLIR ${name}.md ${ARGN})
+  set(page ${PROJECT_BINARY_DIR}/docs/${output})
+  add_custom_command(
+    OUTPUT ${page}
+    COMMAND ${CMAKE_COMMAND} -E copy ${CMAKE_CURRENT_BINARY_DIR}/${name}.md
+            ${page}
+    DEPENDS ${CMAKE_CURRENT_BINARY_DIR}/${name}.md)
+  add_custom_target(docs-${name} DEPENDS ${page})
+  add_dependencies(docs docs-${name})
+endfunction()

@@ -6,10 +6,10 @@
 //===----------------------------------------------------------------------===//
 
 #include "rwkvc/AOT/Artifact.h"
-#include "llvm/ADT/ScopeExit.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Object/ArchiveWriter.h"
 #include "llvm/Support/FileSystem.h"
+#include "llvm/Support/FileUtilities.h"
 #include "llvm/Support/MemoryBuffer.h"
 #include "llvm/Support/Path.h"
 #include "llvm/Support/Program.h"
@@ -26,6 +26,13 @@ static llvm::Error fileError(llvm::StringRef path, llvm::StringRef what,
 }
 
 llvm::Expected<PendingFile> PendingFile::create(llvm::StringRef path) {
+  // Anything but a file would be replaced by one: /dev/null, for instance.
+  llvm::sys::fs::file_status status;
+  if (!llvm::sys::fs::status(path, status) &&
+      !llvm::sys::fs::is_regular_file(status))
+    return llvm::createStringError(
+        "cannot write '" + path + "': it is " +
+        (llvm::sys::fs::is_directory(status) ? "a folder" : "no regular file"));
   llvm::SmallString<128> name;
   if (std::error_code code =
           llvm::sys::fs::createUniqueFile(path + ".%%%%%%.tmp", name))
@@ -42,7 +49,7 @@ PendingFile::PendingFile(PendingFile &&other)
 PendingFile::~PendingFile() {
   if (temporary.empty())
     return;
-  llvm::sys::fs::remove(temporary);
+  llvm::FileRemover remover(temporary);
   llvm::sys::DontRemoveFileOnSignal(temporary);
 }
 
@@ -120,7 +127,7 @@ static llvm::Error link(PendingFile &file, const LinkOptions &options,
   if (std::error_code code =
           llvm::sys::fs::createTemporaryFile("rwkvc-link", "log", log))
     return fileError("link log", "create", code);
-  auto removeLog = llvm::make_scope_exit([&] { llvm::sys::fs::remove(log); });
+  llvm::FileRemover removeLog(log);
   llvm::SmallVector<llvm::StringRef> command{*compiler};
   command.append(arguments.begin(), arguments.end());
   command.append({"-o", file.getTemporary()});
@@ -159,8 +166,8 @@ llvm::Error aot::linkExecutable(llvm::StringRef object, PendingFile &file,
   llvm::SmallVector<std::string> arguments{
       object.str(), archive("rwkvc-rt-main"), archive("rwkvc-rt")};
   if (options.usesDnnl)
-    arguments.append(
-        {"-L" + options.runtimeDir, "-lrwkvc-rt-dnnl", "-Wl,-rpath,$ORIGIN"});
+    arguments.append({"-L" + options.runtimeDir, "-lrwkvc-rt-dnnl",
+                      "-Wl,-rpath,$ORIGIN:" + options.runtimeDir});
   // The C++ library and GCC's OpenMP go into the program, so that it runs where
   // neither is installed.
   arguments.append({"-Wl,-Bstatic", "-lstdc++", "-lgomp", "-Wl,-Bdynamic",

@@ -41,8 +41,8 @@ static BlockArgument findRoot(Value value) {
   return cast<BlockArgument>(value);
 }
 
-/// \p value, static, with the shape of \p type: a state may lose axes of size one
-/// on its way from input to output.
+/// \p value, static, with the shape of \p type: a state may lose axes of size
+/// one on its way from input to output.
 static Value viewAs(OpBuilder &b, Value value, Type type) {
   auto from = cast<RankedTensorType>(value.getType());
   auto to = cast<RankedTensorType>(type);
@@ -56,8 +56,7 @@ static Value viewAs(OpBuilder &b, Value value, Type type) {
   if (from.getRank() > 1)
     value = tensor::CollapseShapeOp::create(b, loc, value, all(from.getRank()));
   if (to.getRank() > 1)
-    value =
-        tensor::ExpandShapeOp::create(b, loc, to, value, all(to.getRank()));
+    value = tensor::ExpandShapeOp::create(b, loc, to, value, all(to.getRank()));
   return value;
 }
 
@@ -74,8 +73,13 @@ struct EntryABIPass : aot::impl::EntryABIBase<EntryABIPass> {
           << "the module has no function @" << kEntryName;
       return signalPassFailure();
     }
-    if (entry.getNumArguments() != interface->inputs.size() ||
-        entry.getNumResults() != interface->outputs.size()) {
+    auto match = [](TypeRange types, ArrayRef<TensorDescription> tensors) {
+      return llvm::equal(types, tensors, [](Type type, const auto &tensor) {
+        return type == tensor.type;
+      });
+    };
+    if (!match(entry.getArgumentTypes(), interface->inputs) ||
+        !match(entry.getResultTypes(), interface->outputs)) {
       entry.emitError() << "its signature does not match the module attribute '"
                         << kInterfaceAttr << "'";
       return signalPassFailure();
@@ -121,7 +125,8 @@ struct EntryABIPass : aot::impl::EntryABIBase<EntryABIPass> {
       const StateDescription *state = interface.findStateOfInput(i);
       Value buffer =
           state ? outputs[state->output] : Value(block.getArgument(next++));
-      Type type = state ? entry.getResultTypes()[state->output] : input.getType();
+      Type type =
+          state ? entry.getResultTypes()[state->output] : input.getType();
       Value tensor = bufferization::ToTensorOp::create(
           b, loc, type, buffer, /*restrict=*/true,
           /*writable=*/state != nullptr);

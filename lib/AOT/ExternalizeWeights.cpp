@@ -104,8 +104,10 @@ struct ExternalizeWeightsPass
                                                    /*writable=*/false);
       }
       op.replaceAllUsesWith(tensor);
-      op.erase();
     }
+    // Last, since the first constant may be where the builder inserts.
+    for (arith::ConstantOp op : constants)
+      op.erase();
     entry.setFunctionType(
         FunctionType::get(&getContext(), block.getArgumentTypes(), {}));
   }

@@ -169,6 +169,15 @@ FailureOr<Interface> aot::readInterface(ModuleOp module) {
     if (!initial || !inRange(input, interface.inputs.size()) ||
         !inRange(output, interface.outputs.size()))
       return malformed("states");
+    // One buffer serves both sides, whatever axes of one element they have.
+    RankedTensorType before = interface.inputs[input.getInt()].type;
+    RankedTensorType after = interface.outputs[output.getInt()].type;
+    if (before.getElementType() != after.getElementType() ||
+        before.getNumElements() != after.getNumElements())
+      return module.emitError()
+             << "module attribute '" << kInterfaceAttr << "': state '"
+             << interface.inputs[input.getInt()].name << "' is " << before
+             << " on entry and " << after << " on return";
     interface.states.push_back(
         {input.getInt(), output.getInt(), initial.getValueAsDouble()});
   }

@@ -9,12 +9,16 @@
 #include "mlir/IR/DialectResourceBlobManager.h"
 #include "llvm/Support/Endian.h"
 #include "llvm/Support/JSON.h"
+#include "llvm/Support/MemoryBuffer.h"
 
 using namespace mlir;
 using namespace rwkvc;
 using namespace rwkvc::aot;
 
 static constexpr int64_t kAlignment = 64;
+/// How the header starts: with the metadata that safetensors allow.
+static constexpr llvm::StringLiteral kHeaderStart =
+    R"({"__metadata__":{"format":"rwkvc"})";
 
 /// The safetensors name of an element type.
 static std::string dtypeName(Type type) {
@@ -35,6 +39,8 @@ WeightsFile::WeightsFile(ModuleOp module) : weights(readWeights(module)) {
   llvm::raw_string_ostream os(header);
   llvm::json::OStream json(os);
   json.object([&] {
+    json.attributeObject("__metadata__",
+                         [&] { json.attribute("format", "rwkvc"); });
     for (const WeightDescription &weight : weights) {
       ShapedType type = weight.value.getShapedType();
       json.attributeObject(weight.name, [&] {
@@ -52,6 +58,12 @@ WeightsFile::WeightsFile(ModuleOp module) : weights(readWeights(module)) {
   });
   header.append(
       llvm::offsetToAlignment(getDataOffset(), llvm::Align(kAlignment)), ' ');
+}
+
+bool WeightsFile::isOne(llvm::StringRef path) {
+  auto start = llvm::MemoryBuffer::getFileSlice(path, 8 + kHeaderStart.size(),
+                                                /*Offset=*/0);
+  return start && (*start)->getBuffer().drop_front(8) == kHeaderStart;
 }
 
 uint64_t WeightsFile::getHash() const {

@@ -26,16 +26,18 @@ struct VerifyPhasePass : rwkvc::impl::VerifyPhaseBase<VerifyPhasePass> {
     llvm::StringSet<> allowed;
     for (const std::string &dialect : dialects)
       allowed.insert(dialect);
-    WalkResult walk = getOperation().walk([&](Operation *op) {
-      if (op == getOperation() ||
-          allowed.contains(op->getName().getDialectNamespace()))
-        return WalkResult::advance();
-      op->emitError() << "op '" << op->getName()
-                      << "' is left at the end of phase '" << phase
-                      << "', which allows only the dialects "
-                      << llvm::join(dialects, ", ") << "; no pass lowered it";
-      return WalkResult::interrupt();
-    });
+    WalkResult walk =
+        getOperation().walk<WalkOrder::PreOrder>([&](Operation *op) {
+          if (op == getOperation() ||
+              allowed.contains(op->getName().getDialectNamespace()))
+            return WalkResult::advance();
+          op->emitError() << "op '" << op->getName()
+                          << "' is left at the end of phase '" << phase
+                          << "', which allows only the dialects "
+                          << llvm::join(dialects, ", ")
+                          << "; no pass lowered it";
+          return WalkResult::interrupt();
+        });
     if (walk.wasInterrupted())
       return signalPassFailure();
     markAllAnalysesPreserved();

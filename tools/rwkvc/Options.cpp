@@ -8,6 +8,7 @@
 #include "Options.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/CommandLine.h"
+#include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Path.h"
 #include "llvm/Support/WithColor.h"
 
@@ -115,7 +116,7 @@ DriverOptions rwkvc::parseCommandLine(int argc, char **argv) {
   cl::opt<cl::boolOrDefault> oneDNN(
       "onednn",
       cl::desc("Leave large matrix products to oneDNN (default: where the "
-               "runtime was built with it)"),
+               "runtime was built with it, but not in programs)"),
       cl::cat(category));
   cl::opt<int64_t> oneDNNMinFlops(
       "onednn-min-flops", cl::init(1 << 20),
@@ -190,6 +191,10 @@ DriverOptions rwkvc::parseCommandLine(int argc, char **argv) {
       fail("--emit=" + emit + " needs a file to write: -o FILE");
     options.output = "-";
   }
+  bool isSame = false;
+  if (!llvm::sys::fs::equivalent(options.input, options.output, isSame) &&
+      isSame)
+    fail("-o " + options.output + " is the model itself");
   if (options.output == "-" && !isText)
     fail("a binary cannot go to standard output; name a file by -o");
   if (optLevel > 3)

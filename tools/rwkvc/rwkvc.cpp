@@ -25,14 +25,15 @@
 #include "rwkvc/Import/Import.h"
 #include "rwkvc/InitAll.h"
 #include "rwkvc/Target/CodeGen.h"
-#include "llvm/ADT/ScopeExit.h"
 #include "llvm/Support/FileSystem.h"
+#include "llvm/Support/FileUtilities.h"
 #include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/InitLLVM.h"
 #include "llvm/Support/Path.h"
 #include "llvm/Support/Program.h"
 #include "llvm/Support/WithColor.h"
 #include <chrono>
+#include <csignal>
 
 using namespace rwkvc;
 
@@ -163,7 +164,9 @@ llvm::Error Driver::runPhase(mlir::ModuleOp module, Phase phase) {
   pipeline.vectorBits = target->getVectorBits();
   if (!options.threads)
     pipeline.minParallelWork = 0;
+  // A program is to run where nothing is installed.
   pipeline.useDnnl = options.oneDNN.value_or(
+      options.emit != Emit::Executable &&
       llvm::sys::fs::exists(findRuntimeDir() + "/librwkvc-rt-dnnl.so"));
   pipeline.dnnlMinFlops = options.oneDNNMinFlops;
   buildPhase(pm, phase, pipeline);
@@ -251,7 +254,7 @@ llvm::Error Driver::makeBinary(llvm::Module &module, aot::PendingFile &file) {
           llvm::sys::fs::createTemporaryFile("rwkvc", "o", path))
     return llvm::createStringError("cannot create a temporary file: " +
                                    code.message());
-  auto remove = llvm::make_scope_exit([&] { llvm::sys::fs::remove(path); });
+  llvm::FileRemover remover(path);
   if (llvm::Error error = writeFile(path, writeObject))
     return error;
   aot::LinkOptions link;
@@ -276,6 +279,10 @@ Driver::writeWeights(const aot::WeightsFile &weights, aot::ModelInfo &info) {
       (llvm::sys::path::stem(options.output) + ".safetensors").str();
   llvm::SmallString<128> path(llvm::sys::path::parent_path(options.output));
   llvm::sys::path::append(path, info.weightsFile);
+  if (!embed && llvm::sys::fs::exists(path) && !aot::WeightsFile::isOne(path))
+    return llvm::createStringError(
+        "the weights would replace '" + path +
+        "', which is not from rwkvc; choose another name for -o");
   auto file = aot::PendingFile::create(path);
   if (!file)
     return file.takeError();
@@ -396,6 +403,8 @@ static llvm::Error loadPlugins(const DriverOptions &options,
 
 int main(int argc, char **argv) {
   llvm::InitLLVM init(argc, argv);
+  // A file beyond the user's limit is an error of the write, not a signal.
+  std::signal(SIGXFSZ, SIG_IGN);
   DriverOptions options = parseCommandLine(argc, argv);
   mlir::DialectRegistry registry;
   mlir::registerAllDialects(registry);

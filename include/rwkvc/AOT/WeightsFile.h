@@ -26,6 +26,9 @@ public:
   /// The weights listed in \p module's attribute; see ExternalizeWeights.
   explicit WeightsFile(mlir::ModuleOp module);
 
+  /// Whether the file at \p path is such a file, and not another model's.
+  static bool isOne(llvm::StringRef path);
+
   /// Bytes of the data section; 0: the model has no weights file.
   int64_t getDataSize() const { return dataSize; }
   /// Bytes before the data section.

@@ -159,17 +159,18 @@ struct ConvertRecurrence
   LogicalResult matchAndRewrite(wkv::RecurrenceOpInterface op,
                                 PatternRewriter &rewriter) const override {
     ImplicitLocOpBuilder b(op.getLoc(), rewriter);
-    auto type = cast<RankedTensorType>(op->getResult(0).getType());
+    Value init =
+        cast<DestinationStyleOpInterface>(op.getOperation()).getDpsInits()[0];
     Value zero = arith::ConstantIndexOp::create(b, 0);
     if (op.getNumTokens() == 1) {
       SmallVector<Value> step = op.buildStep(rewriter, zero, op.getStates());
-      step[0] = insertRow(b, emptyLike(b, type), step[0], zero);
+      step[0] = insertRow(b, init, step[0], zero);
       rewriter.replaceOp(op, step);
       return success();
     }
     Value one = arith::ConstantIndexOp::create(b, 1);
     Value end = arith::ConstantIndexOp::create(b, op.getNumTokens());
-    SmallVector<Value> carried{emptyLike(b, type)};
+    SmallVector<Value> carried{init};
     llvm::append_range(carried, op.getStates());
     auto loop = scf::ForOp::create(
         b, zero, end, one, carried,
@@ -362,23 +363,32 @@ struct ConvertTokenShift : OpRewritePattern<wkv::TokenShiftOp> {
     RankedTensorType type = tensorType(op.getX());
     RankedTensorType row = tensorType(op.getState());
     ArrayRef<int64_t> shape = type.getShape();
+    Type element = type.getElementType();
+    if (shape[1] == 1) {
+      // The predecessor of the only token is the state, seen with a T axis.
+      SmallVector<ReassociationIndices> axes{{0, 1}, {2}};
+      Value state = castElements(b, op.getState(), element);
+      Value kept = tensor::CollapseShapeOp::create(
+          b, RankedTensorType::get(row.getShape(), element), op.getX(), axes);
+      rewriter.replaceOp(
+          op, {tensor::ExpandShapeOp::create(b, type, state, axes),
+               castElements(b, kept, row.getElementType())});
+      return success();
+    }
     auto index = [&](int64_t value) { return b.getIndexAttr(value); };
     SmallVector<OpFoldResult> strides(3, index(1)), start(3, index(0));
     SmallVector<OpFoldResult> one{index(shape[0]), index(1), index(shape[2])};
     SmallVector<OpFoldResult> last{index(0), index(shape[1] - 1), index(0)};
-    Type element = type.getElementType();
     Value shifted = tensor::InsertSliceOp::create(
         b, castElements(b, op.getState(), element), emptyLike(b, type), start,
         one, strides);
-    if (shape[1] > 1) {
-      SmallVector<OpFoldResult> rest{index(shape[0]), index(shape[1] - 1),
-                                     index(shape[2])};
-      Value head =
-          tensor::ExtractSliceOp::create(b, op.getX(), start, rest, strides);
-      SmallVector<OpFoldResult> second{index(0), index(1), index(0)};
-      shifted = tensor::InsertSliceOp::create(b, head, shifted, second, rest,
-                                              strides);
-    }
+    SmallVector<OpFoldResult> rest{index(shape[0]), index(shape[1] - 1),
+                                   index(shape[2])};
+    Value head =
+        tensor::ExtractSliceOp::create(b, op.getX(), start, rest, strides);
+    SmallVector<OpFoldResult> second{index(0), index(1), index(0)};
+    shifted = tensor::InsertSliceOp::create(b, head, shifted, second, rest,
+                                            strides);
     Value kept = tensor::ExtractSliceOp::create(
         b, RankedTensorType::get(row.getShape(), element), op.getX(), last, one,
         strides);

@@ -370,11 +370,23 @@ private:
     auto type = VectorType::get(lanes, element);
     if (stride == 1)
       return vector::LoadOp::create(b, type, bases[operand], number);
+    // As bits: LLVM would build a vector of bf16 by way of float, and narrow
+    // that by a call.
+    bool asBits = element.isBF16();
     Values elements;
-    for (int64_t i = 0; i < lanes; ++i)
-      elements.push_back(memref::LoadOp::create(
-          b, bases[operand], add(number, index(i * stride))));
-    return vector::FromElementsOp::create(b, type, elements);
+    for (int64_t i = 0; i < lanes; ++i) {
+      Value loaded = memref::LoadOp::create(b, bases[operand],
+                                            add(number, index(i * stride)));
+      elements.push_back(
+          asBits ? arith::BitcastOp::create(b, b.getI16Type(), loaded)
+                 : loaded);
+    }
+    if (!asBits)
+      return vector::FromElementsOp::create(b, type, elements);
+    return arith::BitcastOp::create(
+        b, type,
+        vector::FromElementsOp::create(
+            b, VectorType::get(lanes, b.getI16Type()), elements));
   }
 
   void store(unsigned operand, int64_t row, int64_t part, Value value) {
@@ -466,7 +478,8 @@ private:
         wide.map(operand, broadcast(mapping.lookupOrDefault(operand), lanes));
     Operation *copy = b.clone(inner, varies ? wide : mapping);
     // One rounding for a * b + c; order of operations is never changed.
-    if (auto fast = dyn_cast<arith::ArithFastMathInterface>(copy))
+    if (auto fast = dyn_cast<arith::ArithFastMathInterface>(copy);
+        fast && isa<arith::AddFOp, arith::SubFOp, arith::MulFOp>(copy))
       copy->setAttr(fast.getFastMathAttrName(),
                     arith::FastMathFlagsAttr::get(
                         b.getContext(), arith::FastMathFlags::contract));

@@ -1,0 +1,89 @@
+// RUN: rwkv-opt %s -split-input-file -rwkvc-entry-abi | FileCheck %s
+
+// A state is updated in the buffer of its output; other outputs have buffers of their own and may be written early.
+// CHECK-LABEL: func.func @main(
+// CHECK-SAME:    %[[TOKEN:[^:]*]]: memref<1xi64>, %[[LOGITS:[^:]*]]: memref<4xf32>, %[[STATE:[^:]*]]: memref<4xf32>) {
+// CHECK-DAG:     bufferization.to_tensor %[[TOKEN]] restrict : memref<1xi64>
+// CHECK-DAG:     %[[OLD:.*]] = bufferization.to_tensor %[[STATE]] restrict writable
+// CHECK:         %[[NEW:.*]] = linalg.add ins(%[[OLD]], %[[OLD]]
+// CHECK-NOT:     bufferization.alloc_tensor
+// CHECK:         bufferization.materialize_in_destination %{{.*}} in restrict writable %[[LOGITS]]
+// CHECK-NEXT:    bufferization.materialize_in_destination %[[NEW]] in writable %[[STATE]]
+// CHECK-NEXT:    return
+module attributes {rwkvc.interface = {
+    inputs = [{name = "token", type = tensor<1xi64>}, {name = "s", type = tensor<4xf32>}],
+    outputs = [{name = "logits", type = tensor<4xf32>}, {name = "s'", type = tensor<4xf32>}],
+    states = [{input = 1 : i64, output = 1 : i64, initial = 0.0 : f64}]}} {
+  func.func @main(%t: tensor<1xi64> {onnx.name = "token"}, %s: tensor<4xf32>) -> (tensor<4xf32>, tensor<4xf32>) {
+    %e = tensor.empty() : tensor<4xf32>
+    %0 = linalg.exp ins(%s : tensor<4xf32>) outs(%e : tensor<4xf32>) -> tensor<4xf32>
+    %1 = linalg.add ins(%s, %s : tensor<4xf32>, tensor<4xf32>) outs(%e : tensor<4xf32>) -> tensor<4xf32>
+    return %0, %1 : tensor<4xf32>, tensor<4xf32>
+  }
+}
+
+// -----
+
+// Two states that change places: both old values are copied before either buffer is written, and so is the output
+// that is an old state.
+// CHECK-LABEL: func.func @main(
+// CHECK-SAME:    %[[Y:[^:]*]]: memref<4xf32>, %[[A:[^:]*]]: memref<4xf32>, %[[B:[^:]*]]: memref<4xf32>)
+// CHECK-DAG:     %[[OLDA:.*]] = bufferization.to_tensor %[[A]] restrict writable
+// CHECK-DAG:     %[[OLDB:.*]] = bufferization.to_tensor %[[B]] restrict writable
+// CHECK:         %[[Y1:.*]] = bufferization.alloc_tensor() copy(%[[OLDA]])
+// CHECK-NEXT:    %[[A1:.*]] = bufferization.alloc_tensor() copy(%[[OLDB]])
+// CHECK-NEXT:    %[[B1:.*]] = bufferization.alloc_tensor() copy(%[[OLDA]])
+// CHECK-NEXT:    bufferization.materialize_in_destination %[[Y1]] in restrict writable %[[Y]]
+// CHECK-NEXT:    bufferization.materialize_in_destination %[[A1]] in writable %[[A]]
+// CHECK-NEXT:    bufferization.materialize_in_destination %[[B1]] in writable %[[B]]
+module attributes {rwkvc.interface = {
+    inputs = [{name = "a", type = tensor<4xf32>}, {name = "b", type = tensor<4xf32>}],
+    outputs = [{name = "y", type = tensor<4xf32>}, {name = "a'", type = tensor<4xf32>}, {name = "b'", type = tensor<4xf32>}],
+    states = [{input = 0 : i64, output = 1 : i64, initial = 0.0 : f64}, {input = 1 : i64, output = 2 : i64, initial = 0.0 : f64}]}} {
+  func.func @main(%a: tensor<4xf32>, %b: tensor<4xf32>) -> (tensor<4xf32>, tensor<4xf32>, tensor<4xf32>) {
+    return %a, %b, %a : tensor<4xf32>, tensor<4xf32>, tensor<4xf32>
+  }
+}
+
+// -----
+
+// The old state is found through views, loops and the destinations of ops too.
+// CHECK-LABEL: func.func @main(
+// CHECK-COUNT-3: bufferization.alloc_tensor() copy
+// CHECK-NOT:     bufferization.alloc_tensor
+module attributes {rwkvc.interface = {
+    inputs = [{name = "s", type = tensor<2x2xf32>}],
+    outputs = [{name = "s'", type = tensor<2x2xf32>}, {name = "v", type = tensor<4xf32>},
+               {name = "l", type = tensor<2x2xf32>}, {name = "d", type = tensor<2x2xf32>}],
+    states = [{input = 0 : i64, output = 0 : i64, initial = 0.0 : f64}]}} {
+  func.func @main(%s: tensor<2x2xf32>) -> (tensor<2x2xf32>, tensor<4xf32>, tensor<2x2xf32>, tensor<2x2xf32>) {
+    %c0 = arith.constant 0 : index
+    %c1 = arith.constant 1 : index
+    %one = arith.constant 1.0 : f32
+    %v = tensor.collapse_shape %s [[0, 1]] : tensor<2x2xf32> into tensor<4xf32>
+    %l = scf.for %i = %c0 to %c1 step %c1 iter_args(%acc = %s) -> tensor<2x2xf32> {
+      %n = tensor.insert %one into %acc[%i, %i] : tensor<2x2xf32>
+      scf.yield %n : tensor<2x2xf32>
+    }
+    %d = linalg.fill ins(%one : f32) outs(%s : tensor<2x2xf32>) -> tensor<2x2xf32>
+    return %s, %v, %l, %d : tensor<2x2xf32>, tensor<4xf32>, tensor<2x2xf32>, tensor<2x2xf32>
+  }
+}
+
+// -----
+
+// A state that leaves without an axis it came with: its buffer is seen as either.
+// CHECK-LABEL: func.func @main(
+// CHECK-SAME:    %[[S:[^:]*]]: memref<1x4xf32>)
+// CHECK-NEXT:    %[[T:.*]] = bufferization.to_tensor %[[S]] restrict writable : memref<1x4xf32> to tensor<1x4xf32>
+// CHECK:         tensor.{{collapse|expand}}_shape %[[T]] {{.*}} : tensor<1x4xf32> into
+module attributes {rwkvc.interface = {
+    inputs = [{name = "s", type = tensor<1x1x4xf32>}], outputs = [{name = "s'", type = tensor<1x4xf32>}],
+    states = [{input = 0 : i64, output = 0 : i64, initial = 0.0 : f64}]}} {
+  func.func @main(%s: tensor<1x1x4xf32>) -> tensor<1x4xf32> {
+    %e = tensor.empty() : tensor<1x1x4xf32>
+    %0 = linalg.exp ins(%s : tensor<1x1x4xf32>) outs(%e : tensor<1x1x4xf32>) -> tensor<1x1x4xf32>
+    %1 = tensor.collapse_shape %0 [[0, 1], [2]] : tensor<1x1x4xf32> into tensor<1x4xf32>
+    return %1 : tensor<1x4xf32>
+  }
+}

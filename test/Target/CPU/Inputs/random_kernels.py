@@ -1,0 +1,355 @@
+# Part of the rwkvc project, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""random_kernels.py CC FOLDER [--cases N] [--seed S] [--only K]
+
+Random linalg ops, lowered by upstream's convert-linalg-to-loops and by cpu-vectorize-kernels at several register
+widths, compiled, run on the same data and compared: integers, minima and maxima exactly, sums and products within
+rounding. Parallel kernels run one unit at a time, last unit first, so that no unit may rely on another. Registers wider
+than the machine's are split by LLVM, so every width runs everywhere. A failing case prints its IR.
+"""
+
+import argparse
+import ctypes
+import pathlib
+import random
+import subprocess
+import sys
+
+import numpy as np
+
+SIZES = (1, 2, 3, 4, 5, 7, 8, 9, 12, 13, 16, 17, 24, 31, 32, 33, 40, 64, 65, 100, 129)
+MAX_POINTS = 60_000
+NUMPY = {"f64": np.float64, "f32": np.float32, "f16": np.float16, "bf16": np.uint16, "i8": np.int8, "i32": np.int32}
+NUMPY |= {"i64": np.int64, "i1": np.bool_}
+EPSILON = {"f64": 2.0**-52, "f32": 2.0**-23, "f16": 2.0**-10, "bf16": 2.0**-7}
+# Options of cpu-vectorize-kernels.
+CONFIGURATIONS = (
+    "vector-bits=128 min-parallel-work=0",
+    "vector-bits=256 min-parallel-work=0",
+    "vector-bits=256 min-parallel-work=1",
+    "vector-bits=512 min-parallel-work=1",
+)
+PARALLEL_FOR = """
+typedef void (*Task)(void *, long, long);
+void rwkvrt_parallel_for(Task task, void *context, long units) {
+  for (long unit = units; unit-- > 0;)
+    task(context, unit, unit + 1);
+}
+"""
+
+
+class Buffer:
+    """An operand: a view of `shape` into a buffer that may be wider and start later, with its index expressions."""
+
+    def __init__(self, rng, element, indices, shape):
+        self.element, self.indices, self.shape = element, indices, shape
+        # The view's rows may be part of longer ones, and start somewhere inside the memory.
+        self.padding = [
+            rng.choice((0, 0, 0, 1, 3)) if len(shape) > 1 and i == len(shape) - 1 else 0 for i in range(len(shape))
+        ]
+        self.offset = rng.choice((0, 0, 0, 5))
+        self.strides, size = [], 1
+        for extent, padding in reversed(list(zip(shape, self.padding))):
+            self.strides.insert(0, size)
+            size *= extent + padding
+        self.size = self.offset + size
+
+    @property
+    def type(self):
+        shape = "".join(f"{extent}x" for extent in self.shape)
+        if not self.offset and not any(self.padding):
+            return f"memref<{shape}{self.element}>"
+        strides = ", ".join(map(str, self.strides))
+        return f"memref<{shape}{self.element}, strided<[{strides}], offset: {'?' if self.offset else 0}>>"
+
+    def descriptor(self, memory):
+        address = memory.ctypes.data
+        return np.array([address, address, self.offset, *self.shape, *self.strides], np.int64)
+
+
+class Case:
+    """One linalg.generic: its operands, body and tolerance."""
+
+    def __init__(self, rng, name):
+        self.name = name
+        self.lines, self.values = [], 0
+        rng.choice((self.random_nest, self.product, self.product))(rng)
+        self.body(rng)
+
+    # -- loops and operands ------------------------------------------------------------------------------------------
+
+    def random_nest(self, rng):
+        while True:
+            loops = rng.randint(1, 4)
+            self.ranges = [rng.choice(SIZES) for _ in range(loops)]
+            self.reduction = [rng.random() < 0.35 for _ in range(loops)]
+            if np.prod(self.ranges) <= MAX_POINTS and not all(self.reduction):
+                break
+        integer = rng.random() < 0.25
+        self.accumulator = "i32" if integer else rng.choice(("f32", "f32", "f32", "f64"))
+        narrow = ("i8", "i32", "i32") if integer else ("f32", "f32", "f16", "bf16")
+        maps = [[d for d in range(loops) if rng.random() < 0.7] for _ in range(rng.randint(1, 3))]
+        parallel = [d for d in range(loops) if not self.reduction[d]]
+        # Every loop's range is some operand's extent.
+        maps[0] += [d for d in range(loops) if not any(d in dims for dims in (*maps, parallel))]
+        self.inputs = []
+        for dims in maps:
+            rng.shuffle(dims)
+            self.inputs.append(self.operand(rng, rng.choice(narrow), dims, constants=True))
+        self.outputs = []
+        for _ in range(rng.choice((1, 1, 1, 2, 3))):
+            dims = list(parallel)
+            if rng.random() < 0.4:
+                rng.shuffle(dims)
+            self.outputs.append(self.operand(rng, self.accumulator, dims))
+
+    def product(self, rng):
+        """[batch x] [m x] k times k x n, with operands possibly transposed: what most of a model is."""
+        k, n = rng.choice(SIZES[3:]), rng.choice((*SIZES[3:], 160, 257, 300))
+        outer = rng.choice(([], [], [], [2], [3], [5], [2, 3]))
+        while int(np.prod([k, n, *outer])) > 2 * MAX_POINTS:
+            k = rng.choice(SIZES[3:])
+        self.ranges = [*outer, n, k]
+        self.reduction = [*(False for _ in outer), False, True]
+        axes = list(range(len(outer)))
+        integer = rng.random() < 0.2
+        self.accumulator = "i32" if integer else "f32"
+        weight = rng.choice(("i8", "i32") if integer else ("f32", "f16", "bf16"))
+        column, row = len(outer), len(outer) + 1
+        matrix = [column, row] if rng.random() < 0.5 else [row, column]
+        batched = [a for a in axes if rng.random() < 0.5]
+        self.inputs = [
+            self.operand(rng, "i8" if integer else "f32", [*axes, row]),
+            self.operand(rng, weight, [*batched, *matrix]),
+        ]
+        self.outputs = [self.operand(rng, self.accumulator, [*axes, column])]
+
+    def operand(self, rng, element, dims, constants=False):
+        indices, shape = [f"d{d}" for d in dims], [self.ranges[d] for d in dims]
+        if constants and rng.random() < 0.15:
+            place = rng.randint(0, len(indices))
+            indices.insert(place, "1")
+            shape.insert(place, 2)
+        if constants and indices and rng.random() < 0.1:
+            place = rng.randrange(len(indices))
+            if indices[place] != "1" and not self.reduction[int(indices[place][1:])]:
+                extent = shape[place]
+                indices[place], shape[place] = f"{indices[place]} * 2 + 1", 2 * extent
+        return Buffer(rng, element, indices, shape)
+
+    # -- body --------------------------------------------------------------------------------------------------------
+
+    def op(self, text, of=None):
+        self.values += 1
+        self.lines.append(f"    %v{self.values} = {text} : {of or self.accumulator}")
+        return f"%v{self.values}"
+
+    def widen(self, value, element):
+        if element == self.accumulator:
+            return value
+        name = "arith.extsi" if self.accumulator == "i32" else "arith.extf"
+        return self.op(f"{name} {value}", f"{element} to {self.accumulator}")
+
+    def body(self, rng):
+        integer = self.accumulator == "i32"
+        suffix = "i" if integer else "f"
+        values = [self.widen(f"%in{i}", x.element) for i, x in enumerate(self.inputs)]
+        if rng.random() < 0.15:
+            loop = rng.randrange(len(self.ranges))
+            index = self.op(f"linalg.index {loop}", "index")
+            values.append(self.number(index, integer))
+        if rng.random() < 0.1 and not integer:
+            values.append("%scalar")
+        value = values[0]
+        for other in values[1:]:
+            value = self.op(f"arith.{rng.choice(('mul', 'mul', 'add', 'sub'))}{suffix} {value}, {other}")
+        reduces = any(r for r, size in zip(self.reduction, self.ranges))
+        if rng.random() < 0.2:
+            positive = self.compare(values[0], integer)
+            value = self.op(f"arith.select {positive}, {value}, {values[0]}")
+        if rng.random() < 0.2 and not integer and not reduces:
+            value = self.op(f"math.absf {value}")
+        self.yields = []
+        largest = "arith.max", "arith.min"
+        combiners = ["add", "add", "add", "mul", *largest, "ordered"]
+        kinds = [rng.choice(combiners) for _ in self.outputs]
+        for i, kind in enumerate(kinds):
+            old = f"%out{i}"
+            if not reduces and rng.random() < 0.7:
+                self.yields.append(value)
+            elif kind in largest:
+                name = kind + ("si" if integer else rng.choice(("numf", "imumf")))
+                self.yields.append(self.op(f"{name} {rng.choice((f'{old}, {value}', f'{value}, {old}'))}"))
+            elif kind == "ordered":  # no reduction that may change its order
+                half = self.op("arith.shrsi " + old + ", %shift") if integer else self.op(f"arith.mulf {old}, %half")
+                self.yields.append(self.op(f"arith.add{suffix} {half}, {value}"))
+            elif kind == "mul" and not integer:
+                # Near one, so that products stay in range.
+                small = self.op(f"arith.mulf {value}, %small")
+                near = self.op(f"arith.addf {small}, %one")
+                self.yields.append(self.op(f"arith.mulf {old}, {near}"))
+            else:
+                self.yields.append(self.op(f"arith.{'mul' if kind == 'mul' else 'add'}{suffix} {old}, {value}"))
+
+        # Nothing is rounded otherwise: no product that is contracted with a sum, no sum in another order.
+        rounded = ("mulf", "addf") if reduces else ("mulf",)
+        self.exact = integer or not any(name in line for line in self.lines for name in rounded)
+
+    def number(self, index, integer):
+        self.values += 1
+        self.lines.append(f"    %v{self.values} = arith.index_cast {index} : index to i32")
+        return f"%v{self.values}" if integer else self.op(f"arith.sitofp %v{self.values}", f"i32 to {self.accumulator}")
+
+    def compare(self, value, integer):
+        zero = "%izero" if integer else "%fzero"
+        return self.op(f"arith.cmp{'i sgt' if integer else 'f ogt'}, {value}, {zero}")
+
+    # -- text and data -----------------------------------------------------------------------------------------------
+
+    def text(self):
+        operands = [*self.inputs, *self.outputs]
+        names = [f"%x{i}" for i in range(len(self.inputs))] + [f"%y{i}" for i in range(len(self.outputs))]
+        arguments = ", ".join(f"{name}: {x.type}" for name, x in zip(names, operands))
+        dims = ", ".join(f"d{d}" for d in range(len(self.ranges)))
+        maps = [f"affine_map<({dims}) -> ({', '.join(x.indices)})>" for x in operands]
+        kinds = ", ".join('"reduction"' if r else '"parallel"' for r in self.reduction)
+        block = [f"%in{i}: {x.element}" for i, x in enumerate(self.inputs)]
+        block += [f"%out{i}: {x.element}" for i, x in enumerate(self.outputs)]
+        constants = {"half": 0.5, "small": 0.001, "one": 1.0, "scalar": 0.75, "fzero": 0.0}
+        floating = "f32" if self.accumulator == "i32" else self.accumulator
+
+        def group(buffers, word, letter):
+            if not buffers:
+                return ""
+            listed = ", ".join(f"%{letter}{i}" for i in range(len(buffers)))
+            return f"{word}({listed} : {', '.join(x.type for x in buffers)})"
+
+        lines = [f"func.func private @kernel_{self.name}({arguments}) {{"]
+        lines += [f"  %{name} = arith.constant {value:e} : {floating}" for name, value in constants.items()]
+        lines += ["  %shift = arith.constant 1 : i32", "  %izero = arith.constant 0 : i32"]
+        lines += [f"  linalg.generic {{indexing_maps = [{', '.join(maps)}], iterator_types = [{kinds}]}}"]
+        lines += [f"      {group(self.inputs, 'ins', 'x')} {group(self.outputs, 'outs', 'y')} {{"]
+        lines += [f"  ^bb0({', '.join(block)}):", *self.lines]
+        lines += [f"    linalg.yield {', '.join(self.yields)} : {', '.join(x.element for x in self.outputs)}", "  }"]
+        lines += ["  return", "}"]
+        types = ", ".join(x.type for x in operands)
+        lines += [f"func.func @case_{self.name}({arguments}) attributes {{llvm.emit_c_interface}} {{"]
+        lines += [f"  call @kernel_{self.name}({', '.join(names)}) : ({types}) -> ()", "  return", "}"]
+        return "\n".join(lines)
+
+    def data(self, rng):
+        def memory(x):
+            if x.element.startswith("i"):
+                return rng.integers(-9, 10, x.size).astype(NUMPY[x.element])
+            values = rng.uniform(-1.0, 1.0, x.size).astype(np.float32)
+            if x.element == "bf16":
+                return (values.view(np.uint32) >> 16).astype(np.uint16)
+            return values.astype(NUMPY[x.element])
+
+        return [memory(x) for x in (*self.inputs, *self.outputs)]
+
+    def run(self, library, memories):
+        memories = [memory.copy() for memory in memories]
+        descriptors = [x.descriptor(m) for x, m in zip((*self.inputs, *self.outputs), memories)]
+        getattr(library, f"_mlir_ciface_case_{self.name}")(*(ctypes.c_void_p(d.ctypes.data) for d in descriptors))
+        return memories
+
+    def check(self, expected, actual):
+        """None, or what differs. Whole buffers are compared: what lies between the rows of a view must not change."""
+        count = len(self.inputs)
+        if any(not np.array_equal(a, b) for a, b in zip(expected[:count], actual[:count])):
+            return "an input was written"
+        steps = np.prod([size for size, r in zip(self.ranges, self.reduction) if r], dtype=np.int64) + 4
+        for number, (a, b) in enumerate(zip(expected[count:], actual[count:])):
+            if self.exact:
+                wrong = a != b
+            else:
+                scale = np.maximum(np.abs(a), 1.0 + np.sqrt(steps) * self.bound())
+                wrong = ~(np.abs(a - b) <= 2.0 * EPSILON[self.accumulator] * steps * scale)
+            if wrong.any():
+                place = int(np.argmax(wrong))
+                return f"output {number}, element {place}: {b[place]} instead of {a[place]} ({wrong.sum()} differ)"
+        return None
+
+    def bound(self):
+        """How large one term may be: inputs are below 1, loop numbers below their range."""
+        return max(self.ranges) if any("linalg.index" in line for line in self.lines) else 2.0
+
+
+def run(command, text=None):
+    done = subprocess.run(command, input=text, capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(f"{' '.join(command)[:300]}\n{done.stderr[-4000:]}")
+    return done.stdout
+
+
+def build(cc, folder, name, source, passes):
+    """Compiles the module to a library; returns it with the IR before LLVM."""
+    lowered = run(["rwkv-opt", *passes, "-canonicalize"], source)
+    llvm = run(["rwkv-opt", "-rwkvc-to-llvm"], lowered)
+    (folder / f"{name}.ll").write_text(run(["mlir-translate", "-mlir-to-llvmir"], llvm))
+    library = folder / f"{name}.so"
+    files = [str(folder / f"{name}.ll"), str(folder / "parallel_for.c")]
+    run(
+        [
+            cc,
+            "-O1",
+            "-march=native",
+            "-ffp-contract=off",
+            "-Wno-override-module",
+            "-shared",
+            "-fPIC",
+            *files,
+            "-lm",
+            "-o",
+            str(library),
+        ]
+    )
+    return ctypes.CDLL(str(library)), lowered
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("cc")
+    parser.add_argument("folder", type=pathlib.Path)
+    parser.add_argument("--cases", type=int, default=60)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--only", type=int, help="this case alone")
+    options = parser.parse_args()
+    options.folder.mkdir(parents=True, exist_ok=True)
+    (options.folder / "parallel_for.c").write_text(PARALLEL_FOR)
+    cases = [Case(random.Random(f"{options.seed}.{i}"), i) for i in range(options.cases)]
+    if options.only is not None:
+        cases = [cases[options.only]]
+    source = "\n".join(case.text() for case in cases)
+    (options.folder / "cases.mlir").write_text(source)
+    reference, _ = build(options.cc, options.folder, "loops", source, ["-convert-linalg-to-loops"])
+    failures = 0
+    inputs = [case.data(np.random.default_rng([options.seed, case.name])) for case in cases]
+    expected = [case.run(reference, memories) for case, memories in zip(cases, inputs)]
+    for number, configuration in enumerate(CONFIGURATIONS):
+        library, lowered = build(
+            options.cc, options.folder, f"vectors{number}", source, [f"-cpu-vectorize-kernels={configuration}"]
+        )
+        wrong = 0
+        for case, memories, wanted in zip(cases, inputs, expected):
+            difference = case.check(wanted, case.run(library, memories))
+            if difference:
+                wrong += 1
+                print(f"case {case.name}, {configuration}: {difference}\n{case.text() if not failures else ''}")
+                failures += 1
+        features = {
+            "vectorised": sum("vector." in part for part in lowered.split("func.func private")[1:]),
+            "with a horizontal reduction": sum(
+                "vector.reduction" in part for part in lowered.split("func.func private")[1:]
+            ),
+            "parallel": lowered.count("cpu.parallel_units"),
+        }
+        told = ", ".join(f"{count} {what}" for what, count in features.items())
+        print(f"{configuration}: {len(cases)} kernels, {told}: {wrong} wrong")
+    print("FAIL" if failures else "PASS")
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

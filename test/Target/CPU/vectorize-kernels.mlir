@@ -1,0 +1,197 @@
+// RUN: rwkv-opt %s -cpu-vectorize-kernels -canonicalize -cse | FileCheck %s
+// RUN: rwkv-opt %s -cpu-vectorize-kernels=vector-bits=128 -canonicalize -cse | FileCheck %s --check-prefix=BITS128
+
+#v = affine_map<(d0) -> (d0)>
+#k = affine_map<(n, k) -> (k)>
+#n = affine_map<(n, k) -> (n)>
+#nk = affine_map<(n, k) -> (n, k)>
+#kn = affine_map<(n, k) -> (k, n)>
+
+// Two vectors side by side, and single elements for the rest.
+// CHECK-LABEL: func.func @elementwise
+// BITS128-LABEL: func.func @elementwise
+// CHECK-COUNT-2: vector.load {{.*}} vector<8xf32>
+// CHECK-COUNT-2: vector.store {{.*}} vector<8xf32>
+// CHECK:         scf.for %{{.*}} = %c16 to %c20 step %c1
+// CHECK:           memref.load
+// CHECK:           memref.store
+// BITS128:       vector.load {{.*}} vector<4xf32>
+func.func @elementwise(%x: memref<20xf32>, %y: memref<20xf32>) {
+  linalg.generic {indexing_maps = [#v, #v], iterator_types = ["parallel"]}
+      ins(%x : memref<20xf32>) outs(%y : memref<20xf32>) {
+  ^bb0(%a: f32, %o: f32):
+    %r = arith.mulf %a, %a : f32
+    linalg.yield %r : f32
+  }
+  return
+}
+
+// Fewer elements than lanes: the vector becomes as short. Below four there is nothing to gain.
+// CHECK-LABEL: func.func @short
+// CHECK:       vector.load {{.*}} vector<4xf32>
+// CHECK-LABEL: func.func @too_short
+// CHECK-NOT:   vector
+func.func @short(%x: memref<5xf32>, %y: memref<5xf32>) {
+  linalg.copy ins(%x : memref<5xf32>) outs(%y : memref<5xf32>)
+  return
+}
+func.func @too_short(%x: memref<3xf32>, %y: memref<3xf32>) {
+  linalg.copy ins(%x : memref<3xf32>) outs(%y : memref<3xf32>)
+  return
+}
+
+// A reduction over rows keeps vector accumulators; each row's element is loaded once for all of them.
+// CHECK-LABEL: func.func @lane_parallel
+// CHECK:       %[[Y:.*]]:2 = scf.for {{.*}} -> (vector<8xf32>, vector<8xf32>)
+// CHECK-COUNT-1: memref.load
+// CHECK-NOT:     memref.load
+// CHECK:         arith.mulf {{.*}} fastmath<contract> : vector<8xf32>
+// CHECK:         arith.addf {{.*}} fastmath<contract> : vector<8xf32>
+// CHECK:         scf.yield
+// CHECK-DAG:   vector.store %[[Y]]#0
+// CHECK-DAG:   vector.store %[[Y]]#1
+func.func @lane_parallel(%x: memref<16xf32>, %w: memref<16x16xf32>, %y: memref<16xf32>) {
+  linalg.vecmat ins(%x, %w : memref<16xf32>, memref<16x16xf32>) outs(%y : memref<16xf32>)
+  return
+}
+
+// A reduction along the lanes: vectors, a horizontal sum to which the old value is added, then single elements.
+// CHECK-LABEL: func.func @lane_reduction
+// CHECK:       vector.load {{.*}} vector<8xf32>
+// CHECK:       %[[OLD:.*]] = memref.load
+// CHECK:       %[[SUM:.*]] = vector.reduction <add>, %{{.*}} : vector<8xf32> into f32
+// CHECK:       arith.addf %[[SUM]], %[[OLD]] : f32
+// CHECK:       scf.for %{{.*}} = %c16 to %c21 step %c1 iter_args
+// CHECK:         memref.load
+// CHECK:       memref.store
+func.func @lane_reduction(%x: memref<21xf32>, %w: memref<4x21xf32>, %y: memref<4xf32>) {
+  linalg.matvec ins(%w, %x : memref<4x21xf32>, memref<21xf32>) outs(%y : memref<4xf32>)
+  return
+}
+
+// A wide matrix is streamed: eight rows side by side over a chunk of columns, then the remaining rows one by one.
+// Half-precision weights are widened in registers.
+// CHECK-LABEL: func.func @streamed
+// CHECK:       scf.for %{{.*}} = %c0 to %c4 step %c1
+// CHECK:         scf.for %{{.*}} = %c0 to %c16 step %c8
+// CHECK-COUNT-8: memref.load
+// CHECK:           scf.for %{{.*}} step %c8
+// CHECK-COUNT-8:     vector.load {{.*}} vector<8xf16>
+// CHECK:             vector.store
+// CHECK:         scf.for %{{.*}} = %c16 to %c20 step %c1
+// CHECK:           vector.load {{.*}} vector<8xf16>
+// CHECK-NEXT:      arith.extf {{.*}} : vector<8xf16> to vector<8xf32>
+func.func @streamed(%x: memref<20xf32>, %w: memref<20x256xf16>, %y: memref<256xf32>) {
+  linalg.generic {indexing_maps = [#k, #kn, #n], iterator_types = ["parallel", "reduction"]}
+      ins(%x, %w : memref<20xf32>, memref<20x256xf16>) outs(%y : memref<256xf32>) {
+  ^bb0(%a: f32, %h: f16, %o: f32):
+    %b = arith.extf %h : f16 to f32
+    %p = arith.mulf %a, %b : f32
+    %r = arith.addf %o, %p : f32
+    linalg.yield %r : f32
+  }
+  return
+}
+
+// Rows of a table, picked by a number that does not depend on the lane.
+// CHECK-LABEL: func.func @gather_rows
+// CHECK:       %[[T:.*]] = memref.load %{{.*}} : memref<3xi64>
+// CHECK:       %[[I:.*]] = arith.index_cast %[[T]] : i64 to index
+// CHECK-COUNT-2: vector.load %{{.*}}[%[[I]], %{{.*}}] : memref<50x16xf32>, vector<8xf32>
+func.func @gather_rows(%table: memref<50x16xf32>, %t: memref<3xi64>, %y: memref<3x16xf32>) {
+  linalg.generic {indexing_maps = [#n, #nk], iterator_types = ["parallel", "parallel"]}
+      ins(%t : memref<3xi64>) outs(%y : memref<3x16xf32>) {
+  ^bb0(%a: i64, %o: f32):
+    %i = arith.index_cast %a : i64 to index
+    %j = linalg.index 1 : index
+    %v = memref.load %table[%i, %j] : memref<50x16xf32>
+    linalg.yield %v : f32
+  }
+  return
+}
+
+// Each lane from a place of its own: scalar loops.
+// CHECK-LABEL: func.func @gather_elements
+// CHECK-NOT:   vector
+// CHECK:       scf.for
+// CHECK:         memref.load %{{.*}} : memref<50xf32>
+func.func @gather_elements(%table: memref<50xf32>, %t: memref<16xi64>, %y: memref<16xf32>) {
+  linalg.generic {indexing_maps = [#v, #v], iterator_types = ["parallel"]}
+      ins(%t : memref<16xi64>) outs(%y : memref<16xf32>) {
+  ^bb0(%a: i64, %o: f32):
+    %i = arith.index_cast %a : i64 to index
+    %v = memref.load %table[%i] : memref<50xf32>
+    linalg.yield %v : f32
+  }
+  return
+}
+
+// Booleans take a byte in memory but a bit in a vector: scalar loops.
+// CHECK-LABEL: func.func @booleans
+// CHECK-NOT:   vector
+// CHECK:       memref.store %{{.*}} : memref<16xi1>
+func.func @booleans(%x: memref<16xf32>, %y: memref<16xi1>) {
+  linalg.generic {indexing_maps = [#v, #v], iterator_types = ["parallel"]}
+      ins(%x : memref<16xf32>) outs(%y : memref<16xi1>) {
+  ^bb0(%a: f32, %o: i1):
+    %r = arith.cmpf une, %a, %a : f32
+    linalg.yield %r : i1
+  }
+  return
+}
+
+// Control flow in the body, an index that is not linear, a dynamic size: scalar loops.
+// CHECK-LABEL: func.func @control_flow
+// CHECK-NOT:   vector
+// CHECK:       scf.if
+func.func @control_flow(%x: memref<16xf32>, %y: memref<16xf32>) {
+  %zero = arith.constant 0.0 : f32
+  linalg.generic {indexing_maps = [#v, #v], iterator_types = ["parallel"]}
+      ins(%x : memref<16xf32>) outs(%y : memref<16xf32>) {
+  ^bb0(%a: f32, %o: f32):
+    %c = arith.cmpf olt, %a, %zero : f32
+    %r = scf.if %c -> f32 {
+      %e = math.exp %a : f32
+      scf.yield %e : f32
+    } else {
+      scf.yield %a : f32
+    }
+    linalg.yield %r : f32
+  }
+  return
+}
+// CHECK-LABEL: func.func @not_linear
+// CHECK-NOT:   vector
+// CHECK:       memref.store
+func.func @not_linear(%x: memref<4xf32>, %y: memref<16xf32>) {
+  linalg.generic {indexing_maps = [affine_map<(d0) -> (d0 mod 4)>, #v], iterator_types = ["parallel"]}
+      ins(%x : memref<4xf32>) outs(%y : memref<16xf32>) {
+  ^bb0(%a: f32, %o: f32):
+    linalg.yield %a : f32
+  }
+  return
+}
+// CHECK-LABEL: func.func @dynamic
+// CHECK-NOT:   vector
+// CHECK:       memref.store
+func.func @dynamic(%x: memref<?xf32>, %y: memref<?xf32>) {
+  linalg.copy ins(%x : memref<?xf32>) outs(%y : memref<?xf32>)
+  return
+}
+
+// A body that is no plain sum along its reduction must stay in order: lanes go along the other loop, gathered.
+// CHECK-LABEL: func.func @ordered
+// CHECK-NOT:   vector.reduction
+// CHECK:       vector.from_elements
+// CHECK-NOT:   vector.reduction
+// CHECK:       return
+func.func @ordered(%w: memref<8x21xf32>, %y: memref<8xf32>) {
+  linalg.generic {indexing_maps = [#nk, #n], iterator_types = ["parallel", "reduction"]}
+      ins(%w : memref<8x21xf32>) outs(%y : memref<8xf32>) {
+  ^bb0(%a: f32, %o: f32):
+    %p = arith.mulf %o, %a : f32
+    %r = arith.addf %p, %a : f32
+    linalg.yield %r : f32
+  }
+  return
+}

@@ -1,0 +1,80 @@
+// RUN: rwkv-opt %s -split-input-file -rwkvc-plan-memory -verify-diagnostics | FileCheck %s
+
+// %a and %c are never in use at one time and share their bytes; %b overlaps both in time. Booleans take a byte.
+// CHECK-LABEL: rwkvc.workspace_size = 512
+// CHECK: func.func @main(%{{.*}}: memref<64xf32>, %{{.*}}: memref<64xf32>, %[[W:.*]]: memref<512xi8>)
+func.func @main(%in: memref<64xf32>, %out: memref<64xf32>) {
+  // CHECK-DAG:  %[[A:.*]] = memref.view %[[W]][%c0{{[_0-9]*}}][] : memref<512xi8> to memref<64xf32>
+  // CHECK-DAG:  %[[B:.*]] = memref.view %[[W]][%c256{{[_0-9]*}}][] : memref<512xi8> to memref<64xf32>
+  // CHECK-DAG:  %[[C:.*]] = memref.view %[[W]][%c0{{[_0-9]*}}][] : memref<512xi8> to memref<64xf32>
+  // CHECK-DAG:  %[[D:.*]] = memref.view %[[W]][%c256{{[_0-9]*}}][] : memref<512xi8> to memref<3xi1>
+  %a = memref.alloc() : memref<64xf32>
+  %b = memref.alloc() : memref<64xf32>
+  %c = memref.alloc() : memref<64xf32>
+  %d = memref.alloc() : memref<3xi1>
+  // CHECK-NOT: memref.alloc
+  %unused = memref.alloc() : memref<1024xf32>
+  memref.copy %in, %a : memref<64xf32> to memref<64xf32>
+  memref.copy %a, %b : memref<64xf32> to memref<64xf32>
+  memref.copy %b, %c : memref<64xf32> to memref<64xf32>
+  %t = arith.constant true
+  %i = arith.constant 0 : index
+  memref.store %t, %d[%i] : memref<3xi1>
+  memref.copy %c, %out : memref<64xf32> to memref<64xf32>
+  return
+}
+
+// -----
+
+// A buffer lives as long as its views, and throughout a loop that uses it: no sharing here.
+// CHECK-LABEL: rwkvc.workspace_size = 192
+func.func @main(%in: memref<16xf32>, %out: memref<16xf32>) {
+  %c0 = arith.constant 0 : index
+  %c1 = arith.constant 1 : index
+  %c4 = arith.constant 4 : index
+  %a = memref.alloc() : memref<16xf32>
+  %view = memref.expand_shape %a [[0, 1]] output_shape [4, 4] : memref<16xf32> into memref<4x4xf32>
+  memref.copy %in, %a : memref<16xf32> to memref<16xf32>
+  %b = memref.alloc() : memref<16xf32>
+  scf.for %i = %c0 to %c4 step %c1 {
+    %c = memref.alloc() : memref<16xf32>
+    memref.copy %in, %c : memref<16xf32> to memref<16xf32>
+    memref.copy %c, %b : memref<16xf32> to memref<16xf32>
+  }
+  memref.copy %b, %out : memref<16xf32> to memref<16xf32>
+  %x = memref.load %view[%c0, %c1] : memref<4x4xf32>
+  memref.store %x, %out[%c0] : memref<16xf32>
+  return
+}
+
+// -----
+
+func.func @main(%n: index, %in: f32) {
+  %c0 = arith.constant 0 : index
+  // expected-error@below {{a buffer of dynamic size cannot be planned}}
+  %a = memref.alloc(%n) : memref<?xf32>
+  memref.store %in, %a[%c0] : memref<?xf32>
+  return
+}
+
+// -----
+
+func.func @main(%in: memref<16xf32>, %out: memref<16xf32>) {
+  %c0 = arith.constant 0 : index
+  %c1 = arith.constant 1 : index
+  %c4 = arith.constant 4 : index
+  %r = scf.for %i = %c0 to %c4 step %c1 iter_args(%acc = %in) -> memref<16xf32> {
+    // expected-error@below {{a buffer that a loop carries into its next iteration cannot be planned}}
+    %next = memref.alloc() : memref<16xf32>
+    memref.copy %acc, %next : memref<16xf32> to memref<16xf32>
+    scf.yield %next : memref<16xf32>
+  }
+  memref.copy %r, %out : memref<16xf32> to memref<16xf32>
+  return
+}
+
+// -----
+
+// expected-error@below {{the module has no function @main}}
+module {
+}
