@@ -27,6 +27,7 @@ config.substitutions.append(("%libgomp", config.libgomp))
 if "RWKVC_TEST_MODELS" in os.environ:
     config.environment["RWKVC_TEST_MODELS"] = os.environ["RWKVC_TEST_MODELS"]
     config.available_features.add("test-models")
+    config.substitutions.append(("%test_models", os.environ["RWKVC_TEST_MODELS"]))
 if config.onednn:
     config.available_features.add("onednn")
 config.substitutions.append(("%llvm_include", config.llvm_include))
