@@ -128,6 +128,7 @@ static llvm::Error link(PendingFile &file, const LinkOptions &options,
           llvm::sys::fs::createTemporaryFile("rwkvc-link", "log", log))
     return fileError("link log", "create", code);
   llvm::FileRemover removeLog(log);
+  llvm::sys::RemoveFileOnSignal(log);
   llvm::SmallVector<llvm::StringRef> command{*compiler};
   command.append(arguments.begin(), arguments.end());
   command.append({"-o", file.getTemporary()});

@@ -31,6 +31,7 @@
 #include "llvm/Support/InitLLVM.h"
 #include "llvm/Support/Path.h"
 #include "llvm/Support/Program.h"
+#include "llvm/Support/Signals.h"
 #include "llvm/Support/WithColor.h"
 #include <chrono>
 #include <csignal>
@@ -255,6 +256,7 @@ llvm::Error Driver::makeBinary(llvm::Module &module, aot::PendingFile &file) {
     return llvm::createStringError("cannot create a temporary file: " +
                                    code.message());
   llvm::FileRemover remover(path);
+  llvm::sys::RemoveFileOnSignal(path);
   if (llvm::Error error = writeFile(path, writeObject))
     return error;
   aot::LinkOptions link;
@@ -429,7 +431,11 @@ int main(int argc, char **argv) {
     llvm::raw_ostream &os =
         isError ? llvm::WithColor::error(llvm::errs() << "\n", "rwkvc")
                 : llvm::WithColor::note(llvm::errs() << "\n");
-    if (auto name = diagnostic.getLocation()->findInstanceOf<mlir::NameLoc>();
+    mlir::LocationAttr location = diagnostic.getLocation();
+    if (auto file = location.findInstanceOf<mlir::FileLineColLoc>();
+        file && isError)
+      os << file.getFilename().getValue() << ": ";
+    if (auto name = location.findInstanceOf<mlir::NameLoc>();
         name &&
         diagnostic.str().find(name.getName().str()) == std::string::npos)
       os << "node '" << name.getName().getValue() << "': ";
