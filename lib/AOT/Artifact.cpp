@@ -167,8 +167,8 @@ llvm::Error aot::linkExecutable(llvm::StringRef object, PendingFile &file,
   llvm::SmallVector<std::string> arguments{
       object.str(), archive("rwkvc-rt-main"), archive("rwkvc-rt")};
   if (options.usesDnnl)
-    arguments.append(
-        {"-L" + options.runtimeDir, "-lrwkvc-rt-dnnl", "-Wl,-rpath,$ORIGIN"});
+    arguments.append({"-L" + options.runtimeDir, "-lrwkvc-rt-dnnl",
+                      "-Wl,-rpath,$ORIGIN:" + options.runtimeDir});
   // The C++ library and GCC's OpenMP go into the program, so that it runs where
   // neither is installed.
   arguments.append({"-Wl,-Bstatic", "-lstdc++", "-lgomp", "-Wl,-Bdynamic",

@@ -62,8 +62,10 @@ private:
   LogicalResult buildCustomNode(NodeProto &node);
   LogicalResult buildRegion(Operation *op, unsigned index, GraphProto &graph,
                             const NodeProto &node);
-  Type getTypeBySchema(const OpSchema &schema, int index, ValueRange operands);
+  LogicalResult checkOperandTypes(const NodeProto &node, const OpSchema &schema,
+                                  ValueRange operands);
   SmallVector<Type> getBodyTypes(Operation *op, size_t count);
+  void refineStates(rwkvc::onnx::LoopOp loop);
   LogicalResult bindResults(const NodeProto &node, Operation *op);
 
   ::onnx::ModelProto &model;
@@ -160,7 +162,7 @@ void ModuleBuilder::enter(const GraphProto &graph) {
   for (const auto *list :
        {&graph.value_info(), &graph.input(), &graph.output()})
     for (const ::onnx::ValueInfoProto &value : *list)
-      if (value.has_type())
+      if (value.type().value_case() != TypeProto::VALUE_NOT_SET)
         scope.types[value.name()] = &value.type();
 }
 
@@ -367,34 +369,27 @@ LogicalResult ModuleBuilder::buildRegion(Operation *op, unsigned index,
   return success();
 }
 
-/// The unranked type of output \p index where it has the element type of an
-/// operand or only one type is allowed; null else.
-Type ModuleBuilder::getTypeBySchema(const OpSchema &schema, int index,
-                                    ValueRange operands) {
-  int last = static_cast<int>(schema.outputs().size()) - 1;
-  const std::string &symbol =
-      schema.outputs()[std::min(index, last)].GetTypeStr();
+/// Refuses operands of different element types where \p schema wants one type.
+LogicalResult ModuleBuilder::checkOperandTypes(const NodeProto &node,
+                                               const OpSchema &schema,
+                                               ValueRange operands) {
+  llvm::StringMap<std::pair<int, Type>> types;
   for (auto [i, operand] : llvm::enumerate(operands)) {
-    size_t formal = std::min(i, schema.inputs().size() - 1);
     auto type = dyn_cast<TensorType>(operand.getType());
-    if (type && schema.inputs()[formal].GetTypeStr() == symbol &&
-        schema.inputs()[formal].GetIsHomogeneous())
-      return UnrankedTensorType::get(type.getElementType());
+    size_t formal = std::min(i, schema.inputs().size() - 1);
+    if (!type || !schema.inputs()[formal].GetIsHomogeneous())
+      continue;
+    auto [first, index] = std::pair(type.getElementType(), static_cast<int>(i));
+    auto [it, isNew] =
+        types.try_emplace(schema.inputs()[formal].GetTypeStr(), index, first);
+    if (!isNew && it->second.second != first)
+      return error() << "inputs '" << node.input(it->second.first) << "' and '"
+                     << node.input(index) << "' of " << describe(node)
+                     << " have elements of different types, "
+                     << it->second.second << " and " << first
+                     << "; expected one type";
   }
-  std::vector<std::string> allowed{symbol};
-  for (const OpSchema::TypeConstraintParam &constraint :
-       schema.typeConstraintParams())
-    if (constraint.type_param_str == symbol)
-      allowed = constraint.allowed_type_strs;
-  StringRef only = allowed.front();
-  if (allowed.size() != 1 || !only.consume_front("tensor(") ||
-      !only.consume_back(")"))
-    return Type();
-  TensorProto::DataType dataType;
-  if (!TensorProto::DataType_Parse(only.upper(), &dataType))
-    return Type();
-  Type element = getElementType(dataType, builder.getContext());
-  return element ? UnrankedTensorType::get(element) : Type();
+  return success();
 }
 
 LogicalResult ModuleBuilder::buildTypedNode(NodeProto &node,
@@ -407,8 +402,18 @@ LogicalResult ModuleBuilder::buildTypedNode(NodeProto &node,
     Value value = getOperand(node, i);
     if (!value)
       return failure();
+    if (auto custom = value.getDefiningOp<rwkvc::onnx::CustomOp>();
+        custom && isa<NoneType>(value.getType()))
+      return error() << "input '" << node.input(i) << "' of " << describe(node)
+                     << " has no known type, because operator '"
+                     << custom.getOpType() << "' of domain '"
+                     << custom.getDomain()
+                     << "' is unknown; add its type to the value_info of the "
+                        "graph";
     state.addOperands(value);
   }
+  if (failed(checkOperandTypes(node, schema, state.operands)))
+    return failure();
   bool variadicOutput =
       !schema.outputs().empty() &&
       schema.outputs().back().GetOption() == OpSchema::Variadic;
@@ -419,11 +424,9 @@ LogicalResult ModuleBuilder::buildTypedNode(NodeProto &node,
     if (it == scopes.back().types.end()) {
       // Left out, or the library could not tell.
       if (!name.empty())
-        return error()
-               << "the type of output '" << name << "' of " << describe(node)
-               << " is unknown; a node that it depends on has inputs of "
-                  "wrong types or shapes, or is an unknown operator "
-                  "without value_info";
+        return error() << "the type of output '" << name << "' of "
+                       << describe(node)
+                       << " cannot be inferred: " << explainInference(model);
       state.addTypes(builder.getNoneType());
       continue;
     }
@@ -457,7 +460,26 @@ LogicalResult ModuleBuilder::buildTypedNode(NodeProto &node,
   for (auto [index, graph] : llvm::enumerate(graphs))
     if (failed(buildRegion(op, index, *graph.second, node)))
       return failure();
+  if (auto loop = dyn_cast<rwkvc::onnx::LoopOp>(op))
+    refineStates(loop);
   return bindResults(node, op);
+}
+
+/// Gives the final states of a loop the types of the initial ones, unless the
+/// body is known to change them. Lowering refuses bodies that do.
+void ModuleBuilder::refineStates(rwkvc::onnx::LoopOp loop) {
+  Operation *yield = loop.getBody().front().getTerminator();
+  if (yield->getNumOperands() == 0)
+    return; // without its condition; lowering refuses it
+  for (auto [initial, result, yielded] :
+       llvm::zip(loop.getVInitial(), loop->getResults(),
+                 yield->getOperands().drop_front())) {
+    auto type = dyn_cast<RankedTensorType>(initial.getType());
+    auto becomes = dyn_cast<TensorType>(yielded.getType());
+    if (type && becomes && type.getElementType() == becomes.getElementType() &&
+        succeeded(verifyCompatibleShape(type, becomes)))
+      result.setType(type);
+  }
 }
 
 LogicalResult ModuleBuilder::buildCustomNode(NodeProto &node) {

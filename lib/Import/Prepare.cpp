@@ -120,7 +120,7 @@ FailureOr<int64_t> rwkvc::import::checkVersions(ModelProto &model,
   if (model.ir_version() > ::onnx::IR_VERSION)
     return emitError(file) << "the model has ONNX IR version "
                            << model.ir_version() << ", but versions up to "
-                           << ::onnx::IR_VERSION
+                           << static_cast<int>(::onnx::IR_VERSION)
                            << " are supported; export it with an older onnx";
   normalizeDomains(*model.mutable_opset_import());
   normalizeDomains(*model.mutable_graph()->mutable_node());

@@ -74,7 +74,7 @@ mlir::LogicalResult compareOutputTypes(
 /// Infers types and shapes of all values.
 void inferTypes(::onnx::ModelProto &model);
 
-/// Why inference failed where it did, in one line; empty if it did not.
+/// Why inference could not tell a type, in one line.
 std::string explainInference(const ::onnx::ModelProto &model);
 
 /// Names that \p node uses, also from within its bodies.

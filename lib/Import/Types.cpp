@@ -52,15 +52,30 @@ std::string rwkvc::import::explainInference(const ::onnx::ModelProto &model) {
     message.consume_front("[ShapeInferenceError] Inference error(s): ");
     return tidy(message.split('\n').first);
   }
-  return "";
+  return "an operator that it depends on has no known result types";
 }
 
-static void dropTypes(GraphProto &graph, bool isMain) {
+static void dropTypes(GraphProto &graph, bool keepInputs) {
   llvm::StringSet<> custom;
   for (NodeProto &node : *graph.mutable_node()) {
-    for (AttributeProto &attribute : *node.mutable_attribute())
-      if (attribute.has_g())
-        dropTypes(*attribute.mutable_g(), false);
+    for (AttributeProto &attribute : *node.mutable_attribute()) {
+      if (!attribute.has_g())
+        continue;
+      GraphProto &body = *attribute.mutable_g();
+      bool isLoop = node.op_type() == "Loop" && node.domain().empty();
+      // Of a loop's states the library infers no shape: what the file says may
+      // be all there is.
+      dropTypes(body, /*keepInputs=*/isLoop);
+      // It takes these two from the operands, which the node may leave out.
+      if (isLoop && body.input_size() >= 2)
+        for (auto [i, type] : {std::pair(0, ::onnx::TensorProto::INT64),
+                               std::pair(1, ::onnx::TensorProto::BOOL)}) {
+          auto *tensor =
+              body.mutable_input(i)->mutable_type()->mutable_tensor_type();
+          tensor->set_elem_type(type);
+          tensor->mutable_shape();
+        }
+    }
     if (!::onnx::OpSchemaRegistry::Schema(
             node.op_type(), std::numeric_limits<int>::max(), node.domain()))
       custom.insert(node.output().begin(), node.output().end());
@@ -73,13 +88,13 @@ static void dropTypes(GraphProto &graph, bool isMain) {
   for (::onnx::ValueInfoProto &output : *graph.mutable_output())
     if (!custom.contains(output.name()))
       output.clear_type();
-  if (!isMain)
+  if (!keepInputs)
     for (::onnx::ValueInfoProto &input : *graph.mutable_input())
       input.clear_type();
 }
 
 void rwkvc::import::dropDeclaredTypes(GraphProto &graph) {
-  dropTypes(graph, true);
+  dropTypes(graph, /*keepInputs=*/true);
 }
 
 LogicalResult rwkvc::import::compareOutputTypes(

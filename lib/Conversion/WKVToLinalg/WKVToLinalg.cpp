@@ -159,17 +159,18 @@ struct ConvertRecurrence
   LogicalResult matchAndRewrite(wkv::RecurrenceOpInterface op,
                                 PatternRewriter &rewriter) const override {
     ImplicitLocOpBuilder b(op.getLoc(), rewriter);
-    auto type = cast<RankedTensorType>(op->getResult(0).getType());
+    Value init =
+        cast<DestinationStyleOpInterface>(op.getOperation()).getDpsInits()[0];
     Value zero = arith::ConstantIndexOp::create(b, 0);
     if (op.getNumTokens() == 1) {
       SmallVector<Value> step = op.buildStep(rewriter, zero, op.getStates());
-      step[0] = insertRow(b, emptyLike(b, type), step[0], zero);
+      step[0] = insertRow(b, init, step[0], zero);
       rewriter.replaceOp(op, step);
       return success();
     }
     Value one = arith::ConstantIndexOp::create(b, 1);
     Value end = arith::ConstantIndexOp::create(b, op.getNumTokens());
-    SmallVector<Value> carried{emptyLike(b, type)};
+    SmallVector<Value> carried{init};
     llvm::append_range(carried, op.getStates());
     auto loop = scf::ForOp::create(
         b, zero, end, one, carried,

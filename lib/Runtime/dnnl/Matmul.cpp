@@ -25,10 +25,11 @@ using namespace rwkvrt;
 using namespace rwkvrt::onednn;
 
 extern "C" {
-// OpenMP's, absent from a process whose oneDNN uses other threads.
-__attribute__((weak)) int omp_get_max_threads(void);
-__attribute__((weak)) void omp_set_num_threads(int threads);
-__attribute__((weak)) int omp_in_parallel(void);
+// OpenMP's. Not weak: a program that contains GCC's libgomp.a then takes them
+// from there, as oneDNN takes the rest.
+int omp_get_max_threads(void);
+void omp_set_num_threads(int threads);
+int omp_in_parallel(void);
 // The core runtime's, absent where generated code runs without it.
 __attribute__((weak)) int32_t rwkvrt_get_num_threads(void);
 }
@@ -77,14 +78,12 @@ namespace {
 class Threads {
 public:
   Threads() {
-    if (!omp_get_max_threads)
-      return;
     before = number = omp_get_max_threads();
-    if (omp_in_parallel && omp_in_parallel()) {
+    if (omp_in_parallel()) {
       number = 1; // oneDNN opens no region inside another
       return;
     }
-    if (rwkvrt_get_num_threads && omp_set_num_threads)
+    if (rwkvrt_get_num_threads)
       number = rwkvrt_get_num_threads();
     if (number != before)
       omp_set_num_threads(number);

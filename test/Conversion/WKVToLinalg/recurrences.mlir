@@ -6,7 +6,7 @@
 // CHECK-NOT: scf.for
 // CHECK: linalg.generic {{.*}} outs(%[[S]] :
 func.func @wkv7_step(%h: tensor<1x1x2x4xf32>, %s: tensor<1x2x4x4xf32>) -> (tensor<1x1x2x4xf32>, tensor<1x2x4x4xf32>) {
-  %y, %n = wkv.wkv7 receptance(%h) decay(%h) key(%h) value(%h) a(%h) b(%h) state(%s) : (tensor<1x1x2x4xf32>, tensor<1x1x2x4xf32>, tensor<1x1x2x4xf32>, tensor<1x1x2x4xf32>, tensor<1x1x2x4xf32>, tensor<1x1x2x4xf32>, tensor<1x2x4x4xf32>) -> (tensor<1x1x2x4xf32>, tensor<1x2x4x4xf32>)
+  %y, %n = wkv.wkv7 receptance(%h) decay(%h) key(%h) value(%h) a(%h) b(%h) init(%h) state(%s) : (tensor<1x1x2x4xf32>, tensor<1x1x2x4xf32>, tensor<1x1x2x4xf32>, tensor<1x1x2x4xf32>, tensor<1x1x2x4xf32>, tensor<1x1x2x4xf32>, tensor<1x1x2x4xf32>, tensor<1x2x4x4xf32>) -> (tensor<1x1x2x4xf32>, tensor<1x2x4x4xf32>)
   return %y, %n : tensor<1x1x2x4xf32>, tensor<1x2x4x4xf32>
 }
 
@@ -14,7 +14,7 @@ func.func @wkv7_step(%h: tensor<1x1x2x4xf32>, %s: tensor<1x2x4x4xf32>) -> (tenso
 // CHECK: scf.for
 // CHECK-NOT: wkv.
 func.func @wkv6_tokens(%h: tensor<1x5x2x4xf32>, %w: tensor<1x1x2x4xf32>, %u: tensor<2x4xf32>, %s: tensor<1x2x4x4xf32>) -> (tensor<1x5x2x4xf32>, tensor<1x2x4x4xf32>) {
-  %y, %n = wkv.wkv6 receptance(%h) key(%h) value(%h) decay(%w) bonus(%u) state(%s) : (tensor<1x5x2x4xf32>, tensor<1x5x2x4xf32>, tensor<1x5x2x4xf32>, tensor<1x1x2x4xf32>, tensor<2x4xf32>, tensor<1x2x4x4xf32>) -> (tensor<1x5x2x4xf32>, tensor<1x2x4x4xf32>)
+  %y, %n = wkv.wkv6 receptance(%h) key(%h) value(%h) decay(%w) bonus(%u) init(%h) state(%s) : (tensor<1x5x2x4xf32>, tensor<1x5x2x4xf32>, tensor<1x5x2x4xf32>, tensor<1x1x2x4xf32>, tensor<2x4xf32>, tensor<1x5x2x4xf32>, tensor<1x2x4x4xf32>) -> (tensor<1x5x2x4xf32>, tensor<1x2x4x4xf32>)
   return %y, %n : tensor<1x5x2x4xf32>, tensor<1x2x4x4xf32>
 }
 

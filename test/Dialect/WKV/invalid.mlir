@@ -2,7 +2,7 @@
 
 func.func @wkv6_state(%r: tensor<1x1x2x4xf32>, %u: tensor<2x4xf32>, %s: tensor<1x2x4x3xf32>) {
   // expected-error @+1 {{C4: state must have shape [1, 2, 4, 4], got 'tensor<1x2x4x3xf32>'}}
-  %y, %n = wkv.wkv6 receptance(%r) key(%r) value(%r) decay(%r) bonus(%u) state(%s) : (tensor<1x1x2x4xf32>, tensor<1x1x2x4xf32>, tensor<1x1x2x4xf32>, tensor<1x1x2x4xf32>, tensor<2x4xf32>, tensor<1x2x4x3xf32>) -> (tensor<1x1x2x4xf32>, tensor<1x2x4x3xf32>)
+  %y, %n = wkv.wkv6 receptance(%r) key(%r) value(%r) decay(%r) bonus(%u) init(%r) state(%s) : (tensor<1x1x2x4xf32>, tensor<1x1x2x4xf32>, tensor<1x1x2x4xf32>, tensor<1x1x2x4xf32>, tensor<2x4xf32>, tensor<1x1x2x4xf32>, tensor<1x2x4x3xf32>) -> (tensor<1x1x2x4xf32>, tensor<1x2x4x3xf32>)
   return
 }
 
@@ -10,7 +10,7 @@ func.func @wkv6_state(%r: tensor<1x1x2x4xf32>, %u: tensor<2x4xf32>, %s: tensor<1
 
 func.func @wkv7_rank(%r: tensor<1x2x4xf32>, %s: tensor<1x2x4x4xf32>) {
   // expected-error @+1 {{C1: key must have 4 dimensions}}
-  %y, %n = wkv.wkv7 receptance(%r) decay(%r) key(%r) value(%r) a(%r) b(%r) state(%s) : (tensor<1x2x4xf32>, tensor<1x2x4xf32>, tensor<1x2x4xf32>, tensor<1x2x4xf32>, tensor<1x2x4xf32>, tensor<1x2x4xf32>, tensor<1x2x4x4xf32>) -> (tensor<1x2x4xf32>, tensor<1x2x4x4xf32>)
+  %y, %n = wkv.wkv7 receptance(%r) decay(%r) key(%r) value(%r) a(%r) b(%r) init(%r) state(%s) : (tensor<1x2x4xf32>, tensor<1x2x4xf32>, tensor<1x2x4xf32>, tensor<1x2x4xf32>, tensor<1x2x4xf32>, tensor<1x2x4xf32>, tensor<1x2x4xf32>, tensor<1x2x4x4xf32>) -> (tensor<1x2x4xf32>, tensor<1x2x4x4xf32>)
   return
 }
 
@@ -18,7 +18,7 @@ func.func @wkv7_rank(%r: tensor<1x2x4xf32>, %s: tensor<1x2x4x4xf32>) {
 
 func.func @wkv4_decay(%k: tensor<1x3x8xf32>, %w: tensor<4xf32>, %u: tensor<8xf32>, %s: tensor<1x8xf32>) {
   // expected-error @+1 {{C2: decay must have shape [8]}}
-  %y, %a, %b, %p = wkv.wkv4 key(%k) value(%k) decay(%w) bonus(%u) state(%s, %s, %s) : (tensor<1x3x8xf32>, tensor<1x3x8xf32>, tensor<4xf32>, tensor<8xf32>, tensor<1x8xf32>, tensor<1x8xf32>, tensor<1x8xf32>) -> (tensor<1x3x8xf32>, tensor<1x8xf32>, tensor<1x8xf32>, tensor<1x8xf32>)
+  %y, %a, %b, %p = wkv.wkv4 key(%k) value(%k) decay(%w) bonus(%u) init(%k) state(%s, %s, %s) : (tensor<1x3x8xf32>, tensor<1x3x8xf32>, tensor<4xf32>, tensor<8xf32>, tensor<1x3x8xf32>, tensor<1x8xf32>, tensor<1x8xf32>, tensor<1x8xf32>) -> (tensor<1x3x8xf32>, tensor<1x8xf32>, tensor<1x8xf32>, tensor<1x8xf32>)
   return
 }
 

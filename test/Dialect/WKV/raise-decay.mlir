@@ -13,7 +13,7 @@ func.func @softplus(%x: tensor<1x1x2x8xf32>, %h: tensor<1x1x2x8xf32>, %s: tensor
   %4 = "onnx.Exp"(%3) : (tensor<1x1x2x8xf32>) -> tensor<1x1x2x8xf32>
   %5 = "onnx.Neg"(%4) : (tensor<1x1x2x8xf32>) -> tensor<1x1x2x8xf32>
   %w = "onnx.Exp"(%5) : (tensor<1x1x2x8xf32>) -> tensor<1x1x2x8xf32>
-  %y, %n = wkv.wkv7 receptance(%h) decay(%w) key(%h) value(%h) a(%h) b(%h) state(%s) : (tensor<1x1x2x8xf32>, tensor<1x1x2x8xf32>, tensor<1x1x2x8xf32>, tensor<1x1x2x8xf32>, tensor<1x1x2x8xf32>, tensor<1x1x2x8xf32>, tensor<1x2x8x8xf32>) -> (tensor<1x1x2x8xf32>, tensor<1x2x8x8xf32>)
+  %y, %n = wkv.wkv7 receptance(%h) decay(%w) key(%h) value(%h) a(%h) b(%h) init(%h) state(%s) : (tensor<1x1x2x8xf32>, tensor<1x1x2x8xf32>, tensor<1x1x2x8xf32>, tensor<1x1x2x8xf32>, tensor<1x1x2x8xf32>, tensor<1x1x2x8xf32>, tensor<1x1x2x8xf32>, tensor<1x2x8x8xf32>) -> (tensor<1x1x2x8xf32>, tensor<1x2x8x8xf32>)
   return %y, %n : tensor<1x1x2x8xf32>, tensor<1x2x8x8xf32>
 }
 
@@ -23,6 +23,6 @@ func.func @softplus(%x: tensor<1x1x2x8xf32>, %h: tensor<1x1x2x8xf32>, %s: tensor
 // CHECK: onnx.Sigmoid
 func.func @sigmoid(%x: tensor<1x1x2x8xf32>, %h: tensor<1x1x2x8xf32>, %s: tensor<1x2x8x8xf32>) -> (tensor<1x1x2x8xf32>, tensor<1x2x8x8xf32>) {
   %w = "onnx.Sigmoid"(%x) : (tensor<1x1x2x8xf32>) -> tensor<1x1x2x8xf32>
-  %y, %n = wkv.wkv7 receptance(%h) decay(%w) key(%h) value(%h) a(%h) b(%h) state(%s) : (tensor<1x1x2x8xf32>, tensor<1x1x2x8xf32>, tensor<1x1x2x8xf32>, tensor<1x1x2x8xf32>, tensor<1x1x2x8xf32>, tensor<1x1x2x8xf32>, tensor<1x2x8x8xf32>) -> (tensor<1x1x2x8xf32>, tensor<1x2x8x8xf32>)
+  %y, %n = wkv.wkv7 receptance(%h) decay(%w) key(%h) value(%h) a(%h) b(%h) init(%h) state(%s) : (tensor<1x1x2x8xf32>, tensor<1x1x2x8xf32>, tensor<1x1x2x8xf32>, tensor<1x1x2x8xf32>, tensor<1x1x2x8xf32>, tensor<1x1x2x8xf32>, tensor<1x1x2x8xf32>, tensor<1x2x8x8xf32>) -> (tensor<1x1x2x8xf32>, tensor<1x2x8x8xf32>)
   return %y, %n : tensor<1x1x2x8xf32>, tensor<1x2x8x8xf32>
 }

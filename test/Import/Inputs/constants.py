@@ -29,7 +29,11 @@ def random_bytes(name, shape, seed):
     if name == "BFLOAT16":
         return (generator.standard_normal(count).astype(np.float32).view(np.uint32) >> 16).astype(np.uint16).tobytes()
     if name in ("FLOAT", "FLOAT16", "DOUBLE"):
-        return generator.standard_normal(count).astype(helper.tensor_dtype_to_np_dtype(getattr(TensorProto, name))).tobytes()
+        return (
+            generator.standard_normal(count)
+            .astype(helper.tensor_dtype_to_np_dtype(getattr(TensorProto, name)))
+            .tobytes()
+        )
     return generator.bytes(count * element_bytes(name))
 
 
@@ -48,7 +52,9 @@ def tensor(label, name, shape, typed, seed):
 
 
 def translate(path, *more):
-    return subprocess.run(["rwkv-translate", "--import-onnx", path, *more], capture_output=True, text=True, check=True).stdout
+    return subprocess.run(
+        ["rwkv-translate", "--import-onnx", path, *more], capture_output=True, text=True, check=True
+    ).stdout
 
 
 def main():
@@ -73,7 +79,9 @@ def main():
     blobs = dict(re.findall(r'(\w+): "0x[0-9A-F]{8}([0-9A-F]*)"', resources))
     found = 0
     for line in body.splitlines():
-        match = re.search(r'value = dense(_resource)?<(?:"0x([0-9A-F]*)"|(\w+))> : tensor<([^>]*)>.*onnx_node_name = "(\w+)"', line)
+        match = re.search(
+            r'value = dense(_resource)?<(?:"0x([0-9A-F]*)"|(\w+))> : tensor<([^>]*)>.*onnx_node_name = "(\w+)"', line
+        )
         if not match:
             continue
         is_resource, dense, key, printed_type, label = match.groups()

@@ -105,7 +105,9 @@ def fold(model):
     command = ["rwkv-opt", "--onnx-simplify-shapes", "--mlir-print-elementsattrs-with-hex-if-larger=1"]
     folded = subprocess.run(command, input=imported.stdout, capture_output=True, text=True, check=True).stdout
     values = {}
-    for name, data, kind in re.findall(r'(%\w+) = "onnx.Constant"\(\) <\{value = dense<(.*)> : tensor<(.*)>\}>', folded):
+    for name, data, kind in re.findall(
+        r'(%\w+) = "onnx.Constant"\(\) <\{value = dense<(.*)> : tensor<(.*)>\}>', folded
+    ):
         shape = [int(d) for d in kind.split("x")[:-1]]
         if data.startswith('"0x'):
             values[name] = np.frombuffer(bytes.fromhex(data[3:-1]), np.float32).reshape(shape)

@@ -12,9 +12,9 @@
 
 namespace rwkvc {
 
-/// Functions of rwkvc-rt/dnnl.h that generated code calls. A module that has the
-/// first must be linked with librwkvc-rt-dnnl, and its entry function ends with
-/// the second and returns what that returns (i32, 0 = success).
+/// Functions of rwkvc-rt/dnnl.h that generated code calls. A module that has
+/// the first must be linked with librwkvc-rt-dnnl, and its entry function ends
+/// with the second and returns what that returns (i32, 0 = success).
 inline constexpr llvm::StringLiteral kDnnlMatmul = "rwkvrt_dnnl_matmul";
 inline constexpr llvm::StringLiteral kDnnlTakeStatus =
     "rwkvrt_dnnl_take_status";

@@ -6,6 +6,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "MatrixRecurrence.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "rwkvc/Dialect/ONNX/IR/ONNX.h"
 #include "rwkvc/Dialect/WKV/IR/WKV.h"
 
@@ -197,18 +198,20 @@ std::pair<Value, Value> MatrixRecurrence::build(OpBuilder &builder,
   if (element.getIntOrFloatBitWidth() < 32)
     s = castTo(b, s, b.getF32Type());
   Type yType = RankedTensorType::get(valueShape, getElementTypeOrSelf(v));
+  Value y = tensor::EmptyOp::create(b, valueShape, getElementTypeOrSelf(v));
   if (hasRemoval()) {
     Value aValue = materialize(b, a, heads, keys, keyShape);
     Value bValue = materialize(b, this->b, heads, keys, keyShape);
     if (!aValue || !bValue)
       return {};
-    op = Wkv7Op::create(b, yType, s.getType(), r, w, k, v, aValue, bValue, s);
+    op =
+        Wkv7Op::create(b, yType, s.getType(), r, w, k, v, aValue, bValue, y, s);
   } else {
     Group none{0.0, {}};
     Value u = materialize(b, bonus ? *bonus : none, heads, keys, {H, K});
     if (!u)
       return {};
-    op = Wkv6Op::create(b, yType, s.getType(), r, k, v, w, u, s);
+    op = Wkv6Op::create(b, yType, s.getType(), r, k, v, w, u, y, s);
   }
   SmallVector<int64_t> readAxes(heads.begin(), heads.end());
   llvm::append_range(readAxes, values);
@@ -232,8 +235,10 @@ bool MatrixRecurrence::check(Value newUpdate, Value newRead) {
   if (bonus)
     addAll(bonus->factors);
   auto before = onnx::evaluateRegion({update, read}, leaves.get());
-  auto operands =
-      onnx::evaluateRegion(llvm::to_vector(op->getOperands()), leaves.get());
+  // All but the tensor that the output is written into.
+  SmallVector<Value> inputs(op->getOperands());
+  inputs.erase(inputs.end() - 2);
+  auto operands = onnx::evaluateRegion(inputs, leaves.get());
   if (failed(before) || failed(operands))
     return false;
   auto data = [&](unsigned i) -> const Array & { return (*operands)[i].data; };

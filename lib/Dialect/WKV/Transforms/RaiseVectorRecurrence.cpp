@@ -227,9 +227,10 @@ static void replace(const LayerRegion &region, const Roles &roles) {
   for (unsigned i : {roles.num, roles.den, roles.max})
     states.push_back(convert(b, region.states[i], state, element));
   Type stateType = states[0].getType();
-  auto op =
-      Wkv4Op::create(b, key.getType(), stateType, stateType, stateType, key,
-                     value, decay, bonus, states[0], states[1], states[2]);
+  Value init = tensor::EmptyOp::create(b, tokens, element);
+  auto op = Wkv4Op::create(b, key.getType(), stateType, stateType, stateType,
+                           key, value, decay, bonus, init, states[0], states[1],
+                           states[2]);
   auto restore = [&](Value from, Value to) {
     auto type = cast<RankedTensorType>(to.getType());
     to.replaceAllUsesWith(

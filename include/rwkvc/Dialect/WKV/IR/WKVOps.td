@@ -10,7 +10,9 @@
 
 include "mlir/IR/EnumAttr.td"
 include "mlir/IR/OpBase.td"
+include "mlir/Interfaces/DestinationStyleOpInterface.td"
 include "mlir/Interfaces/SideEffectInterfaces.td"
+include "mlir/Interfaces/TilingInterface.td"
 include "rwkvc/Dialect/WKV/IR/WKVInterfaces.td"
 
 def WKV_Dialect : Dialect {
@@ -27,6 +29,7 @@ def WKV_Dialect : Dialect {
     The dialect does not model projections (they are matrix products), whole
     layers, or versions: a pass asks `RecurrenceOpInterface`.
   }];
+  let dependentDialects = ["::mlir::tensor::TensorDialect"];
 }
 
 def WKV_Float : AnyTypeOf<[F32, F16, BF16, F64]>;
@@ -36,10 +39,25 @@ def WKV_State : TensorOf<[F32, F64]>;
 class WKV_Op<string mnemonic, list<Trait> traits = []>
     : Op<WKV_Dialect, mnemonic, !listconcat([Pure], traits)>;
 
+/// A recurrence writes its output into `init` and the new states into the old
+/// ones. Its tiles are ranges of sequences, heads and value elements (or
+/// channels), which never interact; tokens and key elements are not split.
 class WKV_Recurrence<string mnemonic>
     : WKV_Op<mnemonic,
-             [DeclareOpInterfaceMethods<WKV_RecurrenceOpInterface>]> {
+             [DestinationStyleOpInterface,
+              DeclareOpInterfaceMethods<WKV_RecurrenceOpInterface>,
+              DeclareOpInterfaceMethods<TilingInterface,
+                  ["getLoopIteratorTypes", "getIterationDomain",
+                   "getTiledImplementation", "getResultTilePosition"]>]> {
   let hasVerifier = 1;
+  let extraClassDeclaration = [{
+    /// The buffers of the output and the states, in the order of the results.
+    ::mlir::MutableOperandRange getDpsInitsMutable() {
+      unsigned count = (*this)->getNumResults();
+      return ::mlir::MutableOperandRange(
+          *this, (*this)->getNumOperands() - count, count);
+    }
+  }];
 }
 
 //===----------------------------------------------------------------------===//
@@ -59,18 +77,18 @@ def WKV_Wkv4Op : WKV_Recurrence<"wkv4"> {
     num = e^(max+decay-q) num + e^(k_t-q) v_t;  den = e^(max+decay-q) den + e^(k_t-q);  max = q
     ```
 
-    C1 `key`, `value` and `y` are [B, T, C]; C2 `decay` (a logarithm, at most 0)
+    C1 `key`, `value`, `init` and `y` are [B, T, C]; C2 `decay` (a logarithm, at most 0)
     and `bonus` are [C]; C3 every state tensor is [B, C].
   }];
   let arguments = (ins WKV_Tensor:$key, WKV_Tensor:$value, WKV_Tensor:$decay,
-                       WKV_Tensor:$bonus, WKV_State:$num, WKV_State:$den,
-                       WKV_State:$max);
+                       WKV_Tensor:$bonus, WKV_Tensor:$init, WKV_State:$num,
+                       WKV_State:$den, WKV_State:$max);
   let results = (outs WKV_Tensor:$y, WKV_State:$new_num, WKV_State:$new_den,
                       WKV_State:$new_max);
   let assemblyFormat = [{
     `key` `(` $key `)` `value` `(` $value `)` `decay` `(` $decay `)`
-    `bonus` `(` $bonus `)` `state` `(` $num `,` $den `,` $max `)` attr-dict
-    `:` functional-type(operands, results)
+    `bonus` `(` $bonus `)` `init` `(` $init `)`
+    `state` `(` $num `,` $den `,` $max `)` attr-dict `:` functional-type(operands, results)
   }];
 }
 
@@ -83,18 +101,19 @@ def WKV_Wkv6Op : WKV_Recurrence<"wkv6"> {
     y_t = r_t^T (S + diag(bonus) k_t v_t^T);   S = diag(decay_t) S + k_t v_t^T
     ```
 
-    C1 `receptance`, `key` are [B, T, H, K], `value` and `y` [B, T, H, V].
+    C1 `receptance`, `key` are [B, T, H, K], `value`, `init` and `y` [B, T, H, V].
     C2 `decay` is a factor, [B, T, H, K], with B and T both 1 where it does not
     depend on the token (v5). C3 `bonus` is [H, K]. C4 the state is [B, H, K, V].
   }];
   let arguments = (ins WKV_Tensor:$receptance, WKV_Tensor:$key,
                        WKV_Tensor:$value, WKV_Tensor:$decay,
-                       WKV_Tensor:$bonus, WKV_State:$state);
+                       WKV_Tensor:$bonus, WKV_Tensor:$init,
+                       WKV_State:$state);
   let results = (outs WKV_Tensor:$y, WKV_State:$new_state);
   let assemblyFormat = [{
     `receptance` `(` $receptance `)` `key` `(` $key `)` `value` `(` $value `)`
-    `decay` `(` $decay `)` `bonus` `(` $bonus `)` `state` `(` $state `)`
-    attr-dict `:` functional-type(operands, results)
+    `decay` `(` $decay `)` `bonus` `(` $bonus `)` `init` `(` $init `)`
+    `state` `(` $state `)` attr-dict `:` functional-type(operands, results)
   }];
 }
 
@@ -109,17 +128,17 @@ def WKV_Wkv7Op : WKV_Recurrence<"wkv7"> {
 
     where a is the negated removal key and b the removal key times the
     in-context learning rate. C1 `receptance`, `decay` (a factor), `key`, `a`,
-    `b` are [B, T, H, K], `value` and `y` [B, T, H, V]. C2 the state is
+    `b` are [B, T, H, K], `value`, `init` and `y` [B, T, H, V]. C2 the state is
     [B, H, V, K].
   }];
   let arguments = (ins WKV_Tensor:$receptance, WKV_Tensor:$decay,
                        WKV_Tensor:$key, WKV_Tensor:$value, WKV_Tensor:$a,
-                       WKV_Tensor:$b, WKV_State:$state);
+                       WKV_Tensor:$b, WKV_Tensor:$init, WKV_State:$state);
   let results = (outs WKV_Tensor:$y, WKV_State:$new_state);
   let assemblyFormat = [{
     `receptance` `(` $receptance `)` `decay` `(` $decay `)` `key` `(` $key `)`
-    `value` `(` $value `)` `a` `(` $a `)` `b` `(` $b `)` `state` `(` $state `)`
-    attr-dict `:` functional-type(operands, results)
+    `value` `(` $value `)` `a` `(` $a `)` `b` `(` $b `)` `init` `(` $init `)`
+    `state` `(` $state `)` attr-dict `:` functional-type(operands, results)
   }];
 }
 

@@ -8,6 +8,7 @@
 #ifndef RWKVC_DIALECT_WKV_TRANSFORMS_PASSES_H
 #define RWKVC_DIALECT_WKV_TRANSFORMS_PASSES_H
 
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/Pass/Pass.h"
 #include "mlir/Pass/PassManager.h"
@@ -20,8 +21,9 @@ namespace rwkvc::wkv {
 #define GEN_PASS_REGISTRATION
 #include "rwkvc/Dialect/WKV/Transforms/Passes.h.inc"
 
-/// The raise phase on an imported model: pairs states, recognises recurrences,
-/// their decays and norms. Alive before: func, onnx; after: func, onnx, wkv.
+/// The raise phase on an imported model: pairs states, recognises recurrences and
+/// their decays, token shift and mixes, low-rank projections and norms. Alive
+/// before: func, onnx; after: func, onnx, wkv and tensor.empty.
 void buildRaisePipeline(mlir::OpPassManager &pm);
 
 } // namespace rwkvc::wkv

@@ -51,7 +51,8 @@ def RaiseRecurrence : Pass<"wkv-raise-recurrence", "::mlir::ModuleOp"> {
     What differs from every law is left as it is.
   }];
   let dependentDialects = ["::rwkvc::wkv::WKVDialect",
-                           "::rwkvc::onnx::ONNXDialect"];
+                           "::rwkvc::onnx::ONNXDialect",
+                           "::mlir::tensor::TensorDialect"];
   let statistics = [
     Statistic<"numRecurrences", "recurrences", "Recurrences raised">,
     Statistic<"numRejected", "rejected", "Matches refused by evaluation">
