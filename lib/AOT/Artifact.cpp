@@ -156,6 +156,9 @@ llvm::Error aot::linkSharedLibrary(llvm::StringRef object, PendingFile &file,
                                            "-Wl,--no-undefined"};
   if (options.usesDnnl)
     arguments.push_back("-lrwkvc-rt-dnnl");
+  // Functions of double precision, and what the processor has no instruction
+  // for.
+  arguments.push_back("-lm");
   return link(file, options, arguments);
 }
 
