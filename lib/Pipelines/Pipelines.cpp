@@ -45,11 +45,11 @@ static ArrayRef<PhaseInfo> phases() {
       {Phase::AfterRaise,
        "after-raise",
        "recurrences, norms and decays recognised",
-       {"func", "onnx", "wkv"}},
+       {"func", "onnx", "wkv", "tensor"}},
       {Phase::AfterWKV,
        "after-wkv",
        "the wkv dialect ready to be lowered",
-       {"func", "onnx", "wkv"}},
+       {"func", "onnx", "wkv", "tensor"}},
       {Phase::BeforeBufferize,
        "before-bufferize",
        "linear algebra on tensors",
@@ -93,13 +93,14 @@ static void buildImport(OpPassManager &pm) {
   addCleanup(pm);
 }
 
-/// In: func, onnx. Out: func, onnx, wkv.
+/// In: func, onnx. Out: func, onnx, wkv, and tensor.empty for what recurrences
+/// write.
 static void buildRaise(OpPassManager &pm) {
   wkv::buildRaisePipeline(pm);
   pm.addPass(aot::createDescribeInterface());
 }
 
-/// In: func, onnx, wkv. Out: linalg and its friends on tensors, with the
+/// In: func, onnx, wkv, tensor.empty. Out: linalg and its friends on tensors, with the
 /// entry's arguments in memory.
 static void buildLinalg(OpPassManager &pm, const PipelineOptions &options) {
   pm.addPass(createConvertWKVToLinalgPass());

@@ -90,7 +90,12 @@ class Driver {
 public:
   Driver(const DriverOptions &options, mlir::MLIRContext &context)
       : options(options), context(context),
-        progress(options.quiet, countSteps(options)) {}
+        progress(options.quiet, countSteps(options)) {
+    // For people who do not know MLIR: no IR around the message.
+    context.printOpOnDiagnostic(false);
+    context.getDiagEngine().registerHandler(
+        [this](mlir::Diagnostic &diagnostic) { report(diagnostic); });
+  }
 
   /// Returns the exit status.
   int run();
@@ -113,6 +118,7 @@ private:
     return 1;
   }
 
+  void report(mlir::Diagnostic &diagnostic);
   mlir::OwningOpRef<mlir::ModuleOp> import();
   llvm::Error runPhase(mlir::ModuleOp module, Phase phase);
   llvm::Error emitIR(mlir::ModuleOp module);
@@ -139,6 +145,29 @@ static std::string findRuntimeDir() {
   llvm::sys::path::append(dir, "..", "lib");
   llvm::sys::path::remove_dots(dir, /*remove_dot_dot=*/true);
   return dir.str().str();
+}
+
+/// Prints a message of the compiler with the file or node it is about.
+void Driver::report(mlir::Diagnostic &diagnostic) {
+  bool isError = diagnostic.getSeverity() == mlir::DiagnosticSeverity::Error;
+  if (!isError && options.quiet)
+    return;
+  progress.finish(isError ? "failed" : "");
+  std::string message = diagnostic.str(), place;
+  mlir::Location location = diagnostic.getLocation();
+  if (auto node = location->findInstanceOf<mlir::NameLoc>())
+    place = ("node '" + node.getName().getValue() + "'").str();
+  else if (auto file = location->findInstanceOf<mlir::FileLineColLoc>())
+    place = file.getFilename().str();
+  if (isError)
+    llvm::WithColor::error(llvm::errs(), "rwkvc");
+  else
+    llvm::WithColor::note(llvm::errs());
+  if (!place.empty() && !llvm::StringRef(message).contains(place))
+    llvm::errs() << place << ": ";
+  llvm::errs() << message << "\n";
+  for (mlir::Diagnostic &note : diagnostic.getNotes())
+    llvm::WithColor::note(llvm::errs()) << note.str() << "\n";
 }
 
 mlir::OwningOpRef<mlir::ModuleOp> Driver::import() {
@@ -422,27 +451,5 @@ int main(int argc, char **argv) {
   }
   mlir::MLIRContext context(registry);
   context.loadAllAvailableDialects();
-  // For people who do not know MLIR: no IR around the message.
-  context.printOpOnDiagnostic(false);
-  context.getDiagEngine().registerHandler([&](mlir::Diagnostic &diagnostic) {
-    bool isError = diagnostic.getSeverity() == mlir::DiagnosticSeverity::Error;
-    if (!isError && options.quiet)
-      return mlir::success();
-    llvm::raw_ostream &os =
-        isError ? llvm::WithColor::error(llvm::errs() << "\n", "rwkvc")
-                : llvm::WithColor::note(llvm::errs() << "\n");
-    mlir::LocationAttr location = diagnostic.getLocation();
-    if (auto file = location.findInstanceOf<mlir::FileLineColLoc>();
-        file && isError)
-      os << file.getFilename().getValue() << ": ";
-    if (auto name = location.findInstanceOf<mlir::NameLoc>();
-        name &&
-        diagnostic.str().find(name.getName().str()) == std::string::npos)
-      os << "node '" << name.getName().getValue() << "': ";
-    os << diagnostic.str() << "\n";
-    for (mlir::Diagnostic &note : diagnostic.getNotes())
-      llvm::WithColor::note(llvm::errs()) << note.str() << "\n";
-    return mlir::success();
-  });
   return Driver(options, context).run();
 }

@@ -21,8 +21,8 @@ namespace rwkvc {
 /// The points between phases, in order.
 enum class Phase {
   AfterImport,     ///< func, onnx; shapes static, shape arithmetic folded
-  AfterRaise,      ///< func, onnx, wkv
-  AfterWKV,        ///< func, onnx, wkv in the form that will be lowered
+  AfterRaise,      ///< func, onnx, wkv, tensor.empty
+  AfterWKV,        ///< the same, in the form that will be lowered
   BeforeBufferize, ///< func, linalg, dnnl, tensor, arith, math, scf
   AfterBufferize,  ///< func, memref, linalg, dnnl, arith, math, scf
   BeforeLLVM,      ///< func, memref, vector, dnnl, arith, math, scf

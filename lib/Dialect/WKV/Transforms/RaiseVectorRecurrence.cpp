@@ -46,6 +46,20 @@ static int64_t numElements(Value value) {
   return type && type.hasStaticShape() ? type.getNumElements() : -1;
 }
 
+/// What \p value is a cast or reshape of: exporters cast one key or value
+/// several times.
+static Value skipViews(Value value) {
+  while (Operation *op = value.getDefiningOp()) {
+    if (!isa<onnx::CastOp, onnx::IdentityOp, onnx::ReshapeOp, onnx::SqueezeOp,
+             onnx::UnsqueezeOp>(op) ||
+        !getFloatShape(op->getOperand(0)) ||
+        numElements(op->getOperand(0)) != numElements(value))
+      break;
+    value = op->getOperand(0);
+  }
+  return value;
+}
+
 namespace {
 
 /// What the updates and the output of one layer are computed from.
@@ -116,6 +130,7 @@ bool VectorRecurrence::collect(Value update) {
       continue;
     Operation *op = value.getDefiningOp();
     if (!op || !isElementwise(op) || !dependsOnState(value)) {
+      value = skipViews(value);
       // Scalars such as the 1 of a reciprocal stay part of the region.
       if (numElements(value) > 1 &&
           isa<FloatType>(getElementTypeOrSelf(value.getType())))
@@ -134,52 +149,84 @@ bool VectorRecurrence::collect(Value update) {
   return leaves.size() <= kMaxLeaves;
 }
 
-/// Evaluates \p region with every leaf and state at random values and compares
-/// it with the law under \p roles.
-static bool matches(const LayerRegion &region, const Roles &roles,
-                    RandomLeaves &random, ArrayRef<onnx::HostTensor> expected) {
-  const auto &map = random.get();
-  auto leaf = [&](unsigned i) -> Array {
-    Value value = region.leaves[i];
-    auto it = map.find(value);
-    if (it != map.end())
-      return Array(it->second.data.begin(), it->second.data.end());
-    auto constant = onnx::evaluateRegion({value}, map);
-    if (failed(constant))
-      return {};
-    return Array((*constant)[0].data.begin(), (*constant)[0].data.end());
-  };
-  auto state = [&](unsigned i) -> Array {
-    const auto &data = map.find(region.states[i])->second.data;
-    return Array(data.begin(), data.end());
-  };
-  Array key = leaf(roles.key), bonus = leaf(roles.bonus);
-  Array value = leaf(roles.value), decay = leaf(roles.decay);
-  size_t size = state(0).size();
-  if (key.size() != size || bonus.size() != size || value.size() != size ||
-      decay.size() != size)
-    return false;
+namespace {
+
+/// The region's tensors at random values; all have one element per channel.
+struct RegionValues {
+  std::vector<Array> states, leaves;
+  std::vector<Array> expected; // new states in the order of states, output
+
+  /// The first \p count channels: enough to tell most assignments apart.
+  RegionValues first(size_t count) const {
+    RegionValues part = *this;
+    for (auto *list : {&part.states, &part.leaves, &part.expected})
+      for (Array &array : *list)
+        array.resize(std::min(array.size(), count));
+    return part;
+  }
+};
+
+} // namespace
+
+/// Whether the region computes the law under \p roles.
+static bool matches(const RegionValues &values, const Roles &roles) {
+  const Array &key = values.leaves[roles.key];
+  Array bonus = values.leaves[roles.bonus];
   if (roles.bonusIncludesKey)
-    for (size_t i = 0; i < size; ++i)
-      bonus[i] -= key[i];
-  StepResult step = evaluateWkv4(key, value, decay, bonus, state(roles.num),
-                                 state(roles.den), state(roles.max));
-  return agree(expected[roles.num].data, step.states[0]) &&
-         agree(expected[roles.den].data, step.states[1]) &&
-         agree(expected[roles.max].data, step.states[2]) &&
-         (!region.output || agree(expected[3].data, step.y));
+    for (auto [u, k] : llvm::zip(bonus, key))
+      u -= k;
+  StepResult step =
+      evaluateWkv4(key, values.leaves[roles.value], values.leaves[roles.decay],
+                   bonus, values.states[roles.num], values.states[roles.den],
+                   values.states[roles.max]);
+  return agree(values.expected[roles.num], step.states[0]) &&
+         agree(values.expected[roles.den], step.states[1]) &&
+         agree(values.expected[roles.max], step.states[2]) &&
+         agree(values.expected[3], step.y);
 }
 
-/// Tries all assignments.
-static std::optional<Roles> findRoles(const LayerRegion &region) {
-  RandomLeaves random;
-  for (Value value : llvm::concat<const Value>(region.states, region.leaves))
-    random.add(value);
+/// Evaluates the region and what enters it; constants keep their values.
+static std::optional<RegionValues> evaluate(const LayerRegion &region,
+                                            RandomLeaves &random) {
   SmallVector<Value> outputs(region.updates);
   outputs.push_back(region.output);
-  auto expected = onnx::evaluateRegion(outputs, random.get());
-  if (failed(expected))
+  llvm::append_range(outputs, region.states);
+  llvm::append_range(outputs, region.leaves);
+  auto result = onnx::evaluateRegion(outputs, random.get());
+  if (failed(result))
     return std::nullopt;
+  RegionValues values;
+  size_t size = (*result)[0].data.size();
+  for (auto [i, tensor] : llvm::enumerate(*result)) {
+    // What is no vector of channels plays no part.
+    if (tensor.data.size() != size)
+      return std::nullopt;
+    auto &list = i < 4   ? values.expected
+                 : i < 7 ? values.states
+                         : values.leaves;
+    list.push_back(std::move(tensor.data));
+  }
+  return values;
+}
+
+/// Tries all assignments on a few channels, and what fits on all of them with
+/// other numbers.
+static std::optional<Roles> findRoles(const LayerRegion &region) {
+  RandomLeaves random, others;
+  for (Value value : llvm::concat<const Value>(region.states, region.leaves)) {
+    random.add(value);
+    if (value.getDefiningOp<onnx::ConstantOp>())
+      continue;
+    Array numbers(numElements(value));
+    for (double &x : numbers)
+      x = random.next();
+    others.set(value, numbers);
+  }
+  std::optional<RegionValues> all = evaluate(region, random);
+  std::optional<RegionValues> check = evaluate(region, others);
+  if (!all || !check)
+    return std::nullopt;
+  RegionValues few = all->first(8);
   unsigned n = region.leaves.size();
   unsigned order[] = {0, 1, 2};
   do {
@@ -192,7 +239,8 @@ static std::optional<Roles> findRoles(const LayerRegion &region) {
                           value,    decay,    bonus,    includes};
               if (key != value && key != decay && key != bonus &&
                   value != decay && value != bonus && decay != bonus &&
-                  matches(region, roles, random, *expected))
+                  matches(few, roles) && matches(*all, roles) &&
+                  matches(*check, roles))
                 return roles;
             }
   } while (std::next_permutation(order, order + 3));
@@ -203,6 +251,18 @@ static std::optional<Roles> findRoles(const LayerRegion &region) {
 static Value convert(ImplicitLocOpBuilder &b, Value value,
                      ArrayRef<int64_t> shape, Type element) {
   return reshapeTo(b, castTo(b, value, element), shape);
+}
+
+/// The bonus where \p sum is written as an addition of it and \p key, or null.
+static Value findAddend(Value sum, Value key) {
+  auto add = sum.getDefiningOp<onnx::AddOp>();
+  if (!add)
+    return {};
+  for (unsigned i : {0, 1})
+    if (skipViews(add->getOperand(i)) == key &&
+        numElements(add->getOperand(1 - i)) == numElements(key))
+      return add->getOperand(1 - i);
+  return {};
 }
 
 static void replace(const LayerRegion &region, const Roles &roles) {
@@ -219,8 +279,12 @@ static void replace(const LayerRegion &region, const Roles &roles) {
   Value key = convert(b, region.leaves[roles.key], tokens, element);
   Value value = convert(b, region.leaves[roles.value], tokens, element);
   Value decay = convert(b, region.leaves[roles.decay], channels, element);
-  Value bonus = convert(b, region.leaves[roles.bonus], channels, element);
-  if (roles.bonusIncludesKey)
+  Value bonus = region.leaves[roles.bonus];
+  Value addend = roles.bonusIncludesKey
+                     ? findAddend(bonus, region.leaves[roles.key])
+                     : Value();
+  bonus = convert(b, addend ? addend : bonus, channels, element);
+  if (roles.bonusIncludesKey && !addend)
     bonus = onnx::SubOp::create(b, bonus.getType(), bonus,
                                 convert(b, key, channels, element));
   SmallVector<Value> states;
@@ -284,12 +348,11 @@ RaiseCounts rwkvc::wkv::raiseVectorRecurrences(func::FuncOp func) {
     // the layer. It is the state that enters a Max.
     Value maximum;
     for (Value value : region.getInner())
-      if (isa<onnx::MaxOp, onnx::WhereOp>(value.getDefiningOp()))
-        for (Value state : region.getStates()) {
-          VectorRecurrence only(stateReads);
-          if (only.collect(value) && only.getStates().size() == 1)
-            maximum = only.getStates()[0];
-        }
+      if (isa<onnx::MaxOp, onnx::WhereOp>(value.getDefiningOp())) {
+        VectorRecurrence only(stateReads);
+        if (only.collect(value) && only.getStates().size() == 1)
+          maximum = only.getStates()[0];
+      }
     if (!maximum)
       continue;
     Layer &layer = layers[maximum];
