@@ -31,6 +31,7 @@
 #include "llvm/Support/InitLLVM.h"
 #include "llvm/Support/Path.h"
 #include "llvm/Support/Program.h"
+#include "llvm/Support/Signals.h"
 #include "llvm/Support/WithColor.h"
 #include <chrono>
 #include <csignal>
@@ -284,6 +285,7 @@ llvm::Error Driver::makeBinary(llvm::Module &module, aot::PendingFile &file) {
     return llvm::createStringError("cannot create a temporary file: " +
                                    code.message());
   llvm::FileRemover remover(path);
+  llvm::sys::RemoveFileOnSignal(path);
   if (llvm::Error error = writeFile(path, writeObject))
     return error;
   aot::LinkOptions link;
