@@ -6,7 +6,9 @@
 //===----------------------------------------------------------------------===//
 
 #include "Options.h"
+#include "mlir/IR/AttrTypeSubElements.h"
 #include "mlir/IR/Diagnostics.h"
+#include "mlir/IR/DialectResourceBlobManager.h"
 #include "mlir/IR/MLIRContext.h"
 #include "mlir/InitAllDialects.h"
 #include "mlir/InitAllExtensions.h"
@@ -238,12 +240,24 @@ writeFile(llvm::StringRef path,
   return file->commit();
 }
 
+/// Lets go of the weights' bytes: the printer would turn them into text before
+/// it leaves them out.
+static void dropWeights(mlir::ModuleOp module) {
+  mlir::AttrTypeWalker walker;
+  walker.addWalk([](mlir::DenseResourceElementsAttr attr) {
+    attr.getRawHandle().getResource()->setBlob(mlir::AsmResourceBlob());
+  });
+  module.walk(
+      [&](mlir::Operation *op) { walker.walk(op->getAttrDictionary()); });
+}
+
 llvm::Error Driver::emitIR(mlir::ModuleOp module) {
-  mlir::OpPrintingFlags flags;
-  // A weight printed in full helps nobody; rwkv-translate prints all.
-  flags.elideLargeElementsAttrs(16).elideLargeResourceString(64);
   if (options.output.empty())
     return llvm::Error::success();
+  // A weight printed in full helps nobody; rwkv-translate prints all.
+  dropWeights(module);
+  mlir::OpPrintingFlags flags;
+  flags.elideLargeElementsAttrs(16).elideLargeResourceString(0);
   progress.finish();
   if (options.output == "-") {
     module.print(llvm::outs(), flags);
