@@ -6,7 +6,9 @@
 //===----------------------------------------------------------------------===//
 
 #include "Options.h"
+#include "mlir/IR/AttrTypeSubElements.h"
 #include "mlir/IR/Diagnostics.h"
+#include "mlir/IR/DialectResourceBlobManager.h"
 #include "mlir/IR/MLIRContext.h"
 #include "mlir/InitAllDialects.h"
 #include "mlir/InitAllExtensions.h"
@@ -31,6 +33,7 @@
 #include "llvm/Support/InitLLVM.h"
 #include "llvm/Support/Path.h"
 #include "llvm/Support/Program.h"
+#include "llvm/Support/Signals.h"
 #include "llvm/Support/WithColor.h"
 #include <chrono>
 #include <csignal>
@@ -237,12 +240,24 @@ writeFile(llvm::StringRef path,
   return file->commit();
 }
 
+/// Lets go of the weights' bytes: the printer would turn them into text before
+/// it leaves them out.
+static void dropWeights(mlir::ModuleOp module) {
+  mlir::AttrTypeWalker walker;
+  walker.addWalk([](mlir::DenseResourceElementsAttr attr) {
+    attr.getRawHandle().getResource()->setBlob(mlir::AsmResourceBlob());
+  });
+  module.walk(
+      [&](mlir::Operation *op) { walker.walk(op->getAttrDictionary()); });
+}
+
 llvm::Error Driver::emitIR(mlir::ModuleOp module) {
-  mlir::OpPrintingFlags flags;
-  // A weight printed in full helps nobody; rwkv-translate prints all.
-  flags.elideLargeElementsAttrs(16).elideLargeResourceString(64);
   if (options.output.empty())
     return llvm::Error::success();
+  // A weight printed in full helps nobody; rwkv-translate prints all.
+  dropWeights(module);
+  mlir::OpPrintingFlags flags;
+  flags.elideLargeElementsAttrs(16).elideLargeResourceString(0);
   progress.finish();
   if (options.output == "-") {
     module.print(llvm::outs(), flags);
@@ -284,6 +299,7 @@ llvm::Error Driver::makeBinary(llvm::Module &module, aot::PendingFile &file) {
     return llvm::createStringError("cannot create a temporary file: " +
                                    code.message());
   llvm::FileRemover remover(path);
+  llvm::sys::RemoveFileOnSignal(path);
   if (llvm::Error error = writeFile(path, writeObject))
     return error;
   aot::LinkOptions link;
