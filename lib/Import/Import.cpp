@@ -48,7 +48,8 @@ void checkModel(const ModelProto &model) {
 }
 
 /// Gives the nodes that the standard defines as functions the attributes that
-/// they leave to their defaults: the library's inliner binds only what is there.
+/// they leave to their defaults: the library's inliner binds only what is
+/// there.
 void addDefaultAttributes(ModelProto &model) {
   int version = 0;
   for (const ::onnx::OperatorSetIdProto &opset : model.opset_import())
