@@ -115,6 +115,16 @@ bool isWellFormed(LoopOp loop) {
 
 } // namespace
 
+Region *rwkvc::onnx::getTakenBranch(IfOp choice) {
+  std::optional<int64_t> known = getNumber(choice.getCond());
+  if (!known)
+    return nullptr;
+  Region &branch = *known ? choice.getThenBranch() : choice.getElseBranch();
+  Operation *yield = getYield(branch);
+  return yield && yield->getNumOperands() == choice->getNumResults() ? &branch
+                                                                     : nullptr;
+}
+
 unsigned rwkvc::onnx::inferBodyArguments(Operation *op) {
   unsigned count = 0;
   if (auto scan = dyn_cast<ScanOp>(op); scan && isWellFormed(scan)) {
@@ -186,12 +196,9 @@ unsigned rwkvc::onnx::inferFromBodies(Operation *op) {
     if (!yes || !no || yes->getNumOperands() != op->getNumResults() ||
         no->getNumOperands() != op->getNumResults())
       return count;
-    std::optional<int64_t> known = getNumber(choice.getCond());
     for (auto [i, result] : llvm::enumerate(op->getResults())) {
       RankedTensorType a = getStaticType(yes->getOperand(i));
       RankedTensorType b = getStaticType(no->getOperand(i));
-      if (known)
-        a = b = *known ? a : b;
       if (a && a == b)
         count += refine(result, a.getShape());
     }

@@ -70,6 +70,7 @@ private:
   void infer(Operation *op);
   bool fold(Operation *op);
   Value getNoOpSource(Operation *op);
+  Block::iterator inlineBranch(IfOp choice, Region &branch);
   void eraseDead(Region &region);
 
   /// The value of a constant small enough to compute with, or null.
@@ -322,9 +323,34 @@ Value Simplifier::getNoOpSource(Operation *op) {
   return {};
 }
 
+/// Puts the ops of \p branch in the place of \p choice. Returns the first.
+Block::iterator Simplifier::inlineBranch(IfOp choice, Region &branch) {
+  Block &body = branch.front();
+  Operation *yield = body.getTerminator();
+  Block::iterator first = body.begin();
+  if (&*first == yield)
+    first = std::next(choice->getIterator());
+  for (auto [result, value] :
+       llvm::zip_equal(choice->getResults(), yield->getOperands()))
+    result.replaceAllUsesWith(value);
+  choice->getBlock()->getOperations().splice(choice->getIterator(),
+                                             body.getOperations(), body.begin(),
+                                             yield->getIterator());
+  choice->erase();
+  ++counts.folded;
+  return first;
+}
+
 void Simplifier::visit(Region &region) {
   for (Block &block : region) {
-    for (Operation &op : llvm::make_early_inc_range(block)) {
+    for (auto next = block.begin(); next != block.end();) {
+      Operation &op = *next;
+      if (auto choice = dyn_cast<IfOp>(op); choice && options.fold)
+        if (Region *branch = getTakenBranch(choice)) {
+          next = inlineBranch(choice, *branch);
+          continue;
+        }
+      ++next;
       if (options.infer)
         counts.refined += inferBodyArguments(&op);
       for (Region &nested : op.getRegions())

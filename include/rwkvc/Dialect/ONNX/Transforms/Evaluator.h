@@ -22,6 +22,8 @@
 
 namespace rwkvc::onnx {
 
+class IfOp;
+
 /// A tensor in host memory, row-major. Every element type is held as double, so
 /// integers are exact up to 2^53; 2^63 stands for the largest int64.
 struct HostTensor {
@@ -83,6 +85,9 @@ unsigned inferBodyArguments(mlir::Operation *op);
 /// Gives the results of a Scan, Loop or If the static shapes of what its bodies
 /// yield. Returns how many had none.
 unsigned inferFromBodies(mlir::Operation *op);
+
+/// The branch of \p choice that a constant condition takes, else null.
+mlir::Region *getTakenBranch(IfOp choice);
 
 } // namespace rwkvc::onnx
 

@@ -27,7 +27,8 @@ def FoldConstants : Pass<"onnx-fold-constants", "::mlir::ModuleOp"> {
     op, every op whose operands are all constants, and `Shape` and `Size` of
     statically shaped tensors. A float result above 4 KiB that is larger than
     what it is computed from (a tiled or dequantised weight) is left, unless all
-    its elements are equal: the generated code should read the small form.
+    its elements are equal: the generated code should read the small form. An `If`
+    on a constant becomes the branch that it takes.
 
     ```mlir
     %0 = "onnx.Shape"(%x) : (tensor<1x4x8xf32>) -> tensor<3xi64>
