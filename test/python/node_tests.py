@@ -30,6 +30,7 @@ from onnx import numpy_helper
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 LIMIT_S = 120
+HALVES = ("float16", "bfloat16")
 OPSETS = range(11, 29)  # that the compiler claims
 # numpy's element types that the compiler claims, with their names in `rwkv-run --info`.
 TYPES = {
@@ -215,14 +216,17 @@ def check_case(tools, case, folder):
         if done.returncode == 0:
             break
         refusals.append(last_words(done))
-        if done.returncode < 0:
+        if done.returncode < 0 or not re.search("static shape|must be constant", refusals[-1]):
             raise Failed(f"rwkvc: {refusals[-1]}")
     else:
         raise Failed(f"rwkvc: {refusals[-1]}")
     record = path.with_suffix(".npz")
     shown = {f"run0/in/{name}": array for name, array in inputs.items() if name not in frozen}
     np.savez(record, **shown, **{f"run0/out/{name}": array for name, array in outputs.items()})
-    done = run([tools["rwkv-run"], library, "--check", record, "--atol", case.atol, "--rtol", case.rtol])
+    # Compiled code keeps 16-bit intermediates in float32: it may differ from ONNX's by rounding of the last place.
+    units = [2 * float(ml_dtypes.finfo(a.dtype).eps) for a in outputs.values() if a.dtype.name in HALVES]
+    rtol = max([case.rtol, *units])
+    done = run([tools["rwkv-run"], library, "--check", record, "--atol", case.atol, "--rtol", rtol])
     if done.returncode or not done.stdout.rstrip().endswith("PASS"):
         raise Failed(f"rwkv-run: {last_words(done)}")
     check_shapes(tools, library, outputs)
