@@ -21,9 +21,9 @@ namespace rwkvc::wkv {
 #define GEN_PASS_REGISTRATION
 #include "rwkvc/Dialect/WKV/Transforms/Passes.h.inc"
 
-/// The raise phase on an imported model: pairs states, recognises recurrences and
-/// their decays, token shift and mixes, low-rank projections and norms. Alive
-/// before: func, onnx; after: func, onnx, wkv and tensor.empty.
+/// The raise phase on an imported model: pairs states, recognises recurrences
+/// and their decays, token shift and mixes, low-rank projections and norms.
+/// Alive before: func, onnx; after: func, onnx, wkv and tensor.empty.
 void buildRaisePipeline(mlir::OpPassManager &pm);
 
 } // namespace rwkvc::wkv
