@@ -370,9 +370,9 @@ struct ConvertTokenShift : OpRewritePattern<wkv::TokenShiftOp> {
       Value state = castElements(b, op.getState(), element);
       Value kept = tensor::CollapseShapeOp::create(
           b, RankedTensorType::get(row.getShape(), element), op.getX(), axes);
-      rewriter.replaceOp(
-          op, {tensor::ExpandShapeOp::create(b, type, state, axes),
-               castElements(b, kept, row.getElementType())});
+      rewriter.replaceOp(op,
+                         {tensor::ExpandShapeOp::create(b, type, state, axes),
+                          castElements(b, kept, row.getElementType())});
       return success();
     }
     auto index = [&](int64_t value) { return b.getIndexAttr(value); };
@@ -387,8 +387,8 @@ struct ConvertTokenShift : OpRewritePattern<wkv::TokenShiftOp> {
     Value head =
         tensor::ExtractSliceOp::create(b, op.getX(), start, rest, strides);
     SmallVector<OpFoldResult> second{index(0), index(1), index(0)};
-    shifted = tensor::InsertSliceOp::create(b, head, shifted, second, rest,
-                                            strides);
+    shifted =
+        tensor::InsertSliceOp::create(b, head, shifted, second, rest, strides);
     Value kept = tensor::ExtractSliceOp::create(
         b, RankedTensorType::get(row.getShape(), element), op.getX(), last, one,
         strides);
