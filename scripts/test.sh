@@ -3,8 +3,7 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #
 # Sets up and runs every check: lint, Python tests, lit tests of the compiler, numerics of real models. All run,
-# whichever fails;
-# the exit status tells whether one did.
+# whichever fails; the exit status tells whether one did, and the last line is "N passed, N failed".
 #
 #   RWKVC_TEST_MODELS=DIR   also use the models in DIR/onnx and DIR/weights
 #   RWKVC_TIDY=1            also run clang-tidy (slow); RWKVC_TIDY_MINUTES caps it
@@ -13,17 +12,36 @@ cd "$(dirname "$0")/.."
 scripts/setup.sh
 
 passed=0
-failed=()
+failed=0
+names=()
+mkdir -p build/check
+
+# Counts what a check's log says: of unittest, of lit, or a closing line "N passed, N failed" like this script's own.
+# A check without any such line, as lint is, counts as one.
+count() {
+  awk -v status="$2" '
+    /^Ran [0-9]+ tests? in / { ran += $2; bad += $2 == 0 }
+    /^FAILED \(/ { while (match($0, /(failures|errors)=[0-9]+/)) {
+        split(substr($0, RSTART, RLENGTH), part, "="); bad += part[2]; $0 = substr($0, RSTART + RLENGTH) } }
+    /^ *(Passed|Expectedly Failed) *: *[0-9]+/ { split($0, part, ":"); good += part[2] }
+    /^ *(Failed|Unresolved|Timed Out|Unexpectedly Passed) *: *[0-9]+/ { split($0, part, ":"); bad += part[2] }
+    /^[0-9]+ passed, [0-9]+ failed$/ { good += $1; bad += $3 }
+    END { if (ran) good += ran - bad
+          if (status != 0 && !bad) bad = 1
+          if (status == 0 && !good) good = 1
+          print good + 0, bad + 0 }' "$1"
+}
+
 check() {
-  local name=$1 start=$SECONDS
+  local name=$1 start=$SECONDS status=0 log=build/check/${1// /-}.log good bad
   shift
   printf '\n==== %s\n' "$name"
-  if "$@"; then
-    passed=$((passed + 1))
-  else
-    failed+=("$name")
-  fi
-  printf '==== %s: %d s\n' "$name" "$((SECONDS - start))"
+  "$@" 2>&1 | tee "$log" || status=1
+  read -r good bad < <(count "$log" "$status")
+  passed=$((passed + good))
+  failed=$((failed + bad))
+  [ "$bad" -eq 0 ] || names+=("$name")
+  printf '==== %s: %d passed, %d failed, %d s\n' "$name" "$good" "$bad" "$((SECONDS - start))"
 }
 
 check "lint" utils/lint
@@ -32,6 +50,6 @@ check "compiler tests" ninja -C build check-rwkvc
 check "numerics of real models" .venv/bin/python test/python/numerics.py
 
 printf '\n'
-[ ${#failed[@]} -eq 0 ] || printf 'failed: %s\n' "${failed[@]}"
-printf '%d passed, %d failed\n' "$passed" "${#failed[@]}"
-[ ${#failed[@]} -eq 0 ]
+[ ${#names[@]} -eq 0 ] || printf 'failed: %s\n' "${names[@]}"
+printf '%d passed, %d failed\n' "$passed" "$failed"
+[ "$failed" -eq 0 ]

@@ -3,6 +3,7 @@
 """Configuration of the compiler's tests: IR in, IR out, checked by FileCheck."""
 
 import os
+import platform
 import shutil
 
 import lit.formats
@@ -27,10 +28,13 @@ config.substitutions.append(("%libgomp", config.libgomp))
 if "RWKVC_TEST_MODELS" in os.environ:
     config.environment["RWKVC_TEST_MODELS"] = os.environ["RWKVC_TEST_MODELS"]
     config.available_features.add("test-models")
+    config.substitutions.append(("%test_models", os.environ["RWKVC_TEST_MODELS"]))
 if config.onednn:
     config.available_features.add("onednn")
 config.substitutions.append(("%llvm_include", config.llvm_include))
 if os.geteuid() == 0 and not os.system("chroot / true 2>/dev/null"):
     config.available_features.add("chroot")
+if platform.machine() == "x86_64":
+    config.available_features.add("x86")
 if shutil.which("ptxas"):
     config.available_features.add("ptxas")

@@ -128,6 +128,7 @@ static llvm::Error link(PendingFile &file, const LinkOptions &options,
           llvm::sys::fs::createTemporaryFile("rwkvc-link", "log", log))
     return fileError("link log", "create", code);
   llvm::FileRemover removeLog(log);
+  llvm::sys::RemoveFileOnSignal(log);
   llvm::SmallVector<llvm::StringRef> command{*compiler};
   command.append(arguments.begin(), arguments.end());
   command.append({"-o", file.getTemporary()});
@@ -155,6 +156,9 @@ llvm::Error aot::linkSharedLibrary(llvm::StringRef object, PendingFile &file,
                                            "-Wl,--no-undefined"};
   if (options.usesDnnl)
     arguments.push_back("-lrwkvc-rt-dnnl");
+  // Functions of double precision, and what the processor has no instruction
+  // for.
+  arguments.push_back("-lm");
   return link(file, options, arguments);
 }
 

@@ -12,7 +12,10 @@
 #include "onnx/checker.h"
 #include "onnx/inliner/inliner.h"
 #include "rwkvc/Dialect/ONNX/IR/ONNX.h"
+#include "llvm/Support/MathExtras.h"
 #include "llvm/Support/Path.h"
+#include <map>
+#include <optional>
 
 using namespace mlir;
 using namespace rwkvc;
@@ -42,6 +45,50 @@ void checkModel(const ModelProto &model) {
   ::onnx::checker::check_model_local_functions(model, context, scope);
   ::onnx::checker::check_graph(model.graph(), context, scope);
 }
+
+/// Counts the nodes that a model of acyclic functions has once all are inlined;
+/// a few functions that call each other twice can make up any number.
+class InlinedSize {
+public:
+  explicit InlinedSize(const ModelProto &model) {
+    for (const ::onnx::FunctionProto &function : model.functions())
+      functions[getKey(function.domain(), function.name(), function.overload())]
+          .first = &function;
+  }
+
+  uint64_t
+  count(const google::protobuf::RepeatedPtrField<::onnx::NodeProto> &nodes) {
+    uint64_t total = 0;
+    for (const ::onnx::NodeProto &node : nodes) {
+      uint64_t size = 1;
+      for (const ::onnx::AttributeProto &attribute : node.attribute())
+        if (attribute.has_g())
+          size = llvm::SaturatingAdd(size, count(attribute.g().node()));
+      auto callee = functions.find(
+          getKey(node.domain(), node.op_type(), node.overload()));
+      if (callee != functions.end()) {
+        auto &[function, known] = callee->second;
+        if (!known)
+          known = count(function->node());
+        size = llvm::SaturatingAdd(size, *known);
+      }
+      total = llvm::SaturatingAdd(total, size);
+    }
+    return total;
+  }
+
+private:
+  static std::string getKey(const std::string &domain, const std::string &name,
+                            const std::string &overload) {
+    return domain + '\n' + name + '\n' + overload;
+  }
+  std::map<std::string,
+           std::pair<const ::onnx::FunctionProto *, std::optional<uint64_t>>>
+      functions;
+};
+
+/// More than any model in use, and within memory.
+constexpr uint64_t kMaxNodes = 4000000;
 
 /// Replaces calls of local functions and operators that the standard defines as
 /// functions and that have no typed op.
@@ -82,6 +129,12 @@ OwningOpRef<ModuleOp> importModel(StringRef path, Location file,
     checkModel(model);
     if (failed(bindDimensions(model, weights, options, report, file)))
       return nullptr;
+    uint64_t size = InlinedSize(model).count(model.graph().node());
+    if (size > kMaxNodes) {
+      emitError(file) << "the model's local functions stand for " << size
+                      << " nodes; expected at most " << kMaxNodes;
+      return nullptr;
+    }
     step = "functions of the model cannot be inlined: ";
     inlineFunctions(model, file.getContext());
     if (failed(takeWeights(model, reader, weights)))

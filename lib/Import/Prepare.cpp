@@ -161,7 +161,8 @@ private:
   /// Takes \p tensor as weight \p name if it is large; else makes it inline.
   FailureOr<bool> take(TensorProto &tensor, const Twine &what, StringRef name);
   void addInput(const TensorProto &tensor, const std::string &name);
-  std::string makeName();
+  /// A new name for a tensor of a body.
+  std::string makeName(const std::string &base);
   LogicalResult takeFromGraph(GraphProto &body, bool isMain);
   LogicalResult takeFromAttributes(NodeProto &node, bool inFunction);
   LogicalResult refuseSparse(const Twine &what) {
@@ -209,10 +210,10 @@ void WeightTaker::addInput(const TensorProto &tensor, const std::string &name) {
     type->mutable_shape()->add_dim()->set_dim_value(dim);
 }
 
-std::string WeightTaker::makeName() {
+std::string WeightTaker::makeName(const std::string &base) {
   std::string name;
   do
-    name = "rwkvc.weight." + std::to_string(counter++);
+    name = base + "#" + std::to_string(counter++);
   while (weights.count(name));
   return name;
 }
@@ -279,7 +280,7 @@ LogicalResult WeightTaker::takeFromGraph(GraphProto &body, bool isMain) {
              << what
              << (tensor.name().empty() ? " has no name"
                                        : " is there more than once");
-    std::string name = isMain ? tensor.name() : makeName();
+    std::string name = isMain ? tensor.name() : makeName(tensor.name());
     FailureOr<bool> taken = take(tensor, what, name);
     if (failed(taken))
       return failure();
@@ -295,7 +296,7 @@ LogicalResult WeightTaker::takeFromGraph(GraphProto &body, bool isMain) {
     if (TensorProto *tensor = getConstantTensor(node)) {
       std::string output = node.output(0);
       // A weight of the main graph keeps its name.
-      std::string name = isMain ? output : makeName();
+      std::string name = isMain ? output : makeName(output);
       FailureOr<bool> taken =
           take(*tensor, "the value of " + describe(node), name);
       if (failed(taken))

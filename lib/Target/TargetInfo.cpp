@@ -80,6 +80,21 @@ llvm::Expected<TargetInfo> TargetInfo::create(llvm::StringRef tripleName,
         "the target " + triple.getArchName() + " has no processor '" + cpu +
         "'; use 'native', or a name that 'llc -march=" + target->getName() +
         " -mcpu=help' lists");
+  // LLVM would only warn of these.
+  for (llvm::StringRef feature : llvm::split(featureList, ',')) {
+    llvm::StringRef name = feature;
+    bool isSigned = name.consume_front("+") || name.consume_front("-");
+    bool isKnown =
+        probe && llvm::any_of(probe->getAllProcessorFeatures(),
+                              [&](const llvm::SubtargetFeatureKV &entry) {
+                                return name == entry.Key;
+                              });
+    if (!featureList.empty() && (!isSigned || !isKnown))
+      return llvm::createStringError(
+          "the target " + triple.getArchName() + " has no feature '" + feature +
+          "'; expected + or - and a name that 'llc -march=" +
+          target->getName() + " -mattr=help' lists");
+  }
   TargetInfo info;
   info.machine.reset(target->createTargetMachine(
       triple, cpu, features, llvm::TargetOptions(), llvm::Reloc::PIC_,

@@ -25,8 +25,8 @@ static bool isCast(linalg::LinalgOp op) {
 static int64_t countPoints(linalg::LinalgOp op) {
   int64_t points = 1;
   for (int64_t range : op.getStaticLoopRanges())
-    points = ShapedType::isDynamic(range) ? ShapedType::kDynamic
-                                          : points * range;
+    points =
+        ShapedType::isDynamic(range) ? ShapedType::kDynamic : points * range;
   return points;
 }
 

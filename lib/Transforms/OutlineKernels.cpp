@@ -27,10 +27,10 @@ static Type withoutOffset(Type type) {
   if (!memref || failed(memref.getStridesAndOffset(strides, offset)) ||
       offset == 0)
     return type;
-  return MemRefType::get(memref.getShape(), memref.getElementType(),
-                         StridedLayoutAttr::get(type.getContext(),
-                                                ShapedType::kDynamic, strides),
-                         memref.getMemorySpace());
+  return MemRefType::get(
+      memref.getShape(), memref.getElementType(),
+      StridedLayoutAttr::get(type.getContext(), ShapedType::kDynamic, strides),
+      memref.getMemorySpace());
 }
 
 /// Whether the copy is one move of memory; any other is a kernel.
@@ -95,8 +95,8 @@ struct OutlineKernelsPass
                              : memref::CastOp::create(b, loc, type, value));
     }
     auto type = b.getFunctionType(TypeRange(ValueRange(operands)), {});
-    auto kernel = func::FuncOp::create(
-        loc, ("kernel_" + Twine(number)).str(), type);
+    auto kernel =
+        func::FuncOp::create(loc, ("kernel_" + Twine(number)).str(), type);
     kernel.setPrivate();
     symbols.insert(kernel);
     Block *block = kernel.addEntryBlock();

@@ -46,9 +46,8 @@ struct PlanMemoryPass : rwkvc::impl::PlanMemoryBase<PlanMemoryPass> {
       return signalPassFailure();
     int64_t size = assign(*buffers);
     rewrite(entry, *buffers, size);
-    getOperation()->setAttr(
-        aot::kWorkspaceSizeAttr,
-        Builder(&getContext()).getI64IntegerAttr(size));
+    getOperation()->setAttr(aot::kWorkspaceSizeAttr,
+                            Builder(&getContext()).getI64IntegerAttr(size));
   }
 
   FailureOr<SmallVector<Buffer>> collect(func::FuncOp entry) {
@@ -66,15 +65,16 @@ struct PlanMemoryPass : rwkvc::impl::PlanMemoryBase<PlanMemoryPass> {
       Buffer buffer{alloc, aot::getNumBytes(alloc.getType()), INT64_MAX, -1};
       for (Value alias : aliases.resolve(alloc.getResult())) {
         if (auto argument = dyn_cast<BlockArgument>(alias);
-            argument && argument.getOwner()->getParentOp()->isProperAncestor(
-                            alloc) &&
+            argument &&
+            argument.getOwner()->getParentOp()->isProperAncestor(alloc) &&
             isa<LoopLikeOpInterface>(argument.getOwner()->getParentOp())) {
           alloc.emitError("a buffer that a loop carries into its next "
                           "iteration cannot be planned");
           return WalkResult::interrupt();
         }
         for (Operation *user : alias.getUsers()) {
-          int64_t position = positions.lookup(block.findAncestorOpInBlock(*user));
+          int64_t position =
+              positions.lookup(block.findAncestorOpInBlock(*user));
           buffer.first = std::min(buffer.first, position);
           buffer.last = std::max(buffer.last, position);
         }
@@ -126,8 +126,8 @@ struct PlanMemoryPass : rwkvc::impl::PlanMemoryBase<PlanMemoryPass> {
   void rewrite(func::FuncOp entry, ArrayRef<Buffer> buffers, int64_t size) {
     Block &block = entry.getBody().front();
     OpBuilder b(&getContext());
-    Value workspace = block.addArgument(MemRefType::get(size, b.getI8Type()),
-                                        entry.getLoc());
+    Value workspace =
+        block.addArgument(MemRefType::get(size, b.getI8Type()), entry.getLoc());
     for (const Buffer &buffer : buffers) {
       memref::AllocOp alloc = buffer.alloc;
       b.setInsertionPoint(alloc);

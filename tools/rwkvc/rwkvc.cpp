@@ -6,7 +6,9 @@
 //===----------------------------------------------------------------------===//
 
 #include "Options.h"
+#include "mlir/IR/AttrTypeSubElements.h"
 #include "mlir/IR/Diagnostics.h"
+#include "mlir/IR/DialectResourceBlobManager.h"
 #include "mlir/IR/MLIRContext.h"
 #include "mlir/InitAllDialects.h"
 #include "mlir/InitAllExtensions.h"
@@ -31,6 +33,7 @@
 #include "llvm/Support/InitLLVM.h"
 #include "llvm/Support/Path.h"
 #include "llvm/Support/Program.h"
+#include "llvm/Support/Signals.h"
 #include "llvm/Support/WithColor.h"
 #include <chrono>
 #include <csignal>
@@ -89,7 +92,12 @@ class Driver {
 public:
   Driver(const DriverOptions &options, mlir::MLIRContext &context)
       : options(options), context(context),
-        progress(options.quiet, countSteps(options)) {}
+        progress(options.quiet, countSteps(options)) {
+    // For people who do not know MLIR: no IR around the message.
+    context.printOpOnDiagnostic(false);
+    context.getDiagEngine().registerHandler(
+        [this](mlir::Diagnostic &diagnostic) { report(diagnostic); });
+  }
 
   /// Returns the exit status.
   int run();
@@ -112,6 +120,7 @@ private:
     return 1;
   }
 
+  void report(mlir::Diagnostic &diagnostic);
   mlir::OwningOpRef<mlir::ModuleOp> import();
   llvm::Error runPhase(mlir::ModuleOp module, Phase phase);
   llvm::Error emitIR(mlir::ModuleOp module);
@@ -138,6 +147,29 @@ static std::string findRuntimeDir() {
   llvm::sys::path::append(dir, "..", "lib");
   llvm::sys::path::remove_dots(dir, /*remove_dot_dot=*/true);
   return dir.str().str();
+}
+
+/// Prints a message of the compiler with the file or node it is about.
+void Driver::report(mlir::Diagnostic &diagnostic) {
+  bool isError = diagnostic.getSeverity() == mlir::DiagnosticSeverity::Error;
+  if (!isError && options.quiet)
+    return;
+  progress.finish(isError ? "failed" : "");
+  std::string message = diagnostic.str(), place;
+  mlir::Location location = diagnostic.getLocation();
+  if (auto node = location->findInstanceOf<mlir::NameLoc>())
+    place = ("node '" + node.getName().getValue() + "'").str();
+  else if (auto file = location->findInstanceOf<mlir::FileLineColLoc>())
+    place = file.getFilename().str();
+  if (isError)
+    llvm::WithColor::error(llvm::errs(), "rwkvc");
+  else
+    llvm::WithColor::note(llvm::errs());
+  if (!place.empty() && !llvm::StringRef(message).contains(place))
+    llvm::errs() << place << ": ";
+  llvm::errs() << message << "\n";
+  for (mlir::Diagnostic &note : diagnostic.getNotes())
+    llvm::WithColor::note(llvm::errs()) << note.str() << "\n";
 }
 
 mlir::OwningOpRef<mlir::ModuleOp> Driver::import() {
@@ -208,12 +240,24 @@ writeFile(llvm::StringRef path,
   return file->commit();
 }
 
+/// Lets go of the weights' bytes: the printer would turn them into text before
+/// it leaves them out.
+static void dropWeights(mlir::ModuleOp module) {
+  mlir::AttrTypeWalker walker;
+  walker.addWalk([](mlir::DenseResourceElementsAttr attr) {
+    attr.getRawHandle().getResource()->setBlob(mlir::AsmResourceBlob());
+  });
+  module.walk(
+      [&](mlir::Operation *op) { walker.walk(op->getAttrDictionary()); });
+}
+
 llvm::Error Driver::emitIR(mlir::ModuleOp module) {
-  mlir::OpPrintingFlags flags;
-  // A weight printed in full helps nobody; rwkv-translate prints all.
-  flags.elideLargeElementsAttrs(16).elideLargeResourceString(64);
   if (options.output.empty())
     return llvm::Error::success();
+  // A weight printed in full helps nobody; rwkv-translate prints all.
+  dropWeights(module);
+  mlir::OpPrintingFlags flags;
+  flags.elideLargeElementsAttrs(16).elideLargeResourceString(0);
   progress.finish();
   if (options.output == "-") {
     module.print(llvm::outs(), flags);
@@ -255,6 +299,7 @@ llvm::Error Driver::makeBinary(llvm::Module &module, aot::PendingFile &file) {
     return llvm::createStringError("cannot create a temporary file: " +
                                    code.message());
   llvm::FileRemover remover(path);
+  llvm::sys::RemoveFileOnSignal(path);
   if (llvm::Error error = writeFile(path, writeObject))
     return error;
   aot::LinkOptions link;
@@ -420,23 +465,5 @@ int main(int argc, char **argv) {
   }
   mlir::MLIRContext context(registry);
   context.loadAllAvailableDialects();
-  // For people who do not know MLIR: no IR around the message.
-  context.printOpOnDiagnostic(false);
-  context.getDiagEngine().registerHandler([&](mlir::Diagnostic &diagnostic) {
-    bool isError = diagnostic.getSeverity() == mlir::DiagnosticSeverity::Error;
-    if (!isError && options.quiet)
-      return mlir::success();
-    llvm::raw_ostream &os =
-        isError ? llvm::WithColor::error(llvm::errs() << "\n", "rwkvc")
-                : llvm::WithColor::note(llvm::errs() << "\n");
-    if (auto name = diagnostic.getLocation()->findInstanceOf<mlir::NameLoc>();
-        name &&
-        diagnostic.str().find(name.getName().str()) == std::string::npos)
-      os << "node '" << name.getName().getValue() << "': ";
-    os << diagnostic.str() << "\n";
-    for (mlir::Diagnostic &note : diagnostic.getNotes())
-      llvm::WithColor::note(llvm::errs()) << note.str() << "\n";
-    return mlir::success();
-  });
   return Driver(options, context).run();
 }
