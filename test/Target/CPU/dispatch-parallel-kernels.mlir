@@ -1,6 +1,4 @@
 // RUN: rwkv-opt %s -cpu-dispatch-parallel-kernels | FileCheck %s
-// RUN: cat %s > %t && echo '// -----' >> %t && cat %s >> %t
-// RUN: rwkv-opt %t -split-input-file -mlir-disable-threading -cpu-dispatch-parallel-kernels -o /dev/null
 // RUN: rwkv-opt %s -cpu-dispatch-parallel-kernels | mlir-translate -mlir-to-llvmir -o /dev/null
 
 // CHECK:      llvm.func @rwkvrt_parallel_for(!llvm.ptr, !llvm.ptr, i64)
