@@ -48,6 +48,7 @@ check "lint" utils/lint
 check "Python tests" .venv/bin/python -m unittest discover -s python/tests
 check "compiler tests" ninja -C build check-rwkvc
 check "numerics of real models" .venv/bin/python test/python/numerics.py
+check "ONNX's node tests" .venv/bin/python test/python/node_tests.py $([ "${RWKVC_NODE_TESTS:-}" = all ] || echo --sample)
 
 printf '\n'
 [ ${#names[@]} -eq 0 ] || printf 'failed: %s\n' "${names[@]}"

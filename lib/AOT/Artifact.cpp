@@ -153,6 +153,7 @@ llvm::Error aot::linkSharedLibrary(llvm::StringRef object, PendingFile &file,
                                            "-L" + options.runtimeDir,
                                            "-lrwkvc-rt",
                                            "-Wl,-rpath," + options.runtimeDir,
+                                           "-lm",
                                            "-Wl,--no-undefined"};
   if (options.usesDnnl)
     arguments.push_back("-lrwkvc-rt-dnnl");

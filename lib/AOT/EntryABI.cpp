@@ -73,9 +73,14 @@ struct EntryABIPass : aot::impl::EntryABIBase<EntryABIPass> {
           << "the module has no function @" << kEntryName;
       return signalPassFailure();
     }
+    // Code works on signless integers; only the interface tells them apart.
     auto match = [](TypeRange types, ArrayRef<TensorDescription> tensors) {
       return llvm::equal(types, tensors, [](Type type, const auto &tensor) {
-        return type == tensor.type;
+        RankedTensorType described = tensor.type;
+        Type element = described.getElementType();
+        if (auto integer = dyn_cast<IntegerType>(element))
+          element = IntegerType::get(type.getContext(), integer.getWidth());
+        return type == described.clone(element);
       });
     };
     if (!match(entry.getArgumentTypes(), interface->inputs) ||

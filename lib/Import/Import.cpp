@@ -10,6 +10,7 @@
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/Verifier.h"
 #include "onnx/checker.h"
+#include "onnx/defs/schema.h"
 #include "onnx/inliner/inliner.h"
 #include "rwkvc/Dialect/ONNX/IR/ONNX.h"
 #include "llvm/Support/MathExtras.h"
@@ -44,6 +45,46 @@ void checkModel(const ModelProto &model) {
   ::onnx::checker::LexicalScopeContext scope;
   ::onnx::checker::check_model_local_functions(model, context, scope);
   ::onnx::checker::check_graph(model.graph(), context, scope);
+}
+
+/// Gives the nodes that the standard defines as functions the attributes that
+/// they leave to their defaults: the library's inliner binds only what is
+/// there.
+void addDefaultAttributes(ModelProto &model) {
+  int version = 0;
+  for (const ::onnx::OperatorSetIdProto &opset : model.opset_import())
+    if (opset.domain().empty())
+      version = static_cast<int>(opset.version());
+  for (::onnx::NodeProto &node : *model.mutable_graph()->mutable_node()) {
+    const ::onnx::OpSchema *schema = ::onnx::OpSchemaRegistry::Schema(
+        node.op_type(), version, node.domain());
+    if (!schema || !schema->HasFunction())
+      continue;
+    for (const auto &[name, attribute] : schema->attributes()) {
+      bool given = llvm::any_of(
+          node.attribute(), [&name = name](const ::onnx::AttributeProto &a) {
+            return a.name() == name;
+          });
+      if (!given && attribute.default_value.has_type() &&
+          attribute.default_value.type() != ::onnx::AttributeProto::UNDEFINED)
+        *node.add_attribute() = attribute.default_value;
+    }
+  }
+}
+
+/// Declares the types of initializers and of omitted operands: the library's
+/// inliner looks up each operand of a function among the declared values.
+void declareOperands(::onnx::GraphProto &graph) {
+  for (const ::onnx::TensorProto &tensor : graph.initializer()) {
+    ::onnx::ValueInfoProto *value = graph.add_value_info();
+    value->set_name(tensor.name());
+    auto *type = value->mutable_type()->mutable_tensor_type();
+    type->set_elem_type(tensor.data_type());
+    for (int64_t dim : tensor.dims())
+      type->mutable_shape()->add_dim()->set_dim_value(dim);
+    type->mutable_shape();
+  }
+  graph.add_value_info()->set_name("");
 }
 
 /// Counts the nodes that a model of acyclic functions has once all are inlined;
@@ -99,6 +140,8 @@ void inlineFunctions(ModelProto &model, MLIRContext *context) {
   for (RegisteredOperationName name : context->getRegisteredOperations())
     if (name.getDialectNamespace() == "onnx")
       typed.emplace_back("", name.stripDialect().str());
+  addDefaultAttributes(model);
+  declareOperands(*model.mutable_graph());
   auto others =
       ::onnx::inliner::FunctionIdSet::Create(std::move(typed), /*invert=*/true);
   ::onnx::inliner::InlineSelectedFunctions(model, *others, nullptr);

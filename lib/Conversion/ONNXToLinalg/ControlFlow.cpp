@@ -261,11 +261,12 @@ FailureOr<SmallVector<Value>> lowerLoop(Lowering &b, onnx::LoopOp op,
         b, op.getBody(),
         arguments(loop.getInductionVar(), always, state.take_front(numStates)));
     next.erase(next.begin());
-    carryStates(b, next, state, numStates);
+    // First, because what is collected may be a state of the step before.
     for (size_t i = 0; i < numOutputs; ++i)
       next[numStates + i] =
           insertAt(b, next[numStates + i], state[numStates + i], 0,
                    loop.getInductionVar());
+    carryStates(b, next, state, numStates);
     scf::YieldOp::create(b, next);
     return SmallVector<Value>(loop.getResults());
   }
@@ -310,17 +311,20 @@ FailureOr<SmallVector<Value>> lowerIf(Lowering &b, onnx::IfOp op,
   }
   if (tensorType(in.getCond()).getNumElements() != 1)
     return b.refuse("its condition is no scalar");
-  for (Region *branch : {&op.getThenBranch(), &op.getElseBranch()}) {
+  // A condition known now leaves one branch.
+  std::optional<SmallVector<int64_t>> known = getConstantInts(op.getCond());
+  SmallVector<Region *, 2> branches{&op.getThenBranch(), &op.getElseBranch()};
+  if (known)
+    branches.erase(branches.begin() + (known->front() ? 1 : 0));
+  for (Region *branch : branches) {
     if (failed(checkBody(b, *branch, 0, op.getNumResults())))
       return failure();
     auto yield = cast<onnx::YieldOp>(branch->front().getTerminator());
     if (yield.getOperandTypes() != op->getResultTypes())
       return b.refuse("its branches give results of different types");
   }
-  // A condition known now leaves one branch.
-  if (std::optional<SmallVector<int64_t>> known = getConstantInts(op.getCond()))
-    return inlineBody(
-        b, known->front() ? op.getThenBranch() : op.getElseBranch(), {});
+  if (known)
+    return inlineBody(b, *branches.front(), {});
   auto choice = scf::IfOp::create(b, types, scalarOf(b, in.getCond()),
                                   /*withElseRegion=*/true);
   for (auto [branch, block] :

@@ -325,12 +325,16 @@ Value Simplifier::getNoOpSource(Operation *op) {
 void Simplifier::visit(Region &region) {
   for (Block &block : region) {
     for (Operation &op : llvm::make_early_inc_range(block)) {
+      if (options.infer)
+        counts.refined += inferBodyArguments(&op);
       for (Region &nested : op.getRegions())
         visit(nested);
       if (!isa<ONNXDialect>(op.getDialect()))
         continue;
-      if (options.infer)
+      if (options.infer) {
+        counts.refined += inferFromBodies(&op);
         infer(&op);
+      }
       if (options.dropNoOps) {
         if (Value source = getNoOpSource(&op)) {
           op.getResult(0).replaceAllUsesWith(source);

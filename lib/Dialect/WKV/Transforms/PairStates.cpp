@@ -152,7 +152,7 @@ struct PairStatesPass : wkv::impl::PairStatesBase<PairStatesPass> {
   }
 
   /// The token is the integer input that indexes a constant table; the logits
-  /// are the only output that continues no state.
+  /// are the only output that continues no state, if it holds floats.
   void markTokenAndLogits(func::FuncOp func, ArrayRef<bool> taken) {
     Builder builder(&getContext());
     for (BlockArgument argument : func.getArguments()) {
@@ -179,10 +179,11 @@ struct PairStatesPass : wkv::impl::PairStatesBase<PairStatesPass> {
           }
         }
     }
-    if (llvm::count(taken, false) == 1)
-      getOperation()->setAttr(
-          wkv::kLogitsOutputAttr,
-          builder.getI64IntegerAttr(llvm::find(taken, false) - taken.begin()));
+    int64_t logits = llvm::find(taken, false) - taken.begin();
+    if (llvm::count(taken, false) == 1 &&
+        isa<FloatType>(getElementTypeOrSelf(func.getResultTypes()[logits])))
+      getOperation()->setAttr(wkv::kLogitsOutputAttr,
+                              builder.getI64IntegerAttr(logits));
   }
 };
 

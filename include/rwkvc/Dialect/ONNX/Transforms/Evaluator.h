@@ -76,6 +76,14 @@ struct OperandFacts {
 mlir::FailureOr<llvm::SmallVector<llvm::SmallVector<int64_t>>>
 inferResultShapes(mlir::Operation *op, llvm::ArrayRef<OperandFacts> operands);
 
+/// Gives the arguments of the bodies of a Scan or Loop the static shapes of
+/// what they take. Returns how many had none.
+unsigned inferBodyArguments(mlir::Operation *op);
+
+/// Gives the results of a Scan, Loop or If the static shapes of what its bodies
+/// yield. Returns how many had none.
+unsigned inferFromBodies(mlir::Operation *op);
+
 } // namespace rwkvc::onnx
 
 #endif // RWKVC_DIALECT_ONNX_TRANSFORMS_EVALUATOR_H
