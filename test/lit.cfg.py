@@ -31,6 +31,8 @@ if "RWKVC_TEST_MODELS" in os.environ:
     config.substitutions.append(("%test_models", os.environ["RWKVC_TEST_MODELS"]))
 if config.onednn:
     config.available_features.add("onednn")
+config.substitutions.append(("%cmake", config.cmake))
+config.substitutions.append(("%build", config.rwkvc_build))
 config.substitutions.append(("%llvm_include", config.llvm_include))
 if os.geteuid() == 0 and not os.system("chroot / true 2>/dev/null"):
     config.available_features.add("chroot")

@@ -100,8 +100,8 @@ static void buildRaise(OpPassManager &pm) {
   pm.addPass(aot::createDescribeInterface());
 }
 
-/// In: func, onnx, wkv, tensor.empty. Out: linalg and its friends on tensors, with the
-/// entry's arguments in memory.
+/// In: func, onnx, wkv, tensor.empty. Out: linalg and its friends on tensors,
+/// with the entry's arguments in memory.
 static void buildLinalg(OpPassManager &pm, const PipelineOptions &options) {
   pm.addPass(createConvertWKVToLinalgPass());
   pm.addPass(createConvertONNXToLinalgPass());

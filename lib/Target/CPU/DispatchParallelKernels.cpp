@@ -25,6 +25,7 @@ namespace {
 struct DispatchParallelKernelsPass
     : cpu::impl::DispatchParallelKernelsBase<DispatchParallelKernelsPass> {
   void runOnOperation() override {
+    frames.clear(); // of the module before
     ModuleOp module = getOperation();
     SymbolTable symbols(module);
     SmallVector<LLVM::CallOp> calls;

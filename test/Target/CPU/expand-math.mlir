@@ -38,3 +38,16 @@ func.func @calls(%d: f64, %x: f32) -> (f64, f32, f32, f32) {
   %3 = math.powf %x, %x : f32
   return %0, %1, %2, %3 : f64, f32, f32, f32
 }
+
+// CHECK-LABEL: func.func @casts
+// CHECK:       %[[S:.*]] = arith.extf %{{.*}} : vector<8xbf16> to vector<8xf32>
+// CHECK:       arith.extf %[[S]] : vector<8xf32> to vector<8xf64>
+// CHECK:       %[[T:.*]] = arith.truncf %{{.*}} : f64 to f32
+// CHECK:       arith.truncf %[[T]] : f32 to bf16
+// CHECK:       arith.extf %{{.*}} : f16 to f64
+func.func @casts(%x: vector<8xbf16>, %y: f64, %z: f16) -> (vector<8xf64>, bf16, f64) {
+  %0 = arith.extf %x : vector<8xbf16> to vector<8xf64>
+  %1 = arith.truncf %y : f64 to bf16
+  %2 = arith.extf %z : f16 to f64
+  return %0, %1, %2 : vector<8xf64>, bf16, f64
+}

@@ -80,7 +80,8 @@ def ExpandMath : Pass<"cpu-expand-math", "::mlir::ModuleOp"> {
   let description = [{
     Functions that vector code would otherwise call once per lane become
     polynomials of single precision; half types are computed in single
-    precision. Double precision keeps calling the C library.
+    precision. Double precision keeps calling the C library. Casts between bf16
+    and double precision go by way of single precision.
   }];
   let dependentDialects = ["::mlir::arith::ArithDialect",
                            "::mlir::math::MathDialect",

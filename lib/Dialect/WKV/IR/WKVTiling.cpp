@@ -28,7 +28,8 @@ using Dims = SmallVector<int, 4>;
 // Loops of the matrix-state recurrences, and of wkv4.
 constexpr int B = 0, H = 1, V = 2, C = 1;
 
-const Dims kKeys{B, kWhole, H, kWhole}, kValues{B, kWhole, H, V};
+Dims keyDims() { return {B, kWhole, H, kWhole}; }
+Dims valueDims() { return {B, kWhole, H, V}; }
 
 SmallVector<Dims> getOperandDims(Wkv4Op) {
   Dims rows{B, kWhole, C}, channels{C}, state{B, C};
@@ -36,13 +37,13 @@ SmallVector<Dims> getOperandDims(Wkv4Op) {
 }
 
 SmallVector<Dims> getOperandDims(Wkv6Op) {
-  return {kKeys,       kKeys,   kValues,          kKeys,
-          {H, kWhole}, kValues, {B, H, kWhole, V}};
+  return {keyDims(),   keyDims(),   valueDims(),      keyDims(),
+          {H, kWhole}, valueDims(), {B, H, kWhole, V}};
 }
 
 SmallVector<Dims> getOperandDims(Wkv7Op) {
-  return {kKeys, kKeys, kKeys,   kValues,
-          kKeys, kKeys, kValues, {B, H, V, kWhole}};
+  return {keyDims(), keyDims(), keyDims(),   valueDims(),
+          keyDims(), keyDims(), valueDims(), {B, H, V, kWhole}};
 }
 
 struct Slice {

@@ -155,7 +155,18 @@ Value MatrixRecurrence::materialize(ImplicitLocOpBuilder &b, const Group &group,
     s.addTypes(RankedTensorType::get(full, element));
     product = b.create(s)->getResult(0);
   }
-  return reshapeTo(b, product, shape);
+  product = reshapeTo(b, product, shape);
+  // A static decay or bonus is expanded and scaled here, not for each token.
+  if (llvm::all_of(group.factors, [](const Factor &factor) {
+        return factor.atom.getDefiningOp<onnx::ConstantOp>();
+      })) {
+    auto value = onnx::evaluateRegion({product}, RandomLeaves().get());
+    if (succeeded(value))
+      if (Value constant = floatConstant(
+              b, cast<RankedTensorType>(product.getType()), (*value)[0].data))
+        return constant;
+  }
+  return product;
 }
 
 Value MatrixRecurrence::restore(ImplicitLocOpBuilder &b, Value value,

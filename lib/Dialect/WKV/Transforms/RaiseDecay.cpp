@@ -58,8 +58,8 @@ constexpr double kFrom = -20.0, kTo = 20.0;
 /// or, for the check, at \p random ones.
 std::optional<Array> sample(Value logit, Value decay, bool random,
                             Array &points) {
-  auto type = cast<RankedTensorType>(logit.getType());
-  int64_t size = type.getNumElements();
+  std::optional<ArrayRef<int64_t>> shape = getFloatShape(logit);
+  int64_t size = shape ? ShapedType::getNumElements(*shape) : 0;
   if (size < 8)
     return std::nullopt;
   RandomLeaves leaves;
@@ -137,8 +137,7 @@ struct RaiseDecayPass : wkv::impl::RaiseDecayBase<RaiseDecayPass> {
       decay = op->getOperand(0);
     }
     Value logit = decay;
-    unsigned length = 0;
-    for (; Operation *op = logit.getDefiningOp(); ++length) {
+    while (Operation *op = logit.getDefiningOp()) {
       Value next = chainOperand(op);
       if (!next)
         break;

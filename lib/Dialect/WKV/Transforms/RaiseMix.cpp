@@ -346,6 +346,8 @@ struct RaiseMixPass : wkv::impl::RaiseMixBase<RaiseMixPass> {
     SmallVector<TokenShiftOp> shifts;
     getOperation().walk([&](TokenShiftOp op) { shifts.push_back(op); });
     for (TokenShiftOp shift : shifts) {
+      if (!getFloatShape(shift.getX()))
+        continue;
       Mixes mixes(shift);
       mixes.run();
       numMixes += mixes.raised;

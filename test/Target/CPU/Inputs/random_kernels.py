@@ -160,6 +160,13 @@ class Case:
             values.append(self.number(index, integer))
         if rng.random() < 0.1 and not integer:
             values.append("%scalar")
+        self.tables = []
+        if rng.random() < 0.15 and self.accumulator == "f32":
+            # Read in the body: a row of a table, along some loop.
+            loop = rng.randrange(len(self.ranges))
+            self.tables.append(Buffer(rng, "f32", [], [3, self.ranges[loop] + rng.choice((0, 2))]))
+            along = self.op(f"linalg.index {loop}", "index")
+            values.append(self.op(f"memref.load %t0[%row, {along}]", self.tables[0].type))
         value = values[0]
         for other in values[1:]:
             value = self.op(f"arith.{rng.choice(('mul', 'mul', 'add', 'sub'))}{suffix} {value}, {other}")
@@ -169,6 +176,8 @@ class Case:
             value = self.op(f"arith.select {positive}, {value}, {values[0]}")
         if rng.random() < 0.2 and not integer and not reduces:
             value = self.op(f"math.absf {value}")
+        if not reduces and self.inputs[0].element == self.accumulator and rng.random() < 0.2:
+            self.inputs[0] = self.outputs[0]  # in place
         self.yields = []
         largest = "arith.max", "arith.min"
         combiners = ["add", "add", "add", "mul", *largest, "ordered"]
@@ -206,12 +215,17 @@ class Case:
 
     # -- text and data -----------------------------------------------------------------------------------------------
 
+    @property
+    def operands(self):
+        return [*self.inputs, *self.outputs]
+
     def text(self):
-        operands = [*self.inputs, *self.outputs]
+        operands = [*self.operands, *self.tables]
         names = [f"%x{i}" for i in range(len(self.inputs))] + [f"%y{i}" for i in range(len(self.outputs))]
+        names += [f"%t{i}" for i in range(len(self.tables))]
         arguments = ", ".join(f"{name}: {x.type}" for name, x in zip(names, operands))
         dims = ", ".join(f"d{d}" for d in range(len(self.ranges)))
-        maps = [f"affine_map<({dims}) -> ({', '.join(x.indices)})>" for x in operands]
+        maps = [f"affine_map<({dims}) -> ({', '.join(x.indices)})>" for x in self.operands]
         kinds = ", ".join('"reduction"' if r else '"parallel"' for r in self.reduction)
         block = [f"%in{i}: {x.element}" for i, x in enumerate(self.inputs)]
         block += [f"%out{i}: {x.element}" for i, x in enumerate(self.outputs)]
@@ -227,6 +241,7 @@ class Case:
         lines = [f"func.func private @kernel_{self.name}({arguments}) {{"]
         lines += [f"  %{name} = arith.constant {value:e} : {floating}" for name, value in constants.items()]
         lines += ["  %shift = arith.constant 1 : i32", "  %izero = arith.constant 0 : i32"]
+        lines += ["  %row = arith.constant 1 : index"]
         lines += [f"  linalg.generic {{indexing_maps = [{', '.join(maps)}], iterator_types = [{kinds}]}}"]
         lines += [f"      {group(self.inputs, 'ins', 'x')} {group(self.outputs, 'outs', 'y')} {{"]
         lines += [f"  ^bb0({', '.join(block)}):", *self.lines]
@@ -246,21 +261,23 @@ class Case:
                 return (values.view(np.uint32) >> 16).astype(np.uint16)
             return values.astype(NUMPY[x.element])
 
-        return [memory(x) for x in (*self.inputs, *self.outputs)]
+        return [memory(x) for x in (*self.operands, *self.tables)]
 
     def run(self, library, memories):
         memories = [memory.copy() for memory in memories]
-        descriptors = [x.descriptor(m) for x, m in zip((*self.inputs, *self.outputs), memories)]
+        if self.inputs[0] is self.outputs[0]:
+            memories[0] = memories[len(self.inputs)]
+        descriptors = [x.descriptor(m) for x, m in zip((*self.operands, *self.tables), memories)]
         getattr(library, f"_mlir_ciface_case_{self.name}")(*(ctypes.c_void_p(d.ctypes.data) for d in descriptors))
         return memories
 
     def check(self, expected, actual):
         """None, or what differs. Whole buffers are compared: what lies between the rows of a view must not change."""
-        count = len(self.inputs)
-        if any(not np.array_equal(a, b) for a, b in zip(expected[:count], actual[:count])):
+        count, in_place = len(self.inputs), self.inputs[0] is self.outputs[0]
+        if any(not np.array_equal(a, b) for a, b in zip(expected[in_place:count], actual[in_place:count])):
             return "an input was written"
         steps = np.prod([size for size, r in zip(self.ranges, self.reduction) if r], dtype=np.int64) + 4
-        for number, (a, b) in enumerate(zip(expected[count:], actual[count:])):
+        for number, (a, b) in enumerate(zip(expected[count : len(self.operands)], actual[count : len(self.operands)])):
             if self.exact:
                 wrong = a != b
             else:
