@@ -87,3 +87,17 @@ module attributes {rwkvc.interface = {
     return %1 : tensor<1x4xf32>
   }
 }
+
+// -----
+
+// The interface tells unsigned integers from signed ones, code does not.
+// CHECK-LABEL: func.func @main(
+// CHECK-SAME:    %{{[^:]*}}: memref<4xi8>, %{{[^:]*}}: memref<4xi8>)
+module attributes {rwkvc.interface = {
+    inputs = [{name = "x", type = tensor<4xui8>}], outputs = [{name = "y", type = tensor<4xui8>}], states = []}} {
+  func.func @main(%x: tensor<4xi8>) -> tensor<4xi8> {
+    %e = tensor.empty() : tensor<4xi8>
+    %0 = linalg.add ins(%x, %x : tensor<4xi8>, tensor<4xi8>) outs(%e : tensor<4xi8>) -> tensor<4xi8>
+    return %0 : tensor<4xi8>
+  }
+}

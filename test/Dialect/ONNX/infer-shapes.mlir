@@ -41,3 +41,57 @@ func.func @contradiction(%x: tensor<2x5xf32>, %y: tensor<3x5xf32>) -> tensor<*xf
   %0 = "onnx.Add"(%x, %y) : (tensor<2x5xf32>, tensor<3x5xf32>) -> tensor<*xf32>
   return %0 : tensor<*xf32>
 }
+
+// -----
+
+// Shapes go into the body of a scan and come out with what it yields; the axis of the steps is put back.
+// CHECK-LABEL: func.func @scan
+// CHECK-SAME: -> (tensor<2x8xf32>, tensor<2x5x1xf32>)
+func.func @scan(%s: tensor<2x8xf32>, %x: tensor<2x5x8xf32>) -> (tensor<2x?xf32>, tensor<*xf32>) {
+  %axes = "onnx.Constant"() {value = dense<1> : tensor<1xi64>} : () -> tensor<1xi64>
+  // CHECK: ^bb0(%{{.*}}: tensor<2x8xf32>, %{{.*}}: tensor<2x8xf32>):
+  %0:2 = "onnx.Scan"(%s, %x) <{num_scan_inputs = 1 : i64, scan_input_axes = array<i64: 1>, scan_output_axes = array<i64: -2>}> ({
+  ^bb0(%a: tensor<2x?xf32>, %b: tensor<*xf32>):
+    %1 = "onnx.Add"(%a, %b) : (tensor<2x?xf32>, tensor<*xf32>) -> tensor<*xf32>
+    %2 = "onnx.ReduceSum"(%1, %axes) : (tensor<*xf32>, tensor<1xi64>) -> tensor<*xf32>
+    "onnx.Yield"(%1, %2) : (tensor<*xf32>, tensor<*xf32>) -> ()
+  }) : (tensor<2x8xf32>, tensor<2x5x8xf32>) -> (tensor<2x?xf32>, tensor<*xf32>)
+  return %0#0, %0#1 : tensor<2x?xf32>, tensor<*xf32>
+}
+
+// -----
+
+// Outputs of a loop that only counts have an axis for its steps.
+// CHECK-LABEL: func.func @loop
+// CHECK-SAME: -> (tensor<8xf32>, tensor<3x8xf32>)
+func.func @loop(%s: tensor<8xf32>) -> (tensor<*xf32>, tensor<*xf32>) {
+  %none = "onnx.NoValue"() : () -> none
+  %m = "onnx.Constant"() {value = dense<3> : tensor<i64>} : () -> tensor<i64>
+  %0:2 = "onnx.Loop"(%m, %none, %s) ({
+  ^bb0(%i: tensor<i64>, %c: tensor<i1>, %a: tensor<*xf32>):
+    %1 = "onnx.Exp"(%a) : (tensor<*xf32>) -> tensor<*xf32>
+    "onnx.Yield"(%c, %1, %1) : (tensor<i1>, tensor<*xf32>, tensor<*xf32>) -> ()
+  }) : (tensor<i64>, none, tensor<8xf32>) -> (tensor<*xf32>, tensor<*xf32>)
+  return %0#0, %0#1 : tensor<*xf32>, tensor<*xf32>
+}
+
+// -----
+
+// The number of steps is open where a condition may end the loop; a state that grows has no static shape.
+// CHECK-LABEL: func.func @open_loops
+// CHECK-SAME: -> (tensor<*xf32>, tensor<*xf32>)
+func.func @open_loops(%s: tensor<8xf32>, %go: tensor<i1>) -> (tensor<*xf32>, tensor<*xf32>) {
+  %none = "onnx.NoValue"() : () -> none
+  %m = "onnx.Constant"() {value = dense<3> : tensor<i64>} : () -> tensor<i64>
+  %0:2 = "onnx.Loop"(%m, %go, %s) ({
+  ^bb0(%i: tensor<i64>, %c: tensor<i1>, %a: tensor<*xf32>):
+    %1 = "onnx.Exp"(%a) : (tensor<*xf32>) -> tensor<*xf32>
+    "onnx.Yield"(%c, %1, %1) : (tensor<i1>, tensor<*xf32>, tensor<*xf32>) -> ()
+  }) : (tensor<i64>, tensor<i1>, tensor<8xf32>) -> (tensor<*xf32>, tensor<*xf32>)
+  %2 = "onnx.Loop"(%m, %none, %s) ({
+  ^bb0(%i: tensor<i64>, %c: tensor<i1>, %a: tensor<*xf32>):
+    %3 = "onnx.Concat"(%a, %a) {axis = 0 : i64} : (tensor<*xf32>, tensor<*xf32>) -> tensor<*xf32>
+    "onnx.Yield"(%c, %3) : (tensor<i1>, tensor<*xf32>) -> ()
+  }) : (tensor<i64>, none, tensor<8xf32>) -> tensor<*xf32>
+  return %0#1, %2 : tensor<*xf32>, tensor<*xf32>
+}

@@ -91,3 +91,48 @@ func.func @effects(%x: tensor<4x4xf32>) -> tensor<4x4xf16> {
   %3 = "onnx.Cast"(%2) {to = 10 : i64} : (tensor<4x4xf32>) -> tensor<4x4xf16>
   return %3 : tensor<4x4xf16>
 }
+
+// -----
+
+// An If on a constant becomes the branch that it takes, which folds on.
+// CHECK-LABEL: func.func @known_branch
+// CHECK-SAME: (%[[X:.*]]: tensor<1x4xf32>
+// CHECK-NOT: onnx.If
+// CHECK: %[[Y:.*]] = "onnx.Exp"(%[[X]])
+// CHECK-NOT: onnx.Squeeze
+// CHECK: return %[[Y]] : tensor<1x4xf32>
+func.func @known_branch(%x: tensor<1x4xf32>) -> tensor<*xf32> {
+  %none = "onnx.NoValue"() : () -> none
+  %one = "onnx.Constant"() {value = dense<1> : tensor<i64>} : () -> tensor<i64>
+  %four = "onnx.Constant"() {value = dense<4> : tensor<i64>} : () -> tensor<i64>
+  %c = "onnx.Equal"(%one, %four) : (tensor<i64>, tensor<i64>) -> tensor<i1>
+  %0 = "onnx.If"(%c) ({
+    %1 = "onnx.Squeeze"(%x, %none) : (tensor<1x4xf32>, none) -> tensor<4xf32>
+    "onnx.Yield"(%1) : (tensor<4xf32>) -> ()
+  }, {
+    %2 = "onnx.Not"(%c) : (tensor<i1>) -> tensor<i1>
+    %3 = "onnx.If"(%2) ({
+      %4 = "onnx.Exp"(%x) : (tensor<1x4xf32>) -> tensor<*xf32>
+      "onnx.Yield"(%4) : (tensor<*xf32>) -> ()
+    }, {
+      "onnx.Yield"(%x) : (tensor<1x4xf32>) -> ()
+    }) : (tensor<i1>) -> tensor<*xf32>
+    "onnx.Yield"(%3) : (tensor<*xf32>) -> ()
+  }) : (tensor<i1>) -> tensor<*xf32>
+  return %0 : tensor<*xf32>
+}
+
+// -----
+
+// CHECK-LABEL: func.func @open_branch
+// CHECK: "onnx.If"
+func.func @open_branch(%x: tensor<4xf32>, %c: tensor<i1>) -> tensor<*xf32> {
+  %0 = "onnx.If"(%c) ({
+    "onnx.Yield"(%x) : (tensor<4xf32>) -> ()
+  }, {
+    %1 = "onnx.Exp"(%x) : (tensor<4xf32>) -> tensor<4xf32>
+    "onnx.Yield"(%1) : (tensor<4xf32>) -> ()
+  }) : (tensor<i1>) -> tensor<*xf32>
+  // CHECK: return %{{.*}} : tensor<4xf32>
+  return %0 : tensor<*xf32>
+}
