@@ -6,6 +6,7 @@
 # whichever fails; the exit status tells whether one did, and the last line is "N passed, N failed".
 #
 #   RWKVC_TEST_MODELS=DIR   also use the models in DIR/onnx and DIR/weights
+#   RWKVC_NODE_TESTS=all    run all of ONNX's node tests, not a sample
 #   RWKVC_TIDY=1            also run clang-tidy (slow); RWKVC_TIDY_MINUTES caps it
 set -euo pipefail
 cd "$(dirname "$0")/.."

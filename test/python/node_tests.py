@@ -115,7 +115,10 @@ def raise_opset(model):
 
 
 def check_claimed(case, listed, expanded):
-    """Raises Unclaimed, by what the model says; expanded: the same case with its functions expanded, if ONNX has it."""
+    """Returns the inputs and outputs, or raises Unclaimed.
+
+    expanded: the same case with its functions expanded, if ONNX has it.
+    """
     versions = {opset.domain: opset.version for opset in case.model.opset_import}
     if versions.get("", OPSETS[0]) not in OPSETS and not raise_opset(case.model):
         raise Unclaimed(f"operator set {versions['']}")
@@ -136,6 +139,11 @@ def check_claimed(case, listed, expanded):
         kind = value.type.WhichOneof("value")
         if kind != "tensor_type":
             raise Unclaimed(kind.removesuffix("_type"))
+    values, data = (case.model.graph.input, case.model.graph.output), case.data_sets[0]
+    inputs, outputs = (to_arrays(*pair) for pair in zip(values, data))
+    if trains(case, inputs):
+        raise Unclaimed("training")
+    return inputs, outputs
 
 
 def claimed_type(number):
@@ -215,14 +223,9 @@ def check_shapes(tools, library, arrays):
             raise Failed(f"expected output '{expected}', found: {' '.join(info.split())[:200]}")
 
 
-def check_case(tools, case, folder):
+def check_case(tools, case, inputs, outputs, folder):
     """Returns the names of the inputs that were made constant."""
-    model, data = case.model, case.data_sets
-    inputs, outputs = (
-        to_arrays(values, data[0][i]) for i, values in enumerate((model.graph.input, model.graph.output))
-    )
-    if trains(case, inputs):
-        raise Unclaimed("training")
+    model = case.model
     path = folder / (case.name + ".onnx")
     library = path.with_suffix(".so")
     refusals = []
@@ -303,7 +306,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--bindir", type=pathlib.Path, default=ROOT / "build" / "bin", help="where rwkvc is")
     parser.add_argument("--only", default="", metavar="REGEX", help="only cases whose name matches")
-    parser.add_argument("--sample", action="store_true", help="only each operator's first case")
+    parser.add_argument("--sample", action="store_true", help="only each operator's first case, and all of older sets")
     parser.add_argument("--table", type=pathlib.Path, metavar="FILE", help="write the table of results, in markdown")
     parser.add_argument("--keep", type=pathlib.Path, metavar="DIR", help="keep models and libraries in DIR")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), metavar="N", help="cases at one time")
@@ -311,7 +314,9 @@ def main():
     tools = find_tools(options.bindir.resolve())
     lines = (ROOT / "utils" / "onnx_ops.txt").read_text().splitlines()
     listed = {line.split("#")[0].strip() for line in lines} - {""} | {"Constant"}
-    cases = load_cases() + old_opsets.load_cases()
+    old_forms = old_opsets.load_cases()
+    old_names = {case.name for case in old_forms}
+    cases = load_cases() + old_forms
     operators = case_operators(cases)
     expanded = {base_name(case): case for case in cases if base_name(case) != case.name}
     rows, claimed, jobs = collections.defaultdict(list), set(), []
@@ -319,22 +324,20 @@ def main():
         if not re.search(options.only, case.name):
             continue
         try:
-            check_claimed(case, listed, expanded.get(case.name))
-            if not options.sample or operators[case.name] not in claimed:
-                jobs.append(case)
+            data = check_claimed(case, listed, expanded.get(case.name))
+            if not options.sample or operators[case.name] not in claimed or case.name in old_names:
+                jobs.append((case, *data))
                 claimed.add(operators[case.name])
         except Unclaimed as reason:
             rows[operators[case.name]].append((case.name, ("unclaimed", str(reason))))
-    results = {}
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.keep or pathlib.Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
 
-        def run_case(case):
+        def run_case(job):
+            case, inputs, outputs = job
             try:
-                return ("constant", "") if check_case(tools, case, folder) else ("passed", "")
-            except Unclaimed as reason:
-                return "unclaimed", str(reason)
+                return ("constant", "") if check_case(tools, case, inputs, outputs, folder) else ("passed", "")
             except Failed as failure:
                 return "failed", str(failure).replace(str(folder) + "/", "")
             finally:
@@ -342,8 +345,7 @@ def main():
                     path.unlink()
 
         with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
-            for number, (case, result) in enumerate(zip(jobs, pool.map(run_case, jobs)), 1):
-                results[case.name] = result
+            for number, ((case, *_), result) in enumerate(zip(jobs, pool.map(run_case, jobs)), 1):
                 rows[operators[case.name]].append((case.name, result))
                 if result[0] == "failed":
                     print(f"{case.name}: {result[1]}", flush=True)

@@ -65,3 +65,19 @@ func.func @choose(%c: tensor<i1>, %x: tensor<4xf32>) -> tensor<4xf32> {
   }) : (tensor<i1>) -> tensor<4xf32>
   return %0 : tensor<4xf32>
 }
+
+// What a step collects may be the state before it: it is read before the state is written over.
+// CHECK-LABEL: func.func @loop_collects_old_state
+// CHECK: scf.for {{.*}} iter_args(%[[STATE:.*]] = %{{.*}}, %[[ALL:.*]] = %{{.*}})
+// CHECK: tensor.insert_slice %[[STATE]] into %[[ALL]]
+// CHECK: bufferization.materialize_in_destination %{{.*}} in %[[STATE]]
+func.func @loop_collects_old_state(%s: tensor<8xf32>, %d: tensor<8xf32>) -> (tensor<8xf32>, tensor<3x8xf32>) {
+  %none = "onnx.NoValue"() : () -> none
+  %m = "onnx.Constant"() {value = dense<3> : tensor<i64>} : () -> tensor<i64>
+  %0:2 = "onnx.Loop"(%m, %none, %s) ({
+  ^bb0(%i: tensor<i64>, %c: tensor<i1>, %a: tensor<8xf32>):
+    %1 = "onnx.Add"(%a, %d) : (tensor<8xf32>, tensor<8xf32>) -> tensor<8xf32>
+    "onnx.Yield"(%c, %1, %a) : (tensor<i1>, tensor<8xf32>, tensor<8xf32>) -> ()
+  }) : (tensor<i64>, none, tensor<8xf32>) -> (tensor<8xf32>, tensor<3x8xf32>)
+  return %0#0, %0#1 : tensor<8xf32>, tensor<3x8xf32>
+}

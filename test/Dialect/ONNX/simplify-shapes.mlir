@@ -106,18 +106,19 @@ func.func @known_branch(%x: tensor<1x4xf32>) -> tensor<*xf32> {
   %one = "onnx.Constant"() {value = dense<1> : tensor<i64>} : () -> tensor<i64>
   %four = "onnx.Constant"() {value = dense<4> : tensor<i64>} : () -> tensor<i64>
   %c = "onnx.Equal"(%one, %four) : (tensor<i64>, tensor<i64>) -> tensor<i1>
+  // The else branch comes first.
   %0 = "onnx.If"(%c) ({
-    %1 = "onnx.Squeeze"(%x, %none) : (tensor<1x4xf32>, none) -> tensor<4xf32>
-    "onnx.Yield"(%1) : (tensor<4xf32>) -> ()
-  }, {
     %2 = "onnx.Not"(%c) : (tensor<i1>) -> tensor<i1>
     %3 = "onnx.If"(%2) ({
+      "onnx.Yield"(%x) : (tensor<1x4xf32>) -> ()
+    }, {
       %4 = "onnx.Exp"(%x) : (tensor<1x4xf32>) -> tensor<*xf32>
       "onnx.Yield"(%4) : (tensor<*xf32>) -> ()
-    }, {
-      "onnx.Yield"(%x) : (tensor<1x4xf32>) -> ()
     }) : (tensor<i1>) -> tensor<*xf32>
     "onnx.Yield"(%3) : (tensor<*xf32>) -> ()
+  }, {
+    %1 = "onnx.Squeeze"(%x, %none) : (tensor<1x4xf32>, none) -> tensor<4xf32>
+    "onnx.Yield"(%1) : (tensor<4xf32>) -> ()
   }) : (tensor<i1>) -> tensor<*xf32>
   return %0 : tensor<*xf32>
 }
