@@ -35,6 +35,8 @@
 #include "llvm/Support/Program.h"
 #include "llvm/Support/Signals.h"
 #include "llvm/Support/WithColor.h"
+#include "llvm/TargetParser/Host.h"
+#include "llvm/TargetParser/Triple.h"
 #include <chrono>
 #include <csignal>
 
@@ -404,6 +406,15 @@ int Driver::run() {
   if (!created)
     return fail(created.takeError());
   target.emplace(std::move(*created));
+  llvm::Triple host(llvm::sys::getProcessTriple());
+  const llvm::Triple &triple = target->getMachine().getTargetTriple();
+  bool links =
+      options.emit == Emit::SharedLibrary || options.emit == Emit::Executable;
+  if (links && options.compiler.empty() && triple.getArch() != host.getArch())
+    return fail(llvm::createStringError(
+        "linking for " + triple.str() +
+        " needs a C compiler for it: name one by --cc, or make an object file "
+        "by --emit=obj"));
   mlir::OwningOpRef<mlir::ModuleOp> module = import();
   if (!module) {
     progress.finish("failed");
