@@ -90,8 +90,8 @@ unsigned inferFromBodies(mlir::Operation *op);
 /// The branch of \p choice that a constant condition takes, else null.
 mlir::Region *getTakenBranch(IfOp choice);
 
-/// The shape of \p slice where it takes `data[i : i + n]` along one axis, i being
-/// the step number of a loop that stays inside of the data; else nothing.
+/// The shape of \p slice where it takes `data[i : i + n]` along one axis, i
+/// being the step number of a loop that stays inside of the data; else nothing.
 std::optional<llvm::SmallVector<int64_t>> getStepSliceShape(SliceOp slice);
 
 } // namespace rwkvc::onnx
