@@ -120,12 +120,79 @@ FailureOr<SmallVector<Value>> lowerSplit(Lowering &b, onnx::SplitOp op,
   return results;
 }
 
+/// \p value without ops that only change its shape.
+Value skipViews(Value value) {
+  while (Operation *op = value.getDefiningOp()) {
+    if (!isa<onnx::IdentityOp, onnx::UnsqueezeOp, onnx::SqueezeOp,
+             onnx::ReshapeOp>(op))
+      break;
+    value = op->getOperand(0);
+  }
+  return value;
+}
+
+/// Whether \p op ends \p size behind its start, wherever that is.
+bool hasSize(onnx::SliceOp op, int64_t size) {
+  auto sum = skipViews(op.getEnds()).getDefiningOp<onnx::AddOp>();
+  if (!sum)
+    return false;
+  Value start = skipViews(op.getStarts());
+  for (auto [from, by] :
+       {std::pair(sum.getA(), sum.getB()), std::pair(sum.getB(), sum.getA())})
+    if (auto number = getConstantInts(skipViews(by));
+        skipViews(from) == start && number && number->size() == 1 &&
+        number->front() == size)
+      return true;
+  return false;
+}
+
+/// A slice along one axis from a computed start. Its size is known by its type;
+/// a start that leaves no room for it, which no valid run has, is moved.
+FailureOr<Value> lowerSliceFrom(Lowering &b, onnx::SliceOp op,
+                                onnx::SliceOp::Adaptor in, int64_t axis) {
+  RankedTensorType from = tensorType(in.getData()), type = b.resultType();
+  SmallVector<int64_t> shape(from.getShape());
+  shape[axis] = type.getRank() == from.getRank() ? type.getDimSize(axis) : -1;
+  if (ArrayRef(shape) != type.getShape() || shape[axis] > from.getDimSize(axis))
+    return b.refuse("its result does not fit its operand");
+  int64_t room = from.getDimSize(axis) - shape[axis];
+  Value start = arith::IndexCastOp::create(
+      b, b.getIndexType(),
+      tensor::ExtractOp::create(b, reshape(b, in.getStarts(), {}),
+                                ValueRange{}));
+  Arith a{b};
+  Value zero = indexConstant(b, 0);
+  start =
+      a.select(a.compare(Arith::Less, start, zero),
+               a.add(start, indexConstant(b, from.getDimSize(axis))), start);
+  start = a.max(a.min(start, indexConstant(b, room)), zero);
+  SmallVector<OpFoldResult> offsets(from.getRank(), b.getIndexAttr(0));
+  offsets[axis] = start;
+  SmallVector<OpFoldResult> strides(from.getRank(), b.getIndexAttr(1));
+  return tensor::ExtractSliceOp::create(
+             b, type, in.getData(), offsets,
+             getAsIndexOpFoldResult(b.getContext(), shape), strides)
+      .getResult();
+}
+
 FailureOr<Value> lowerSlice(Lowering &b, onnx::SliceOp op,
                             onnx::SliceOp::Adaptor in) {
   RankedTensorType from = tensorType(in.getData()), type = b.resultType();
   int64_t rank = from.getRank();
   auto starts = getConstantInts(op.getStarts());
   auto ends = getConstantInts(op.getEnds());
+  if (!starts && !ends && tensorType(in.getStarts()).getNumElements() == 1) {
+    auto axes = onnx::isNone(op.getAxes())
+                    ? std::optional(SmallVector<int64_t>{0})
+                    : getConstantInts(op.getAxes());
+    auto by = onnx::isNone(op.getSteps()) ? std::optional<double>(1)
+                                          : getConstantNumber(op.getSteps());
+    auto axis = axes && axes->size() == 1 ? normalizeAxis(axes->front(), rank)
+                                          : std::nullopt;
+    if (axis && by == 1.0 && *axis < type.getRank() &&
+        hasSize(op, type.getDimSize(*axis)))
+      return lowerSliceFrom(b, op, in, *axis);
+  }
   std::optional<SmallVector<int64_t>> axes, steps;
   if (!onnx::isNone(op.getAxes()))
     axes = getConstantInts(op.getAxes());

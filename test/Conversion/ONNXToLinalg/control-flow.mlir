@@ -81,3 +81,16 @@ func.func @loop_collects_old_state(%s: tensor<8xf32>, %d: tensor<8xf32>) -> (ten
   }) : (tensor<i64>, none, tensor<8xf32>) -> (tensor<8xf32>, tensor<3x8xf32>)
   return %0#0, %0#1 : tensor<8xf32>, tensor<3x8xf32>
 }
+
+// A slice of a size known from a computed start stays inside.
+// CHECK-LABEL: func.func @slice_from
+// CHECK: arith.minsi
+// CHECK: %[[START:.*]] = arith.maxsi
+// CHECK: tensor.extract_slice %{{.*}}[%[[START]], 0] [2, 3] [1, 1] : tensor<5x3xf32> to tensor<2x3xf32>
+func.func @slice_from(%x: tensor<5x3xf32>, %i: tensor<1xi64>) -> tensor<2x3xf32> {
+  %none = "onnx.NoValue"() : () -> none
+  %two = "onnx.Constant"() {value = dense<2> : tensor<1xi64>} : () -> tensor<1xi64>
+  %j = "onnx.Add"(%i, %two) : (tensor<1xi64>, tensor<1xi64>) -> tensor<1xi64>
+  %0 = "onnx.Slice"(%x, %i, %j, %none, %none) : (tensor<5x3xf32>, tensor<1xi64>, tensor<1xi64>, none, none) -> tensor<2x3xf32>
+  return %0 : tensor<2x3xf32>
+}

@@ -95,3 +95,33 @@ func.func @open_loops(%s: tensor<8xf32>, %go: tensor<i1>) -> (tensor<*xf32>, ten
   }) : (tensor<i64>, none, tensor<8xf32>) -> tensor<*xf32>
   return %0#1, %2 : tensor<*xf32>, tensor<*xf32>
 }
+
+// -----
+
+// A loop may take a slice at its step number, where all steps stay inside of the data; the last of five would not.
+// CHECK-LABEL: func.func @step_slice
+// CHECK-SAME: -> (tensor<4x2x3xf32>, tensor<*xf32>)
+func.func @step_slice(%x: tensor<5x3xf32>) -> (tensor<*xf32>, tensor<*xf32>) {
+  %none = "onnx.NoValue"() : () -> none
+  %four = "onnx.Constant"() {value = dense<4> : tensor<i64>} : () -> tensor<i64>
+  %five = "onnx.Constant"() {value = dense<5> : tensor<i64>} : () -> tensor<i64>
+  %two = "onnx.Constant"() {value = dense<2> : tensor<i64>} : () -> tensor<i64>
+  %axes = "onnx.Constant"() {value = dense<0> : tensor<1xi64>} : () -> tensor<1xi64>
+  %0 = "onnx.Loop"(%four, %none) ({
+  ^bb0(%i: tensor<i64>, %c: tensor<i1>):
+    %1 = "onnx.Add"(%i, %two) : (tensor<i64>, tensor<i64>) -> tensor<i64>
+    %2 = "onnx.Unsqueeze"(%i, %axes) : (tensor<i64>, tensor<1xi64>) -> tensor<1xi64>
+    %3 = "onnx.Unsqueeze"(%1, %axes) : (tensor<i64>, tensor<1xi64>) -> tensor<1xi64>
+    %4 = "onnx.Slice"(%x, %2, %3, %axes, %none) : (tensor<5x3xf32>, tensor<1xi64>, tensor<1xi64>, tensor<1xi64>, none) -> tensor<*xf32>
+    "onnx.Yield"(%c, %4) : (tensor<i1>, tensor<*xf32>) -> ()
+  }) : (tensor<i64>, none) -> tensor<*xf32>
+  %5 = "onnx.Loop"(%five, %none) ({
+  ^bb0(%i: tensor<i64>, %c: tensor<i1>):
+    %1 = "onnx.Add"(%i, %two) : (tensor<i64>, tensor<i64>) -> tensor<i64>
+    %2 = "onnx.Unsqueeze"(%i, %axes) : (tensor<i64>, tensor<1xi64>) -> tensor<1xi64>
+    %3 = "onnx.Unsqueeze"(%1, %axes) : (tensor<i64>, tensor<1xi64>) -> tensor<1xi64>
+    %4 = "onnx.Slice"(%x, %2, %3, %axes, %none) : (tensor<5x3xf32>, tensor<1xi64>, tensor<1xi64>, tensor<1xi64>, none) -> tensor<*xf32>
+    "onnx.Yield"(%c, %4) : (tensor<i1>, tensor<*xf32>) -> ()
+  }) : (tensor<i64>, none) -> tensor<*xf32>
+  return %0, %5 : tensor<*xf32>, tensor<*xf32>
+}

@@ -125,6 +125,43 @@ Region *rwkvc::onnx::getTakenBranch(IfOp choice) {
                                                                      : nullptr;
 }
 
+/// \p value without ops that only change its shape.
+static Value skipViews(Value value) {
+  while (Operation *op = value.getDefiningOp()) {
+    if (!isa<IdentityOp, UnsqueezeOp, SqueezeOp, ReshapeOp>(op))
+      break;
+    value = op->getOperand(0);
+  }
+  return value;
+}
+
+std::optional<Shape> rwkvc::onnx::getStepSliceShape(SliceOp slice) {
+  RankedTensorType type = getStaticType(slice.getData());
+  RankedTensorType starts = getStaticType(slice.getStarts());
+  if (!type || type.getRank() == 0 || !starts || starts.getNumElements() != 1 ||
+      (!isNone(slice.getSteps()) && getNumber(slice.getSteps()) != 1))
+    return std::nullopt;
+  std::optional<int64_t> axis =
+      isNone(slice.getAxes()) ? 0 : getNumber(slice.getAxes());
+  if (axis)
+    axis = normalizeAxis(*axis, type.getRank());
+  auto step = dyn_cast<BlockArgument>(skipViews(slice.getStarts()));
+  auto sum = skipViews(slice.getEnds()).getDefiningOp<AddOp>();
+  if (!axis || !step || !sum || step.getArgNumber() != 0)
+    return std::nullopt;
+  auto loop = dyn_cast<LoopOp>(step.getOwner()->getParentOp());
+  std::optional<int64_t> count = loop ? getTripCount(loop) : std::nullopt;
+  Value a = skipViews(sum.getA()), b = skipViews(sum.getB());
+  std::optional<int64_t> size = getNumber(a == step ? b : a);
+  if (!count || (a != step && b != step) || !size || *size < 0 ||
+      *size > type.getDimSize(*axis) ||
+      *count > type.getDimSize(*axis) - *size + 1)
+    return std::nullopt;
+  Shape shape(type.getShape());
+  shape[*axis] = *size;
+  return shape;
+}
+
 unsigned rwkvc::onnx::inferBodyArguments(Operation *op) {
   unsigned count = 0;
   if (auto scan = dyn_cast<ScanOp>(op); scan && isWellFormed(scan)) {

@@ -448,8 +448,10 @@ Shapes Rules::rule(ShapeOp shapeOp) const {
   return one(Shape{std::max<int64_t>(0, end - start)});
 }
 
-Shapes Rules::rule(SliceOp) const {
+Shapes Rules::rule(SliceOp slice) const {
   auto starts = ints(1), ends = ints(2), axes = ints(3), steps = ints(4);
+  if (!starts && !ends)
+    return one(getStepSliceShape(slice));
   if (!shape(0) || !starts || !ends || (!axes && !isOmitted(3)) ||
       (!steps && !isOmitted(4)))
     return std::nullopt;

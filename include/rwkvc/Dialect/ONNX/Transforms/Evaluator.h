@@ -23,6 +23,7 @@
 namespace rwkvc::onnx {
 
 class IfOp;
+class SliceOp;
 
 /// A tensor in host memory, row-major. Every element type is held as double, so
 /// integers are exact up to 2^53; 2^63 stands for the largest int64.
@@ -88,6 +89,10 @@ unsigned inferFromBodies(mlir::Operation *op);
 
 /// The branch of \p choice that a constant condition takes, else null.
 mlir::Region *getTakenBranch(IfOp choice);
+
+/// The shape of \p slice where it takes `data[i : i + n]` along one axis, i
+/// being the step number of a loop that stays inside of the data; else nothing.
+std::optional<llvm::SmallVector<int64_t>> getStepSliceShape(SliceOp slice);
 
 } // namespace rwkvc::onnx
 
