@@ -50,18 +50,33 @@ struct RaiseRecurrencePass
 
 } // namespace
 
-/// Number of dimensions with more than one element.
-static unsigned numLargeDims(Value value) {
+/// How many sequences the model runs at once: the leading size of its tokens.
+static int64_t getBatch(func::FuncOp func) {
+  auto token = func->getParentOp()->getAttrOfType<IntegerAttr>(kTokenInputAttr);
+  auto type =
+      token
+          ? dyn_cast<RankedTensorType>(func.getArgumentTypes()[token.getInt()])
+          : nullptr;
+  return type && type.getRank() > 0 ? type.getDimSize(0) : 1;
+}
+
+/// Number of dimensions with more than one element, without a leading one of
+/// \p batch: of two rows for two sequences none is a matrix.
+static unsigned numLargeDims(Value value, int64_t batch) {
   auto type = dyn_cast<RankedTensorType>(value.getType());
-  return type ? llvm::count_if(type.getShape(),
-                               [](int64_t size) { return size > 1; })
-              : 0;
+  if (!type || type.getRank() == 0)
+    return 0;
+  ArrayRef<int64_t> shape = type.getShape();
+  if (shape[0] == batch)
+    shape = shape.drop_front();
+  return llvm::count_if(shape, [](int64_t size) { return size > 1; });
 }
 
 /// The tensors that matrix-state recurrences read: a state of its own, or the
 /// parts that are cut from one packed tensor, also after others were written.
 static SmallVector<Value> findMatrixStates(func::FuncOp func) {
   SmallVector<Value> states;
+  int64_t batch = getBatch(func);
   for (BlockArgument argument : func.getArguments()) {
     if (!func.getArgAttr(argument.getArgNumber(), kStateAttr))
       continue;
@@ -79,7 +94,7 @@ static SmallVector<Value> findMatrixStates(func::FuncOp func) {
     if (parts.empty())
       parts.push_back(argument);
     for (Value part : parts)
-      if (numLargeDims(part) >= 2)
+      if (numLargeDims(part, batch) >= 2)
         states.push_back(part);
   }
   return states;
