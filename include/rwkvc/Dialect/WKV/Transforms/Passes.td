@@ -48,6 +48,9 @@ def RaiseRecurrence : Pass<"wkv-raise-recurrence", "::mlir::ModuleOp"> {
     %y, %s1 = wkv.wkv6 receptance(%r) key(%k) value(%v) decay(%w) bonus(%u) state(%s)
     ```
 
+    Sequences that run side by side are raised as so many times the heads: both
+    have states of their own.
+
     What differs from every law is left as it is.
   }];
   let dependentDialects = ["::rwkvc::wkv::WKVDialect",
