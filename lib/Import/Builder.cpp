@@ -494,10 +494,12 @@ LogicalResult ModuleBuilder::buildCustomNode(NodeProto &node) {
   for (const std::string &name : node.output()) {
     auto it = scopes.back().types.find(name);
     Type type = builder.getNoneType();
-    if (!name.empty() && it != scopes.back().types.end() &&
-        !(type = convertType(*it->second,
-                             "output '" + name + "' of " + describe(node))))
-      return failure();
+    if (!name.empty() && it != scopes.back().types.end()) {
+      type = convertType(*it->second,
+                         "output '" + name + "' of " + describe(node));
+      if (!type)
+        return failure();
+    }
     types.push_back(type);
   }
   NamedAttrList attributes;

@@ -137,7 +137,10 @@ std::shared_ptr<llvm::MemoryBuffer> TensorReader::open(StringRef location,
   if (!handle)
     return refuse("which cannot be opened (" +
                   llvm::toString(handle.takeError()) + ")");
-  auto close = [&] { fs::closeFile(*handle); };
+  // Opened for reading: closing loses nothing.
+  auto close = [&] {
+    llvm::consumeError(llvm::errorCodeToError(fs::closeFile(*handle)));
+  };
   if (realFile.empty() && fs::real_path(joined, realFile)) {
     close();
     return refuse("which cannot be resolved");

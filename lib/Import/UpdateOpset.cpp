@@ -166,7 +166,7 @@ void OpsetUpdater::softmax(NodeProto &node) {
   if (given && (given->i() == -1 || !given->ref_attr_name().empty()))
     return;
   int64_t axis = given ? given->i() : 1;
-  std::string data = node.input(0), output = node.output(0);
+  std::string data = node.input(0);
   std::string matrix = add("Flatten", {data}, [&](NodeProto &flatten) {
     setInt(flatten, "axis", axis);
   });
