@@ -14,7 +14,6 @@
 #include "llvm/Support/Path.h"
 #include "llvm/Support/Program.h"
 #include "llvm/Support/Signals.h"
-#include <sys/stat.h>
 
 using namespace rwkvc;
 using namespace rwkvc::aot;
@@ -153,7 +152,6 @@ llvm::Error aot::linkSharedLibrary(llvm::StringRef object, PendingFile &file,
                                            "-L" + options.runtimeDir,
                                            "-lrwkvc-rt",
                                            "-Wl,-rpath," + options.runtimeDir,
-                                           "-lm",
                                            "-Wl,--no-undefined"};
   if (options.usesDnnl)
     arguments.push_back("-lrwkvc-rt-dnnl");

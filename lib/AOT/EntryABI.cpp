@@ -5,6 +5,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/Interfaces/DestinationStyleOpInterface.h"
 #include "mlir/Interfaces/LoopLikeInterface.h"
@@ -20,25 +21,30 @@ using namespace mlir;
 using namespace rwkvc;
 using namespace rwkvc::aot;
 
-/// The block argument in whose buffer \p value may come to lie: the root of its
-/// destination operands and views. Null if it is none.
-static BlockArgument findRoot(Value value) {
+/// Adds the block arguments in whose buffers \p value may come to lie: the
+/// roots of its destination operands and views, along every branch.
+static void collectRoots(Value value, SmallVectorImpl<BlockArgument> &roots) {
   while (Operation *op = value.getDefiningOp()) {
     unsigned number = cast<OpResult>(value).getResultNumber();
-    if (auto destination = dyn_cast<DestinationStyleOpInterface>(op))
+    if (auto destination = dyn_cast<DestinationStyleOpInterface>(op)) {
       value = destination.getTiedOpOperand(cast<OpResult>(value))->get();
-    else if (isa<tensor::ExpandShapeOp, tensor::CollapseShapeOp,
-                 tensor::ExtractSliceOp, tensor::CastOp, tensor::ReshapeOp>(op))
+    } else if (isa<tensor::ExpandShapeOp, tensor::CollapseShapeOp,
+                   tensor::ExtractSliceOp, tensor::CastOp, tensor::ReshapeOp>(
+                   op)) {
       value = op->getOperand(0);
-    else if (auto insert = dyn_cast<tensor::InsertOp>(op))
+    } else if (auto insert = dyn_cast<tensor::InsertOp>(op)) {
       value = insert.getDest();
-    else if (auto loop = dyn_cast<LoopLikeOpInterface>(op);
-             loop && number < loop.getInits().size())
+    } else if (auto loop = dyn_cast<LoopLikeOpInterface>(op);
+               loop && number < loop.getInits().size()) {
       value = loop.getInits()[number];
-    else
-      return {};
+    } else if (auto branch = dyn_cast<scf::IfOp>(op)) {
+      collectRoots(branch.thenYield().getOperand(number), roots);
+      value = branch.elseYield().getOperand(number);
+    } else {
+      return;
+    }
   }
-  return cast<BlockArgument>(value);
+  roots.push_back(cast<BlockArgument>(value));
 }
 
 /// \p value, static, with the shape of \p type: a state may lose axes of size
@@ -110,12 +116,15 @@ struct EntryABIPass : aot::impl::EntryABIBase<EntryABIPass> {
     SmallVector<Value> results(ret.getOperands());
     SmallVector<bool> mustCopy;
     for (auto [k, result] : llvm::enumerate(results)) {
-      BlockArgument root = findRoot(result);
-      const StateDescription *state =
-          root && root.getOwner() == &block
-              ? interface.findStateOfInput(root.getArgNumber())
-              : nullptr;
-      mustCopy.push_back(state && state->output != static_cast<int64_t>(k));
+      SmallVector<BlockArgument> roots;
+      collectRoots(result, roots);
+      mustCopy.push_back(llvm::any_of(roots, [&](BlockArgument root) {
+        const StateDescription *state =
+            root.getOwner() == &block
+                ? interface.findStateOfInput(root.getArgNumber())
+                : nullptr;
+        return state && state->output != static_cast<int64_t>(k);
+      }));
     }
 
     for (unsigned i = 0; i < numInputs; ++i)
@@ -162,8 +171,6 @@ struct EntryABIPass : aot::impl::EntryABIBase<EntryABIPass> {
     func::ReturnOp::create(b, loc);
     ret.erase();
     block.eraseArguments(0, numInputs);
-    entry.setAllArgAttrs(ArrayRef<DictionaryAttr>());
-    entry.setAllResultAttrs(ArrayRef<DictionaryAttr>());
     entry.removeArgAttrsAttr();
     entry.removeResAttrsAttr();
     entry.setFunctionType(

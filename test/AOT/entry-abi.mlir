@@ -101,3 +101,26 @@ module attributes {rwkvc.interface = {
     return %0 : tensor<4xi8>
   }
 }
+
+// -----
+
+// A state that takes another's value on one branch may come to lie in the other's buffer.
+// CHECK-LABEL: func.func @main(
+// CHECK:         %[[CHOSEN:.*]] = scf.if
+// CHECK:         %[[COPY:.*]] = bufferization.alloc_tensor() copy(%[[CHOSEN]])
+// CHECK-NEXT:    bufferization.materialize_in_destination %[[COPY]] in writable
+module attributes {rwkvc.interface = {
+    inputs = [{name = "c", type = tensor<i1>}, {name = "a", type = tensor<4xf32>}, {name = "b", type = tensor<4xf32>}],
+    outputs = [{name = "a'", type = tensor<4xf32>}, {name = "b'", type = tensor<4xf32>}],
+    states = [{input = 1 : i64, output = 0 : i64, initial = 0.0 : f64},
+              {input = 2 : i64, output = 1 : i64, initial = 0.0 : f64}]}} {
+  func.func @main(%t: tensor<i1>, %a: tensor<4xf32>, %b: tensor<4xf32>) -> (tensor<4xf32>, tensor<4xf32>) {
+    %c = tensor.extract %t[] : tensor<i1>
+    %0 = scf.if %c -> (tensor<4xf32>) {
+      scf.yield %a : tensor<4xf32>
+    } else {
+      scf.yield %b : tensor<4xf32>
+    }
+    return %0, %b : tensor<4xf32>, tensor<4xf32>
+  }
+}

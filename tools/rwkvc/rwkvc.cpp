@@ -23,6 +23,7 @@
 #include "rwkvc/AOT/Interface.h"
 #include "rwkvc/AOT/ModelInfo.h"
 #include "rwkvc/AOT/WeightsFile.h"
+#include "rwkvc/Conversion/DnnlToRuntime/DnnlToRuntime.h"
 #include "rwkvc/Dialect/WKV/Transforms/Explain.h"
 #include "rwkvc/Import/Import.h"
 #include "rwkvc/InitAll.h"
@@ -32,7 +33,6 @@
 #include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/InitLLVM.h"
 #include "llvm/Support/Path.h"
-#include "llvm/Support/Program.h"
 #include "llvm/Support/Signals.h"
 #include "llvm/Support/WithColor.h"
 #include "llvm/TargetParser/Host.h"
@@ -307,7 +307,7 @@ llvm::Error Driver::makeBinary(llvm::Module &module, aot::PendingFile &file) {
   aot::LinkOptions link;
   link.compiler = options.compiler;
   link.runtimeDir = findRuntimeDir();
-  link.usesDnnl = module.getFunction("rwkvrt_dnnl_matmul") != nullptr;
+  link.usesDnnl = module.getFunction(kDnnlMatmul) != nullptr;
   if (options.emit == Emit::StaticLibrary)
     return aot::writeStaticLibrary(path, file);
   if (options.emit == Emit::SharedLibrary)
