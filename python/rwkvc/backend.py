@@ -193,7 +193,7 @@ class CompiledModel(onnx.backend.base.BackendRep):
 
     @staticmethod
     def _needs_sizes(error: CompileError) -> bool:
-        return error.status > 0 and bool(re.search("static shape|must be constant", str(error)))
+        return error.status > 0 and bool(re.search("static shape|must be constant|in training mode", str(error)))
 
     def _sizes(self, inputs: Mapping[str, np.ndarray]) -> dict[str, tuple[int, ...]]:
         """Shapes of the inputs that the model leaves open."""

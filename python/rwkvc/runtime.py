@@ -122,7 +122,7 @@ def _runtime() -> ctypes.CDLL:
             function.restype, function.argtypes = result, arguments
     except (OSError, AttributeError) as error:
         text = f"cannot load rwkvc's runtime {path}: {error}; build it, or name it in RWKVC_RUNTIME"
-        raise ModelError(text, "io error") from error
+        raise ModelError(text, "input/output error") from error
     return library
 
 
