@@ -25,6 +25,11 @@ def WKV_RecurrenceOpInterface : OpInterface<"RecurrenceOpInterface"> {
     InterfaceMethod<"The new state, in the order of getStates.",
                     "::llvm::SmallVector<::mlir::Value>", "getNewStates">,
     InterfaceMethod<[{
+      Number of leading tokens that count, tensor<i64>; null: all of them.
+    }], "::mlir::Value", "getNumValidTokens", (ins), [{
+      return $_op.getLength();
+    }]>,
+    InterfaceMethod<[{
       Appends one token's law: from the values of token `t` (the op's operands
       that depend on the token, without their T axis) and `states` build the
       output, [B, H, V] or [B, C], and the new states as linalg on tensors. `token`
