@@ -41,6 +41,7 @@ struct DriverOptions {
   int64_t oneDNNMinFlops = 1 << 20;
   std::optional<bool> embedWeights;
   std::string compiler; ///< C compiler that links
+  std::vector<std::string> customOps; ///< files
   std::vector<std::string> dialectPlugins, passPlugins;
   std::map<Phase, std::vector<std::string>> insertions; ///< text pipelines
   bool verifyEach = false, timing = false, quiet = false;

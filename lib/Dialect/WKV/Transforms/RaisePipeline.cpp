@@ -13,6 +13,8 @@
 void rwkvc::wkv::buildRaisePipeline(mlir::OpPassManager &pm) {
   pm.addPass(onnx::createInlineSingleTrips());
   pm.addPass(createPairStates());
+  pm.addPass(createRaiseCustomOps());
+  pm.addPass(createRaiseSequenceOps());
   pm.addPass(createRaiseRecurrence());
   // Decays are found through the recurrences and mixes through the shifts, the
   // rest anywhere; what a raised value replaces is dead.
