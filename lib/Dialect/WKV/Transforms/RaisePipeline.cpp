@@ -12,6 +12,7 @@
 
 void rwkvc::wkv::buildRaisePipeline(mlir::OpPassManager &pm) {
   pm.addPass(onnx::createInlineSingleTrips());
+  pm.addPass(onnx::createRerollScans());
   pm.addPass(createPairStates());
   pm.addPass(createRaiseRecurrence());
   // Decays are found through the recurrences and mixes through the shifts, the

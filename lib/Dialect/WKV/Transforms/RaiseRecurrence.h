@@ -12,32 +12,13 @@
 #include "mlir/IR/ImplicitLocOpBuilder.h"
 #include "mlir/IR/Value.h"
 #include "rwkvc/Dialect/ONNX/Transforms/Evaluator.h"
+#include "rwkvc/Dialect/ONNX/Transforms/RandomLeaves.h"
 #include "rwkvc/Dialect/WKV/Transforms/RecurrenceLaws.h"
-#include <random>
 
 namespace rwkvc::wkv {
 
-/// Random values for the tensors that enter a region under test. Deterministic.
-class RandomLeaves {
-public:
-  /// Gives \p value uniform numbers in [-1, 1), once; constants keep their own.
-  void add(mlir::Value value);
-  void set(mlir::Value value, const Array &data);
-  /// The next random number.
-  double next();
-  const llvm::DenseMap<mlir::Value, onnx::HostTensor> &get() const {
-    return tensors;
-  }
-
-private:
-  llvm::DenseMap<mlir::Value, onnx::HostTensor> tensors;
-  // The same numbers in every run: a compiler's result must not vary.
-  // NOLINTNEXTLINE(bugprone-random-generator-seed)
-  std::mt19937_64 engine{20230522};
-};
-
-/// Whether two results agree to float64 rounding, and neither is NaN.
-bool agree(llvm::ArrayRef<double> x, llvm::ArrayRef<double> y);
+using onnx::agree;
+using onnx::RandomLeaves;
 
 /// The values that the graph computes as new states, without the reshapes,
 /// casts and scatters that bring them into an output tensor.

@@ -8,52 +8,10 @@
 #include "RaiseRecurrence.h"
 #include "rwkvc/Dialect/ONNX/IR/ONNX.h"
 #include "rwkvc/Dialect/WKV/IR/WKV.h"
-#include <cmath>
 
 using namespace mlir;
 using namespace rwkvc;
 using namespace rwkvc::wkv;
-
-static onnx::HostTensor emptyTensor(Value value) {
-  auto type = cast<RankedTensorType>(value.getType());
-  onnx::HostTensor tensor;
-  tensor.shape.assign(type.getShape().begin(), type.getShape().end());
-  tensor.elementType = type.getElementType();
-  tensor.data.resize(type.getNumElements());
-  return tensor;
-}
-
-void RandomLeaves::add(Value value) {
-  if (!value || tensors.contains(value) ||
-      value.getDefiningOp<onnx::ConstantOp>())
-    return;
-  onnx::HostTensor tensor = emptyTensor(value);
-  for (double &x : tensor.data)
-    x = next();
-  tensors[value] = std::move(tensor);
-}
-
-double RandomLeaves::next() {
-  return std::uniform_real_distribution<double>(-1.0, 1.0)(engine);
-}
-
-void RandomLeaves::set(Value value, const Array &data) {
-  onnx::HostTensor tensor = emptyTensor(value);
-  tensor.data.assign(data.begin(), data.end());
-  tensors[value] = std::move(tensor);
-}
-
-bool rwkvc::wkv::agree(ArrayRef<double> x, ArrayRef<double> y) {
-  // Weights may be in 16 bits and constants in float32, but both sides use the
-  // same ones: only the order of float64 operations differs.
-  constexpr double kTolerance = 1e-6;
-  if (x.size() != y.size())
-    return false;
-  for (auto [a, b] : llvm::zip(x, y))
-    if (!(std::abs(a - b) <= kTolerance * std::max(1.0, std::abs(a))))
-      return false;
-  return true;
-}
 
 Value rwkvc::wkv::intConstant(ImplicitLocOpBuilder &b,
                               ArrayRef<int64_t> values) {
