@@ -24,6 +24,9 @@ using onnx::RandomLeaves;
 /// casts and scatters that bring them into an output tensor.
 llvm::SmallVector<mlir::Value> findStateUpdates(mlir::func::FuncOp func);
 
+/// What \p value is a reshape of.
+mlir::Value skipReshapes(mlir::Value value);
+
 /// Views in the onnx dialect; each is the value itself where nothing changes.
 mlir::Value reshapeTo(mlir::ImplicitLocOpBuilder &b, mlir::Value value,
                       llvm::ArrayRef<int64_t> shape);

@@ -21,23 +21,26 @@ Value rwkvc::wkv::intConstant(ImplicitLocOpBuilder &b,
       b, type, cast<ElementsAttr>(DenseElementsAttr::get(type, values)));
 }
 
-Value rwkvc::wkv::reshapeTo(ImplicitLocOpBuilder &b, Value value,
-                            ArrayRef<int64_t> shape) {
-  auto type = cast<RankedTensorType>(value.getType());
-  // A reshape of a reshape is one of the first tensor.
-  Value source = value;
-  while (Operation *op = source.getDefiningOp()) {
+Value rwkvc::wkv::skipReshapes(Value value) {
+  while (Operation *op = value.getDefiningOp()) {
     if (!isa<onnx::ReshapeOp, onnx::SqueezeOp, onnx::UnsqueezeOp,
              onnx::FlattenOp>(op) ||
         !getFloatShape(op->getOperand(0)))
       break;
-    source = op->getOperand(0);
-    if (source.getType() == type.clone(shape))
-      return source;
+    value = op->getOperand(0);
   }
+  return value;
+}
+
+Value rwkvc::wkv::reshapeTo(ImplicitLocOpBuilder &b, Value value,
+                            ArrayRef<int64_t> shape) {
+  auto type = cast<RankedTensorType>(value.getType());
   if (type.getShape() == shape)
     return value;
-  value = source;
+  // A reshape of a reshape is one of the first tensor.
+  value = skipReshapes(value);
+  if (value.getType() == type.clone(shape))
+    return value;
   OperationState s(b.getLoc(), onnx::ReshapeOp::getOperationName());
   s.addOperands({value, intConstant(b, shape)});
   s.addTypes(type.clone(shape));
