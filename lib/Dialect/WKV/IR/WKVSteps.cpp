@@ -198,6 +198,9 @@ SmallVector<Value> Wkv4Op::buildStep(OpBuilder &builder, Value token,
 
 int64_t Wkv6Op::getNumTokens() { return shapeOf(getKey())[1]; }
 int64_t Wkv6Op::getNumHeads() { return shapeOf(getKey())[2]; }
+bool Wkv6Op::mayShareOverTokens(unsigned operand) {
+  return operand == getDecayMutable().getOperandNumber();
+}
 SmallVector<Value> Wkv6Op::getStates() { return {getState()}; }
 SmallVector<Value> Wkv6Op::getNewStates() { return {getNewState()}; }
 

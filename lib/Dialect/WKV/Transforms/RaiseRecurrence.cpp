@@ -38,17 +38,23 @@ struct RaiseRecurrencePass
       if (func.isExternal() || !func.getBody().hasOneBlock())
         continue;
       raiseMatrixRecurrences(func);
-      RaiseCounts counts = raiseVectorRecurrences(func);
-      numRecurrences += counts.raised;
-      numRejected += counts.rejected;
-      sortTopologically(&func.getBody().front());
-      auto scans = llvm::to_vector(func.getBody().front().getOps<onnx::ScanOp>());
+      Block &block = func.getBody().front();
+      raiseVectors(block, getStatePairs(func));
+      for (auto scan : block.getOps<onnx::ScanOp>())
+        raiseVectors(scan.getBody().front(), getStatePairs(scan));
+      sortTopologically(&block);
+      auto scans = llvm::to_vector(block.getOps<onnx::ScanOp>());
       for (onnx::ScanOp scan : llvm::reverse(scans))
         if (scan->use_empty())
           scan.erase();
     }
   }
 
+  void raiseVectors(Block &block, ArrayRef<StatePair> states) {
+    RaiseCounts counts = raiseVectorRecurrences(block, states);
+    numRecurrences += counts.raised;
+    numRejected += counts.rejected;
+  }
   void raiseMatrixRecurrences(func::FuncOp func);
 };
 
@@ -142,7 +148,7 @@ void RaiseRecurrencePass::raiseMatrixRecurrences(func::FuncOp func) {
   SmallVector<Value> states = findMatrixStates(func);
   Block &block = func.getBody().front();
   std::vector<MatrixRecurrence> candidates;
-  for (Value update : findStateUpdates(func))
+  for (Value update : findStateUpdates(block, getStatePairs(func)))
     candidates.emplace_back(update);
   for (auto scan : block.getOps<onnx::ScanOp>())
     for (unsigned i : findMatrixStates(scan, getBatch(func))) {

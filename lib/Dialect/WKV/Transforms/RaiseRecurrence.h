@@ -11,6 +11,7 @@
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/ImplicitLocOpBuilder.h"
 #include "mlir/IR/Value.h"
+#include "rwkvc/Dialect/ONNX/IR/ONNX.h"
 #include "rwkvc/Dialect/ONNX/Transforms/Evaluator.h"
 #include "rwkvc/Dialect/ONNX/Transforms/RandomLeaves.h"
 #include "rwkvc/Dialect/WKV/Transforms/RecurrenceLaws.h"
@@ -20,9 +21,21 @@ namespace rwkvc::wkv {
 using onnx::agree;
 using onnx::RandomLeaves;
 
-/// The values that the graph computes as new states, without the reshapes,
-/// casts and scatters that bring them into an output tensor.
-llvm::SmallVector<mlir::Value> findStateUpdates(mlir::func::FuncOp func);
+/// A state of a model or of a Scan: the terminator's operand \p result is the
+/// next value of the argument.
+struct StatePair {
+  mlir::BlockArgument argument;
+  unsigned result;
+};
+
+/// The states of \p func as wkv-pair-states found them, or those of \p scan.
+llvm::SmallVector<StatePair> getStatePairs(mlir::func::FuncOp func);
+llvm::SmallVector<StatePair> getStatePairs(onnx::ScanOp scan);
+
+/// The values that a block computes as new states, without the reshapes, casts
+/// and scatters that bring them into an output tensor.
+llvm::SmallVector<mlir::Value>
+findStateUpdates(mlir::Block &block, llvm::ArrayRef<StatePair> states);
 
 /// What \p value is a reshape of.
 mlir::Value skipReshapes(mlir::Value value);
@@ -51,7 +64,8 @@ struct RaiseCounts {
 };
 
 /// Raises v4's recurrence: three vector states, updated elementwise.
-RaiseCounts raiseVectorRecurrences(mlir::func::FuncOp func);
+RaiseCounts raiseVectorRecurrences(mlir::Block &block,
+                                   llvm::ArrayRef<StatePair> states);
 
 } // namespace rwkvc::wkv
 

@@ -92,13 +92,29 @@ std::optional<ArrayRef<int64_t>> rwkvc::wkv::getFloatShape(Value value) {
   return type.getShape();
 }
 
-SmallVector<Value> rwkvc::wkv::findStateUpdates(func::FuncOp func) {
+SmallVector<StatePair> rwkvc::wkv::getStatePairs(func::FuncOp func) {
+  SmallVector<StatePair> states;
+  for (BlockArgument argument : func.getArguments())
+    if (auto result = func.getArgAttrOfType<IntegerAttr>(
+            argument.getArgNumber(), kStateAttr))
+      states.push_back({argument, static_cast<unsigned>(result.getInt())});
+  return states;
+}
+
+SmallVector<StatePair> rwkvc::wkv::getStatePairs(onnx::ScanOp scan) {
+  SmallVector<StatePair> states;
+  unsigned count = scan->getNumOperands() - scan.getNumScanInputs();
+  for (unsigned i = 0; i < count; ++i)
+    states.push_back({scan.getBody().front().getArgument(i), i});
+  return states;
+}
+
+SmallVector<Value>
+rwkvc::wkv::findStateUpdates(Block &block, ArrayRef<StatePair> states) {
   SmallVector<Value> updates;
   SmallVector<Value> worklist;
-  Operation *terminator = func.getBody().front().getTerminator();
-  for (unsigned i = 0; i < func.getNumArguments(); ++i)
-    if (auto result = func.getArgAttrOfType<IntegerAttr>(i, kStateAttr))
-      worklist.push_back(terminator->getOperand(result.getInt()));
+  for (const StatePair &state : states)
+    worklist.push_back(block.getTerminator()->getOperand(state.result));
   llvm::SmallDenseSet<Value> seen;
   while (!worklist.empty()) {
     Value value = worklist.pop_back_val();

@@ -509,7 +509,7 @@ Form SumOfProductsAnalysis::compute(Value value) {
       llvm::TypeSwitch<Operation *, Form>(op)
           .Case<onnx::IdentityOp>(
               [&](auto op) -> Form { return form(op.getInput()); })
-          .Case<onnx::CastOp>([&](auto op) -> Form {
+          .Case<onnx::CastOp, onnx::CastLikeOp>([&](auto op) -> Form {
             if (!isFloat(op.getInput()))
               return std::nullopt;
             return form(op.getInput());

@@ -42,10 +42,10 @@ class WKV_Op<string mnemonic, list<Trait> traits = []>
 /// A recurrence writes its output into `init` and the new states into the old
 /// ones. Its tiles are ranges of sequences, heads and value elements (or
 /// channels), which never interact; tokens and key elements are not split.
-class WKV_Recurrence<string mnemonic>
+class WKV_Recurrence<string mnemonic, list<string> overridden = []>
     : WKV_Op<mnemonic,
              [DestinationStyleOpInterface,
-              DeclareOpInterfaceMethods<WKV_RecurrenceOpInterface>,
+              DeclareOpInterfaceMethods<WKV_RecurrenceOpInterface, overridden>,
               DeclareOpInterfaceMethods<TilingInterface,
                   ["getLoopIteratorTypes", "getIterationDomain",
                    "getTiledImplementation", "getResultTilePosition"]>]> {
@@ -92,7 +92,7 @@ def WKV_Wkv4Op : WKV_Recurrence<"wkv4"> {
   }];
 }
 
-def WKV_Wkv6Op : WKV_Recurrence<"wkv6"> {
+def WKV_Wkv6Op : WKV_Recurrence<"wkv6", ["mayShareOverTokens"]> {
   let summary = "Diagonal decay with a bonus for the present token (v5, v6)";
   let description = [{
     Per head, the output reads the old state (arXiv 2404.05892, section 4):
