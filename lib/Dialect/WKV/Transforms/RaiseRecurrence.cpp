@@ -43,13 +43,19 @@ struct RaiseRecurrencePass
       for (auto scan : block.getOps<onnx::ScanOp>())
         raiseVectors(scan.getBody().front(), getStatePairs(scan));
       sortTopologically(&block);
-      auto scans = llvm::to_vector(block.getOps<onnx::ScanOp>());
-      for (onnx::ScanOp scan : llvm::reverse(scans))
-        if (scan->use_empty())
-          scan.erase();
+      eraseDeadScans(block);
     }
   }
 
+  /// Erases what has no use; a scan has none where a recurrence took its place.
+  static void eraseDeadScans(Block &block) {
+    Operation *previous = nullptr;
+    for (Operation *op = block.getTerminator(); op; op = previous) {
+      previous = op->getPrevNode();
+      if (isOpTriviallyDead(op) || (isa<onnx::ScanOp>(op) && op->use_empty()))
+        op->erase();
+    }
+  }
   void raiseVectors(Block &block, ArrayRef<StatePair> states) {
     RaiseCounts counts = raiseVectorRecurrences(block, states);
     numRecurrences += counts.raised;
