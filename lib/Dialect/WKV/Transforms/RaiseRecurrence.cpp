@@ -43,17 +43,19 @@ struct RaiseRecurrencePass
       for (auto scan : block.getOps<onnx::ScanOp>())
         raiseVectors(scan.getBody().front(), getStatePairs(scan));
       sortTopologically(&block);
-      eraseDeadScans(block);
+      eraseDeadOps(block);
     }
   }
 
-  /// Erases what has no use; a scan has none where a recurrence took its place.
-  static void eraseDeadScans(Block &block) {
+  /// Erases what the recurrences took the place of, scans included.
+  static void eraseDeadOps(Block &block) {
     Operation *previous = nullptr;
     for (Operation *op = block.getTerminator(); op; op = previous) {
       previous = op->getPrevNode();
       if (isOpTriviallyDead(op) || (isa<onnx::ScanOp>(op) && op->use_empty()))
         op->erase();
+      else if (auto scan = dyn_cast<onnx::ScanOp>(op))
+        eraseDeadOps(scan.getBody().front());
     }
   }
   void raiseVectors(Block &block, ArrayRef<StatePair> states) {
