@@ -48,8 +48,9 @@ static ArrayRef<PhaseInfo> phases() {
        {"func", "onnx", "wkv", "tensor"}},
       {Phase::AfterWKV,
        "after-wkv",
-       "the wkv dialect ready to be lowered",
-       {"func", "onnx", "wkv", "tensor"}},
+       "the wkv dialect among linear algebra",
+       {"func", "wkv", "linalg", "tensor", "arith", "math", "scf",
+        "bufferization"}},
       {Phase::BeforeBufferize,
        "before-bufferize",
        "linear algebra on tensors",
@@ -100,11 +101,17 @@ static void buildRaise(OpPassManager &pm) {
   pm.addPass(aot::createDescribeInterface());
 }
 
-/// In: func, onnx, wkv, tensor.empty. Out: linalg and its friends on tensors,
-/// with the entry's arguments in memory.
+/// In: func, onnx, wkv, tensor.empty. Out: wkv among linalg and its friends on
+/// tensors.
+static void buildWKV(OpPassManager &pm) {
+  pm.addPass(createConvertONNXToLinalgPass());
+  addCleanup(pm);
+}
+
+/// In: wkv, linalg and its friends. Out: the same without wkv, with the entry's
+/// arguments in memory.
 static void buildLinalg(OpPassManager &pm, const PipelineOptions &options) {
   pm.addPass(createConvertWKVToLinalgPass());
-  pm.addPass(createConvertONNXToLinalgPass());
   addCleanup(pm);
   pm.addPass(createFuseElementwise());
   addCleanup(pm);
@@ -180,7 +187,7 @@ void rwkvc::buildPhase(OpPassManager &pm, Phase phase,
     buildRaise(pm);
     break;
   case Phase::AfterWKV:
-    addCleanup(pm);
+    buildWKV(pm);
     break;
   case Phase::BeforeBufferize:
     buildLinalg(pm, options);
