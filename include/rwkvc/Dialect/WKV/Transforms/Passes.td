@@ -294,4 +294,49 @@ def ExposeStates : Pass<"wkv-expose-states", "::mlir::ModuleOp"> {
   let statistics = [Statistic<"numStates", "states", "States exposed">];
 }
 
+def LiftToSequence : Pass<"wkv-lift-to-sequence", "::mlir::ModuleOp"> {
+  let summary = "Build the form for a block of tokens from that for one";
+  let description = [{
+    From `@step` this builds `@prefill`, which takes `block` tokens of each of
+    `batch` sequences and the number of those that count. Every value that depends
+    on the token gets a leading axis over all tokens of all sequences; others, the
+    weights first of all, stay as they are. So matrices times a vector become
+    matrix products. A token shift is of the whole block then, and a recurrence
+    runs over its tokens.
+
+    ```mlir
+    func.func @step(%t: tensor<1xi64> {wkv.tokens}, %s: tensor<1x4x16x16xf32>, ...)
+      %r = linalg.matmul ins(%x, %w : tensor<1x64xf32>, tensor<64x64xf32>) ...
+      %y, %n = wkv.wkv7 ... state(%s) : (tensor<1x1x4x16xf32>, ...
+    // and after, for block=32
+    func.func @prefill(%t: tensor<1x32xi64> {wkv.tokens}, %length: tensor<i64> {wkv.length},
+                       %s: tensor<1x4x16x16xf32>, ...) attributes {wkv.form = "prefill"}
+      %r = linalg.generic ... ins(%x, %w : tensor<32x64xf32>, tensor<64x64xf32>) ...
+      %y, %n = wkv.wkv7 ... length(%length) state(%s) : (tensor<1x32x4x16xf32>, ...
+    ```
+
+    The logits are those after the last token that counts, and what only they need
+    is computed for the one or two tokens it takes; with `all-logits` they are those
+    of all tokens. For more than one sequence `@step` is lifted likewise.
+
+    What an op becomes is up to `LiftingDialectInterface`, by which dialects add
+    rules. Where there is none, or where what an op does depends on the token (the
+    condition of a branch, the bounds of a loop, the place of an insertion), a
+    remark names the op and no function is added.
+  }];
+  let dependentDialects = [
+    "::mlir::arith::ArithDialect", "::mlir::func::FuncDialect",
+    "::mlir::linalg::LinalgDialect", "::mlir::scf::SCFDialect",
+    "::mlir::tensor::TensorDialect", "::rwkvc::wkv::WKVDialect"
+  ];
+  let options = [
+    Option<"batch", "batch", "int64_t", /*default=*/"1", "Sequences">,
+    Option<"block", "block", "int64_t", /*default=*/"64",
+           "Tokens of a block; 0: no form for blocks">,
+    Option<"allLogits", "all-logits", "bool", /*default=*/"false",
+           "Give the logits after every token of a block">
+  ];
+  let statistics = [Statistic<"numForms", "forms", "Functions built">];
+}
+
 #endif // RWKVC_DIALECT_WKV_TRANSFORMS_PASSES_TD
