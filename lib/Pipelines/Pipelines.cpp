@@ -100,6 +100,14 @@ static void buildRaise(OpPassManager &pm) {
   pm.addPass(aot::createDescribeInterface());
 }
 
+/// Which functions there are is decided: describes them to their callers.
+static void buildInterface(OpPassManager &pm, const PipelineOptions &options) {
+  aot::SelectFormsOptions select;
+  llvm::append_range(select.forms, options.forms);
+  pm.addPass(aot::createSelectForms(select));
+  pm.addPass(aot::createDescribeInterface());
+}
+
 /// In: func, onnx, wkv, tensor.empty. Out: linalg and its friends on tensors,
 /// with the entry's arguments in memory.
 static void buildLinalg(OpPassManager &pm, const PipelineOptions &options) {
@@ -181,6 +189,7 @@ void rwkvc::buildPhase(OpPassManager &pm, Phase phase,
     break;
   case Phase::AfterWKV:
     addCleanup(pm);
+    buildInterface(pm, options);
     break;
   case Phase::BeforeBufferize:
     buildLinalg(pm, options);
