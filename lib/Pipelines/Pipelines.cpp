@@ -48,8 +48,9 @@ static ArrayRef<PhaseInfo> phases() {
        {"func", "onnx", "wkv", "tensor"}},
       {Phase::AfterWKV,
        "after-wkv",
-       "the wkv dialect ready to be lowered",
-       {"func", "onnx", "wkv", "tensor"}},
+       "the wkv dialect among linear algebra",
+       {"func", "wkv", "linalg", "tensor", "arith", "math", "scf",
+        "bufferization"}},
       {Phase::BeforeBufferize,
        "before-bufferize",
        "linear algebra on tensors",
@@ -108,11 +109,18 @@ static void buildInterface(OpPassManager &pm, const PipelineOptions &options) {
   pm.addPass(aot::createDescribeInterface());
 }
 
-/// In: func, onnx, wkv, tensor.empty. Out: linalg and its friends on tensors,
-/// with the entry's arguments in memory.
+/// In: func, onnx, wkv, tensor.empty. Out: wkv among linalg and its friends on
+/// tensors.
+static void buildWKV(OpPassManager &pm, const PipelineOptions &options) {
+  pm.addPass(createConvertONNXToLinalgPass());
+  addCleanup(pm);
+  buildInterface(pm, options);
+}
+
+/// In: wkv, linalg and its friends. Out: the same without wkv, with the entry's
+/// arguments in memory.
 static void buildLinalg(OpPassManager &pm, const PipelineOptions &options) {
   pm.addPass(createConvertWKVToLinalgPass());
-  pm.addPass(createConvertONNXToLinalgPass());
   addCleanup(pm);
   pm.addPass(createFuseElementwise());
   addCleanup(pm);
@@ -188,8 +196,7 @@ void rwkvc::buildPhase(OpPassManager &pm, Phase phase,
     buildRaise(pm);
     break;
   case Phase::AfterWKV:
-    addCleanup(pm);
-    buildInterface(pm, options);
+    buildWKV(pm, options);
     break;
   case Phase::BeforeBufferize:
     buildLinalg(pm, options);

@@ -24,7 +24,7 @@ namespace rwkvc {
 enum class Phase {
   AfterImport,     ///< func, onnx; shapes static, shape arithmetic folded
   AfterRaise,      ///< func, onnx, wkv, tensor.empty
-  AfterWKV,        ///< the same, in the form that will be lowered
+  AfterWKV,        ///< func, wkv, linalg, tensor, arith, math, scf
   BeforeBufferize, ///< func, linalg, dnnl, tensor, arith, math, scf
   AfterBufferize,  ///< func, memref, linalg, dnnl, arith, math, scf
   BeforeLLVM,      ///< func, memref, vector, dnnl, arith, math, scf

@@ -152,6 +152,13 @@ Value sumLast(ImplicitLocOpBuilder &b, ValueRange inputs, Type compute,
       .getResult(0);
 }
 
+/// The number of tokens that count, as an index.
+Value extractLength(ImplicitLocOpBuilder &b, Value length) {
+  return arith::IndexCastOp::create(
+      b, b.getIndexType(),
+      tensor::ExtractOp::create(b, length, ValueRange()));
+}
+
 struct ConvertRecurrence
     : OpInterfaceRewritePattern<wkv::RecurrenceOpInterface> {
   using OpInterfaceRewritePattern::OpInterfaceRewritePattern;
@@ -162,14 +169,16 @@ struct ConvertRecurrence
     Value init =
         cast<DestinationStyleOpInterface>(op.getOperation()).getDpsInits()[0];
     Value zero = arith::ConstantIndexOp::create(b, 0);
-    if (op.getNumTokens() == 1) {
+    Value length = op.getNumValidTokens();
+    if (op.getNumTokens() == 1 && !length) {
       SmallVector<Value> step = op.buildStep(rewriter, zero, op.getStates());
       step[0] = insertRow(b, init, step[0], zero);
       rewriter.replaceOp(op, step);
       return success();
     }
     Value one = arith::ConstantIndexOp::create(b, 1);
-    Value end = arith::ConstantIndexOp::create(b, op.getNumTokens());
+    Value end = length ? extractLength(b, length)
+                       : arith::ConstantIndexOp::create(b, op.getNumTokens());
     SmallVector<Value> carried{init};
     llvm::append_range(carried, op.getStates());
     auto loop = scf::ForOp::create(
@@ -379,6 +388,10 @@ struct ConvertTokenShift : OpRewritePattern<wkv::TokenShiftOp> {
     SmallVector<OpFoldResult> strides(3, index(1)), start(3, index(0));
     SmallVector<OpFoldResult> one{index(shape[0]), index(1), index(shape[2])};
     SmallVector<OpFoldResult> last{index(0), index(shape[1] - 1), index(0)};
+    if (op.getLength())
+      last[1] = arith::SubIOp::create(b, extractLength(b, op.getLength()),
+                                      arith::ConstantIndexOp::create(b, 1))
+                    .getResult();
     Value shifted = tensor::InsertSliceOp::create(
         b, castElements(b, op.getState(), element), emptyLike(b, type), start,
         one, strides);

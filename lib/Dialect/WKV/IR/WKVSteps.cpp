@@ -128,6 +128,17 @@ ArrayRef<int64_t> shapeOf(Value value) {
   return cast<RankedTensorType>(value.getType()).getShape();
 }
 
+/// The role of operand \p number of \p op, whose operands begin with \p inputs.
+template <typename OpTy>
+OperandRole roleOf(OpTy op, unsigned number, ArrayRef<OperandRole> inputs) {
+  if (number < inputs.size())
+    return inputs[number];
+  unsigned output = op.getDpsInitOperand(0)->getOperandNumber();
+  if (number < output)
+    return OperandRole::Length;
+  return number == output ? OperandRole::Output : OperandRole::State;
+}
+
 // Loops of the matrix-state recurrences: batch, head, row and column of S.
 constexpr unsigned B = 0, H = 1, I = 2, J = 3;
 
@@ -144,6 +155,16 @@ SmallVector<Value> Wkv4Op::getStates() {
 }
 SmallVector<Value> Wkv4Op::getNewStates() {
   return {getNewNum(), getNewDen(), getNewMax()};
+}
+
+SmallVector<StringRef> Wkv4Op::getStateNames() { return {"num", "den", "max"}; }
+SmallVector<double> Wkv4Op::getInitialStates() {
+  return {0.0, 0.0, kEmptyMaximum};
+}
+OperandRole Wkv4Op::getOperandRole(unsigned number) {
+  using Role = OperandRole;
+  return roleOf(*this, number,
+                {Role::Token, Role::Token, Role::Parameter, Role::Parameter});
 }
 
 SmallVector<Value> Wkv4Op::buildStep(OpBuilder &builder, Value token,
@@ -201,6 +222,15 @@ int64_t Wkv6Op::getNumHeads() { return shapeOf(getKey())[2]; }
 SmallVector<Value> Wkv6Op::getStates() { return {getState()}; }
 SmallVector<Value> Wkv6Op::getNewStates() { return {getNewState()}; }
 
+SmallVector<StringRef> Wkv6Op::getStateNames() { return {""}; }
+SmallVector<double> Wkv6Op::getInitialStates() { return {0.0}; }
+OperandRole Wkv6Op::getOperandRole(unsigned number) {
+  using Role = OperandRole;
+  return roleOf(*this, number,
+                {Role::Token, Role::Token, Role::Token, Role::TokenOrFixed,
+                 Role::Parameter});
+}
+
 SmallVector<Value> Wkv6Op::buildStep(OpBuilder &builder, Value token,
                                      ValueRange states) {
   StepBuilder step(builder, getLoc(), states[0]);
@@ -245,6 +275,15 @@ int64_t Wkv7Op::getNumTokens() { return shapeOf(getKey())[1]; }
 int64_t Wkv7Op::getNumHeads() { return shapeOf(getKey())[2]; }
 SmallVector<Value> Wkv7Op::getStates() { return {getState()}; }
 SmallVector<Value> Wkv7Op::getNewStates() { return {getNewState()}; }
+
+SmallVector<StringRef> Wkv7Op::getStateNames() { return {""}; }
+SmallVector<double> Wkv7Op::getInitialStates() { return {0.0}; }
+OperandRole Wkv7Op::getOperandRole(unsigned number) {
+  using Role = OperandRole;
+  return roleOf(*this, number,
+                {Role::Token, Role::Token, Role::Token, Role::Token,
+                 Role::Token, Role::Token});
+}
 
 SmallVector<Value> Wkv7Op::buildStep(OpBuilder &builder, Value token,
                                      ValueRange states) {

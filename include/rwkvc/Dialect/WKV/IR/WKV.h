@@ -21,6 +21,24 @@
 
 #include "rwkvc/Dialect/WKV/IR/WKVEnums.h.inc"
 
+namespace rwkvc::wkv {
+
+/// What an operand of a recurrence holds.
+enum class OperandRole {
+  Token,        ///< a row for each token, [B, T, ..]
+  TokenOrFixed, ///< likewise, or one row for all of them, [1, 1, ..]
+  Parameter,    ///< the same for all sequences and tokens
+  Length,       ///< the number of tokens that count
+  Output,       ///< what the output is written into, [B, T, ..]
+  State,        ///< a state of each sequence, [B, ..]
+};
+
+/// Value of the empty running maximum (reference section 2: finite, so that no
+/// difference is inf - inf).
+inline constexpr double kEmptyMaximum = -1e30;
+
+} // namespace rwkvc::wkv
+
 #include "rwkvc/Dialect/WKV/IR/WKVInterfaces.h.inc"
 
 #include "rwkvc/Dialect/WKV/IR/WKVOpsDialect.h.inc"
