@@ -48,8 +48,9 @@ static ArrayRef<PhaseInfo> phases() {
        {"func", "onnx", "wkv", "tensor"}},
       {Phase::AfterWKV,
        "after-wkv",
-       "the wkv dialect ready to be lowered",
-       {"func", "onnx", "wkv", "tensor"}},
+       "the wkv dialect among linear algebra",
+       {"func", "wkv", "linalg", "tensor", "arith", "math", "scf",
+        "bufferization"}},
       {Phase::BeforeBufferize,
        "before-bufferize",
        "linear algebra on tensors",
@@ -100,11 +101,26 @@ static void buildRaise(OpPassManager &pm) {
   pm.addPass(aot::createDescribeInterface());
 }
 
-/// In: func, onnx, wkv, tensor.empty. Out: linalg and its friends on tensors,
-/// with the entry's arguments in memory.
+/// Which functions there are is decided: describes them to their callers.
+static void buildInterface(OpPassManager &pm, const PipelineOptions &options) {
+  aot::SelectFormsOptions select;
+  llvm::append_range(select.forms, options.forms);
+  pm.addPass(aot::createSelectForms(select));
+  pm.addPass(aot::createDescribeInterface());
+}
+
+/// In: func, onnx, wkv, tensor.empty. Out: wkv among linalg and its friends on
+/// tensors.
+static void buildWKV(OpPassManager &pm, const PipelineOptions &options) {
+  pm.addPass(createConvertONNXToLinalgPass());
+  addCleanup(pm);
+  buildInterface(pm, options);
+}
+
+/// In: wkv, linalg and its friends. Out: the same without wkv, with the entry's
+/// arguments in memory.
 static void buildLinalg(OpPassManager &pm, const PipelineOptions &options) {
   pm.addPass(createConvertWKVToLinalgPass());
-  pm.addPass(createConvertONNXToLinalgPass());
   addCleanup(pm);
   pm.addPass(createFuseElementwise());
   addCleanup(pm);
@@ -180,7 +196,7 @@ void rwkvc::buildPhase(OpPassManager &pm, Phase phase,
     buildRaise(pm);
     break;
   case Phase::AfterWKV:
-    addCleanup(pm);
+    buildWKV(pm, options);
     break;
   case Phase::BeforeBufferize:
     buildLinalg(pm, options);

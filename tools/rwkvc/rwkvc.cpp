@@ -348,8 +348,8 @@ Driver::writeWeights(const aot::WeightsFile &weights, aot::ModelInfo &info) {
 }
 
 llvm::Error Driver::emitArtifact(mlir::ModuleOp module) {
-  auto interface = aot::readInterface(module);
-  if (failed(interface))
+  auto functions = aot::readFunctions(module);
+  if (failed(functions))
     return llvm::createStringError("the model does not describe itself");
   aot::WeightsFile weights(module);
   bool isText = options.emit == Emit::LLVMIR || options.emit == Emit::Assembly;
@@ -360,9 +360,6 @@ llvm::Error Driver::emitArtifact(mlir::ModuleOp module) {
   info.target = target->describe();
   info.weightsSize = weights.getDataSize();
   info.weightsHash = weights.getHash();
-  if (auto size =
-          module->getAttrOfType<mlir::IntegerAttr>(aot::kWorkspaceSizeAttr))
-    info.workspaceSize = size.getInt();
   std::optional<aot::PendingFile> weightsFile;
   if (weights.getDataSize() > 0 && isText) {
     info.weightsFile = (stem + ".safetensors").str();
@@ -380,7 +377,7 @@ llvm::Error Driver::emitArtifact(mlir::ModuleOp module) {
   if (!code)
     return llvm::createStringError("the LLVM dialect has no LLVM IR form");
   prepareModule(*code, *target);
-  aot::emitModelInfo(*code, *interface, info,
+  aot::emitModelInfo(*code, *functions, info,
                      options.emit == Emit::SharedLibrary ||
                          options.emit == Emit::Executable);
   if (llvm::Error error = optimizeModule(*code, *target, options.optLevel))

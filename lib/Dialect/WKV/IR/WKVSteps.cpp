@@ -24,6 +24,18 @@ static constexpr unsigned B = 0, H = 1, I = 2, J = 3;
 using Values = SmallVector<Value>;
 using Dims = StepBuilder::Dims;
 
+/// The role of operand \p number of \p op, whose operands begin with \p inputs.
+template <typename OpTy>
+static OperandRole roleOf(OpTy op, unsigned number,
+                          ArrayRef<OperandRole> inputs) {
+  if (number < inputs.size())
+    return inputs[number];
+  unsigned output = op.getDpsInitOperand(0)->getOperandNumber();
+  if (number < output)
+    return OperandRole::Length;
+  return number == output ? OperandRole::Output : OperandRole::State;
+}
+
 //===----------------------------------------------------------------------===//
 // wkv4
 //===----------------------------------------------------------------------===//
@@ -33,6 +45,16 @@ int64_t Wkv4Op::getNumHeads() { return 1; }
 Values Wkv4Op::getStates() { return {getNum(), getDen(), getMax()}; }
 Values Wkv4Op::getNewStates() {
   return {getNewNum(), getNewDen(), getNewMax()};
+}
+
+SmallVector<StringRef> Wkv4Op::getStateNames() { return {"num", "den", "max"}; }
+SmallVector<double> Wkv4Op::getInitialStates() {
+  return {0.0, 0.0, kEmptyMaximum};
+}
+OperandRole Wkv4Op::getOperandRole(unsigned number) {
+  using Role = OperandRole;
+  return roleOf(*this, number,
+                {Role::Token, Role::Token, Role::Parameter, Role::Parameter});
 }
 
 Values Wkv4Op::buildStep(OpBuilder &builder, Value token, ValueRange states) {
@@ -68,6 +90,15 @@ int64_t Wkv6Op::getNumTokens() { return shapeOf(getKey())[1]; }
 int64_t Wkv6Op::getNumHeads() { return shapeOf(getKey())[2]; }
 Values Wkv6Op::getStates() { return {getState()}; }
 Values Wkv6Op::getNewStates() { return {getNewState()}; }
+
+SmallVector<StringRef> Wkv6Op::getStateNames() { return {""}; }
+SmallVector<double> Wkv6Op::getInitialStates() { return {0.0}; }
+OperandRole Wkv6Op::getOperandRole(unsigned number) {
+  using Role = OperandRole;
+  return roleOf(*this, number,
+                {Role::Token, Role::Token, Role::Token, Role::TokenOrFixed,
+                 Role::Parameter});
+}
 
 Values Wkv6Op::buildStep(OpBuilder &builder, Value token, ValueRange states) {
   StepBuilder step(builder, getLoc(), states[0]);
@@ -109,6 +140,15 @@ int64_t Wkv7Op::getNumTokens() { return shapeOf(getKey())[1]; }
 int64_t Wkv7Op::getNumHeads() { return shapeOf(getKey())[2]; }
 Values Wkv7Op::getStates() { return {getState()}; }
 Values Wkv7Op::getNewStates() { return {getNewState()}; }
+
+SmallVector<StringRef> Wkv7Op::getStateNames() { return {""}; }
+SmallVector<double> Wkv7Op::getInitialStates() { return {0.0}; }
+OperandRole Wkv7Op::getOperandRole(unsigned number) {
+  using Role = OperandRole;
+  return roleOf(*this, number,
+                {Role::Token, Role::Token, Role::Token, Role::Token,
+                 Role::Token, Role::Token});
+}
 
 Values Wkv7Op::buildStep(OpBuilder &builder, Value token, ValueRange states) {
   StepBuilder step(builder, getLoc(), states[0]);

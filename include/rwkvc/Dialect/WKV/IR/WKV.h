@@ -21,6 +21,24 @@
 
 #include "rwkvc/Dialect/WKV/IR/WKVEnums.h.inc"
 
+namespace rwkvc::wkv {
+
+/// What an operand of a recurrence holds.
+enum class OperandRole {
+  Token,        ///< a row for each token, [B, T, ..]
+  TokenOrFixed, ///< likewise, or one row for all of them, [1, 1, ..]
+  Parameter,    ///< the same for all sequences and tokens
+  Length,       ///< the number of tokens that count
+  Output,       ///< what the output is written into, [B, T, ..]
+  State,        ///< a state of each sequence, [B, ..]
+};
+
+/// Value of the empty running maximum (reference section 2: finite, so that no
+/// difference is inf - inf).
+inline constexpr double kEmptyMaximum = -1e30;
+
+} // namespace rwkvc::wkv
+
 #include "rwkvc/Dialect/WKV/IR/WKVInterfaces.h.inc"
 
 #include "rwkvc/Dialect/WKV/IR/WKVOpsDialect.h.inc"
@@ -45,6 +63,14 @@ inline constexpr llvm::StringLiteral kIndexLimitAttr = "wkv.index_limit";
 /// logits.
 inline constexpr llvm::StringLiteral kTokenInputAttr = "wkv.token_input";
 inline constexpr llvm::StringLiteral kLogitsOutputAttr = "wkv.logits_output";
+/// Function attribute of a derived form: "step" (one token) or "prefill" (a
+/// block of tokens). The file's own function, @main, has none.
+inline constexpr llvm::StringLiteral kFormAttr = "wkv.form";
+/// Unit attributes of a derived form: the argument with the token ids, the one
+/// with the number of tokens that count, and the result with the logits.
+inline constexpr llvm::StringLiteral kTokensAttr = "wkv.tokens";
+inline constexpr llvm::StringLiteral kLengthAttr = "wkv.length";
+inline constexpr llvm::StringLiteral kLogitsAttr = "wkv.logits";
 
 } // namespace rwkvc::wkv
 

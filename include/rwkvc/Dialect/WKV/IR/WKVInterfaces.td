@@ -30,6 +30,15 @@ def WKV_RecurrenceOpInterface : OpInterface<"RecurrenceOpInterface"> {
       return $_op.getLength();
     }]>,
     InterfaceMethod<[{
+      What tells the states of the op apart, in the order of getStates; empty
+      where there is only one.
+    }], "::llvm::SmallVector<::llvm::StringRef>", "getStateNames">,
+    InterfaceMethod<[{
+      Value of every element of the states before the first token.
+    }], "::llvm::SmallVector<double>", "getInitialStates">,
+    InterfaceMethod<"What operand `number` holds.", "::rwkvc::wkv::OperandRole",
+                    "getOperandRole", (ins "unsigned":$number)>,
+    InterfaceMethod<[{
       Appends one token's law: from the values of token `t` (the op's operands
       that depend on the token, without their T axis) and `states` build the
       output, [B, H, V] or [B, C], and the new states as linalg on tensors. `token`
