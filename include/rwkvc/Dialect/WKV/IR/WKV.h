@@ -72,6 +72,21 @@ inline constexpr llvm::StringLiteral kTokensAttr = "wkv.tokens";
 inline constexpr llvm::StringLiteral kLengthAttr = "wkv.length";
 inline constexpr llvm::StringLiteral kLogitsAttr = "wkv.logits";
 
+
+/// Functions of a module: the graph as the file has it, and the derived forms
+/// over the states of the ops: one token of each sequence, or a block of them.
+inline constexpr llvm::StringLiteral kMainName = "main";
+inline constexpr llvm::StringLiteral kStepName = "step";
+inline constexpr llvm::StringLiteral kPrefillName = "prefill";
+/// Function attribute of a derived form, and its values.
+inline constexpr llvm::StringLiteral kFormAttr = "wkv.form";
+inline constexpr llvm::StringLiteral kStepForm = "step";
+inline constexpr llvm::StringLiteral kPrefillForm = "prefill";
+/// Unit attributes of a form's arguments and result.
+inline constexpr llvm::StringLiteral kTokensAttr = "wkv.tokens";
+inline constexpr llvm::StringLiteral kLengthAttr = "wkv.length";
+inline constexpr llvm::StringLiteral kLogitsAttr = "wkv.logits";
+
 } // namespace rwkvc::wkv
 
 #endif // RWKVC_DIALECT_WKV_IR_WKV_H

@@ -259,4 +259,39 @@ def ExplainStates : Pass<"wkv-explain-states", "::mlir::ModuleOp"> {
   }];
 }
 
+def ExposeStates : Pass<"wkv-expose-states", "::mlir::ModuleOp"> {
+  let summary = "Build a step over the states that recurrences and shifts have";
+  let description = [{
+    Files split, pack, stack, transpose, reshape or convert the states. From
+    `@main` this builds `@step`, whose arguments are the tokens and, for each
+    recurrence and token shift, the state of that op; what packed and unpacked
+    the file's own states is gone from it. `@main` stays as it is.
+
+    ```mlir
+    func.func @main(%t: tensor<1xi64>, %packed: tensor<1x30x64xf32> {wkv.state = 1})
+      %row = tensor.extract_slice %packed[0, 1, 0] [1, 1, 64] [1, 1, 1]
+      %shifted, %kept = wkv.token_shift %x state(%row)
+      %next = tensor.insert_slice %kept into %packed[0, 1, 0] [1, 1, 64] [1, 1, 1]
+    // and after
+    func.func @step(%t: tensor<1xi64> {wkv.tokens},
+                    %row: tensor<1x64xf32> {onnx.name = "shift.0", wkv.state = 1}, ...)
+        attributes {wkv.form = "step"}
+      %shifted, %kept = wkv.token_shift %x state(%row)
+    ```
+
+    It is built only where these hold, which are checked element by element:
+    every state of an op is moved from state inputs, or is one constant, which
+    becomes the state's `wkv.initial`; at the place that it was moved from, the
+    output that continues the input holds the op's new state; nothing else reads a
+    state input; there are no inputs but the token and states. Otherwise a remark
+    says which input and op are in the way.
+
+    Over several tokens the function has the form "sequence" and the file's axes of
+    tokens and logits: see `wkv-restrict-to-step`.
+  }];
+  let dependentDialects = ["::rwkvc::wkv::WKVDialect",
+                           "::mlir::tensor::TensorDialect"];
+  let statistics = [Statistic<"numStates", "states", "States exposed">];
+}
+
 #endif // RWKVC_DIALECT_WKV_TRANSFORMS_PASSES_TD
