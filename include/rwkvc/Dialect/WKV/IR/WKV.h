@@ -63,15 +63,6 @@ inline constexpr llvm::StringLiteral kIndexLimitAttr = "wkv.index_limit";
 /// logits.
 inline constexpr llvm::StringLiteral kTokenInputAttr = "wkv.token_input";
 inline constexpr llvm::StringLiteral kLogitsOutputAttr = "wkv.logits_output";
-/// Function attribute of a derived form: "step" (one token) or "prefill" (a
-/// block of tokens). The file's own function, @main, has none.
-inline constexpr llvm::StringLiteral kFormAttr = "wkv.form";
-/// Unit attributes of a derived form: the argument with the token ids, the one
-/// with the number of tokens that count, and the result with the logits.
-inline constexpr llvm::StringLiteral kTokensAttr = "wkv.tokens";
-inline constexpr llvm::StringLiteral kLengthAttr = "wkv.length";
-inline constexpr llvm::StringLiteral kLogitsAttr = "wkv.logits";
-
 
 /// Functions of a module: the graph as the file has it, and the derived forms
 /// over the states of the ops: one token of each sequence, or a block of them.
