@@ -53,7 +53,8 @@ static rwkvrt_status printBranches(const rwkvrt_model *model, int count,
   rwkvrt_status status = rwkvrt_sequence_create(model, &prompt);
   if (status)
     return status;
-  /* The whole prompt at once: in blocks, if the model was compiled with them. */
+  /* The whole prompt at once: in blocks, if the model was compiled with them.
+   */
   const float *logits = NULL;
   int64_t *ids = malloc((size_t)count * sizeof *ids);
   for (int i = 0; ids && i < count; ++i)

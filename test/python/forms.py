@@ -86,7 +86,9 @@ def main():
                 except Failed as failure:
                     row = [model.stem, str(batch), *["-"] * (len(COLUMNS) - 3), f"FAIL: {failure}"]
                 rows.append(row)
-                print(f"[{len(rows)}/{len(models) * len(options.batch)}] {row[0]}, batch {batch}: {row[-1]}", flush=True)
+                print(
+                    f"[{len(rows)}/{len(models) * len(options.batch)}] {row[0]}, batch {batch}: {row[-1]}", flush=True
+                )
     print()
     for row in (COLUMNS, ["---"] * len(COLUMNS), *rows):
         print("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |")

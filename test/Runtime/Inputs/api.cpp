@@ -6,8 +6,9 @@
 //===----------------------------------------------------------------------===//
 //
 // api FOLDER: FOLDER holds the models plain, half, other, retrained, failing,
-// extra and huge, and with derived forms forms, texts, scoring, blocks, steps and
-// breaking, made by make_model.py. Prints what is wrong; the last line is "ok".
+// extra and huge, and with derived forms forms, texts, scoring, blocks, steps
+// and breaking, made by make_model.py. Prints what is wrong; the last line is
+// "ok".
 //
 //===----------------------------------------------------------------------===//
 
@@ -497,9 +498,8 @@ static void testPrefillErrors() {
               "to 255");
   tokens[19] = -1;
   std::vector<float> rows(3 * 20 * 256);
-  CHECK_FAILS(
-      rwkvrt_sequence_prefill_logits(a, tokens.data(), 20, rows.data()),
-      RWKVRT_INVALID_ARGUMENT, "token -1 at position 19 of text 0");
+  CHECK_FAILS(rwkvrt_sequence_prefill_logits(a, tokens.data(), 20, rows.data()),
+              RWKVRT_INVALID_ARGUMENT, "token -1 at position 19 of text 0");
   CHECK_FAILS(rwkvrt_sequence_prefill(a, tokens.data(), 0, &logits),
               RWKVRT_INVALID_ARGUMENT, "0 tokens: expected at least 1");
   CHECK_FAILS(rwkvrt_sequence_prefill(a, tokens.data(), SIZE_MAX / 2, &logits),

@@ -12,8 +12,9 @@
  * token
  *
  * make_model.py writes W and model.h, and computes the same in numpy. Macros
- * make variants, most of them wrong on purpose. FORMS adds the derived forms for
- * BATCH texts and blocks of BLOCK tokens, which check what they are called with.
+ * make variants, most of them wrong on purpose. FORMS adds the derived forms
+ * for BATCH texts and blocks of BLOCK tokens, which check what they are called
+ * with.
  *
  *===------------------------------------------------------------------------===
  */
