@@ -101,11 +101,20 @@ static void buildRaise(OpPassManager &pm) {
   pm.addPass(aot::createDescribeInterface());
 }
 
+/// Which functions there are is decided: describes them to their callers.
+static void buildInterface(OpPassManager &pm, const PipelineOptions &options) {
+  aot::SelectFormsOptions select;
+  llvm::append_range(select.forms, options.forms);
+  pm.addPass(aot::createSelectForms(select));
+  pm.addPass(aot::createDescribeInterface());
+}
+
 /// In: func, onnx, wkv, tensor.empty. Out: wkv among linalg and its friends on
 /// tensors.
-static void buildWKV(OpPassManager &pm) {
+static void buildWKV(OpPassManager &pm, const PipelineOptions &options) {
   pm.addPass(createConvertONNXToLinalgPass());
   addCleanup(pm);
+  buildInterface(pm, options);
 }
 
 /// In: wkv, linalg and its friends. Out: the same without wkv, with the entry's
@@ -187,7 +196,7 @@ void rwkvc::buildPhase(OpPassManager &pm, Phase phase,
     buildRaise(pm);
     break;
   case Phase::AfterWKV:
-    buildWKV(pm);
+    buildWKV(pm, options);
     break;
   case Phase::BeforeBufferize:
     buildLinalg(pm, options);

@@ -64,7 +64,6 @@ inline constexpr llvm::StringLiteral kIndexLimitAttr = "wkv.index_limit";
 inline constexpr llvm::StringLiteral kTokenInputAttr = "wkv.token_input";
 inline constexpr llvm::StringLiteral kLogitsOutputAttr = "wkv.logits_output";
 
-
 /// Functions of a module: the graph as the file has it, and the derived forms
 /// over the states of the ops: one token of each sequence, or a block of them.
 inline constexpr llvm::StringLiteral kMainName = "main";

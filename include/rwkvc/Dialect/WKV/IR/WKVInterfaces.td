@@ -45,7 +45,50 @@ def WKV_RecurrenceOpInterface : OpInterface<"RecurrenceOpInterface"> {
       is an index.
     }], "::llvm::SmallVector<::mlir::Value>", "buildStep",
     (ins "::mlir::OpBuilder &":$builder, "::mlir::Value":$token,
-         "::mlir::ValueRange":$states)>
+         "::mlir::ValueRange":$states)>,
+    InterfaceMethod<[{
+      Appends the states in the layout that buildBlockStep and buildChunk work on,
+      for more than a few tokens: value elements are the last axis.
+    }], "::llvm::SmallVector<::mlir::Value>", "packStates",
+    (ins "::mlir::OpBuilder &":$builder, "::mlir::ValueRange":$states), [{}], [{
+      return ::llvm::to_vector(states);
+    }]>,
+    InterfaceMethod<[{
+      The inverse of packStates; writes over `states`.
+    }], "::llvm::SmallVector<::mlir::Value>", "unpackStates",
+    (ins "::mlir::OpBuilder &":$builder, "::mlir::ValueRange":$packed,
+         "::mlir::ValueRange":$states), [{}], [{
+      return ::llvm::to_vector(packed);
+    }]>,
+    InterfaceMethod<[{
+      buildStep on packed states: one token among several.
+    }], "::llvm::SmallVector<::mlir::Value>", "buildBlockStep",
+    (ins "::mlir::OpBuilder &":$builder, "::mlir::Value":$token,
+         "::mlir::ValueRange":$packed), [{}], [{
+      return $_op.buildStep(builder, token, packed);
+    }]>,
+    InterfaceMethod<[{
+      Appends the law of `length` tokens at once, from `first` (an index) on, on
+      packed states: the same function as so many steps, for any operands.
+      Gives the output, [B, length, H, V] or [B, length, C], and the new packed
+      states. `length` must suit getChunkGranularity.
+    }], "::llvm::SmallVector<::mlir::Value>", "buildChunk",
+    (ins "::mlir::OpBuilder &":$builder, "::mlir::Value":$first,
+         "int64_t":$length, "::mlir::ValueRange":$packed)>,
+    InterfaceMethod<"What the length of a chunk must be a multiple of.",
+                    "int64_t", "getChunkGranularity">,
+    InterfaceMethod<[{
+      Tokens that are computed at once, or none: one after the other.
+    }], "std::optional<int64_t>", "getChunkLength", (ins), [{
+      return $_op.getChunk();
+    }]>,
+    InterfaceMethod<"Sets, or with 0 removes, the chunk length.", "void",
+                    "setChunkLength", (ins "int64_t":$length), [{
+      if (length)
+        $_op.setChunk(length);
+      else
+        $_op.removeChunkAttr();
+    }]>
   ];
 }
 
