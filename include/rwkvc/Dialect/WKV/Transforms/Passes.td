@@ -294,6 +294,38 @@ def ExposeStates : Pass<"wkv-expose-states", "::mlir::ModuleOp"> {
   let statistics = [Statistic<"numStates", "states", "States exposed">];
 }
 
+def RestrictToStep : Pass<"wkv-restrict-to-step", "::mlir::ModuleOp"> {
+  let summary = "Build the form for one token from that for a fixed number";
+  let description = [{
+    Takes the `@step` that `wkv-expose-states` builds from a file over several
+    tokens (form "sequence") and follows the tokens' axis through every op, by the
+    maps of linalg ops, the groups of reshapes and the bounds of slices. Then the
+    function is built again with one token; recurrences and token shifts go on
+    from their states.
+
+    ```mlir
+    func.func @step(%t: tensor<1x8xi64>, %s: tensor<1x4x16x16xf32>, ...)
+        attributes {wkv.form = "sequence"}
+      %r = linalg.matmul ins(%x, %w : tensor<8x64xf32>, tensor<64x64xf32>) ...
+      %last = tensor.extract_slice %h[7, 0] [1, 64] [1, 1]
+    // after
+    func.func @step(%t: tensor<1xi64>, %s: tensor<1x4x16x16xf32>, ...)
+        attributes {wkv.form = "step"}
+      %r = linalg.matmul ins(%x, %w : tensor<1x64xf32>, tensor<64x64xf32>) ...
+    ```
+
+    The last token may be taken out; any other use of a position, a sum over
+    tokens, or parameters that differ from position to position, is in the way: a
+    remark names the op, and there is no step.
+  }];
+  let dependentDialects = [
+    "::mlir::arith::ArithDialect", "::mlir::func::FuncDialect",
+    "::mlir::linalg::LinalgDialect", "::mlir::tensor::TensorDialect",
+    "::rwkvc::wkv::WKVDialect"
+  ];
+  let statistics = [Statistic<"numSteps", "steps", "Functions restricted">];
+}
+
 def LiftToSequence : Pass<"wkv-lift-to-sequence", "::mlir::ModuleOp"> {
   let summary = "Build the form for a block of tokens from that for one";
   let description = [{
