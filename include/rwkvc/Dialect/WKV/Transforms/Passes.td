@@ -62,6 +62,29 @@ def RaiseRecurrence : Pass<"wkv-raise-recurrence", "::mlir::ModuleOp"> {
   ];
 }
 
+def DistributeScans : Pass<"wkv-distribute-scans", "::mlir::ModuleOp"> {
+  let summary = "Turn scans over one-token recurrences into recurrences over all tokens";
+  let description = [{
+    Where every state of a `Scan` is carried by a recurrence of one token, the
+    recurrence takes over the loop: it gets all tokens, and so does every other op
+    of the body, along a new leading axis. A scan without states, which only maps
+    tokens, becomes plain ops.
+
+    ```mlir
+    %s1, %y = onnx.Scan(%s, %r, %k, %v) { ^bb0(...): wkv.wkv6 ... 1x1x4x16 }
+    // after
+    %y, %s1 = wkv.wkv6 receptance(%r) ... 1x7x4x16
+    ```
+
+    A scan that carries a state in any other way, or has an op in its body that has
+    no form over several tokens, stays.
+  }];
+  let dependentDialects = ["::rwkvc::onnx::ONNXDialect",
+                           "::mlir::tensor::TensorDialect"];
+  let statistics = [Statistic<"numDistributed", "distributed",
+                              "Scans replaced">];
+}
+
 def RaiseTokenShift : Pass<"wkv-raise-token-shift", "::mlir::ModuleOp"> {
   let summary = "Recognise token shift by where elements go";
   let description = [{
