@@ -30,25 +30,25 @@ struct ExternalizeWeightsPass
 
   void runOnOperation() override {
     ModuleOp module = getOperation();
-    auto entry = module.lookupSymbol<func::FuncOp>(kEntryName);
-    if (!entry || entry.isExternal()) {
-      module.emitError() << "the module has no function @" << kEntryName;
+    FailureOr<SmallVector<func::FuncOp>> entries = getEntries(module);
+    if (failed(entries))
       return signalPassFailure();
-    }
-    SmallVector<arith::ConstantOp> constants;
-    entry.walk([&](arith::ConstantOp op) {
-      if (isWeight(op))
-        constants.push_back(op);
-    });
     // Attributes are unique, so equal dense values are one attribute; resources
-    // are shared by handle.
+    // are shared by handle. All functions read the same weights.
     llvm::MapVector<Attribute, int64_t> offsets;
+    llvm::MapVector<func::FuncOp, SmallVector<arith::ConstantOp>> constants;
     int64_t end = 0;
-    for (arith::ConstantOp op : constants) {
-      auto [it, inserted] = offsets.insert({op.getValue(), end});
-      if (inserted)
-        end = llvm::alignTo(end + getNumBytes(cast<ShapedType>(op.getType())),
-                            kAlignment);
+    for (func::FuncOp entry : *entries) {
+      SmallVector<arith::ConstantOp> &own = constants[entry];
+      entry.walk([&](arith::ConstantOp op) {
+        if (!isWeight(op))
+          return;
+        own.push_back(op);
+        auto [it, inserted] = offsets.insert({op.getValue(), end});
+        if (inserted)
+          end = llvm::alignTo(end + getNumBytes(cast<ShapedType>(op.getType())),
+                              kAlignment);
+      });
     }
     Builder b(&getContext());
     SmallVector<Attribute> list;
@@ -61,7 +61,8 @@ struct ExternalizeWeightsPass
     module->setAttr(kWeightsSizeAttr, b.getI64IntegerAttr(end));
     numMoved += offsets.size();
     numBytes += end;
-    replace(entry, constants, offsets, end);
+    for (auto &[entry, own] : constants)
+      replace(entry, own, offsets, end);
   }
 
   bool isWeight(arith::ConstantOp op) {
@@ -83,7 +84,8 @@ struct ExternalizeWeightsPass
   }
 
   void replace(func::FuncOp entry, ArrayRef<arith::ConstantOp> constants,
-               llvm::MapVector<Attribute, int64_t> &offsets, int64_t end) {
+               const llvm::MapVector<Attribute, int64_t> &offsets,
+               int64_t end) {
     Block &block = entry.getBody().front();
     Location loc = entry.getLoc();
     OpBuilder b = OpBuilder::atBlockBegin(&block);

@@ -46,12 +46,18 @@ namespace {
 struct OutlineKernelsPass
     : rwkvc::impl::OutlineKernelsBase<OutlineKernelsPass> {
   void runOnOperation() override {
-    auto entry = getOperation().lookupSymbol<func::FuncOp>(aot::kEntryName);
-    if (!entry || entry.isExternal()) {
-      getOperation().emitError()
-          << "the module has no function @" << aot::kEntryName;
+    auto entries = aot::getEntries(getOperation());
+    if (failed(entries))
       return signalPassFailure();
-    }
+    SymbolTable symbols(getOperation());
+    unsigned number = 0;
+    for (func::FuncOp entry : *entries)
+      outlineAll(entry, number, symbols);
+    numKernels += number;
+  }
+
+  /// \p number counts on over all functions.
+  void outlineAll(func::FuncOp entry, unsigned &number, SymbolTable &symbols) {
     SmallVector<memref::CopyOp> copies;
     entry.walk([&](memref::CopyOp copy) {
       if (!isOnePiece(copy))
@@ -68,10 +74,8 @@ struct OutlineKernelsPass
       if (op.hasPureBufferSemantics())
         ops.push_back(op);
     });
-    SymbolTable symbols(getOperation());
-    for (auto [number, op] : llvm::enumerate(ops))
-      outline(op, number, symbols);
-    numKernels += ops.size();
+    for (linalg::LinalgOp op : ops)
+      outline(op, number++, symbols);
   }
 
   void outline(linalg::LinalgOp op, unsigned number, SymbolTable &symbols) {

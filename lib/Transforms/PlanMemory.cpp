@@ -35,19 +35,18 @@ struct Buffer {
 
 struct PlanMemoryPass : rwkvc::impl::PlanMemoryBase<PlanMemoryPass> {
   void runOnOperation() override {
-    auto entry = getOperation().lookupSymbol<func::FuncOp>(aot::kEntryName);
-    if (!entry || entry.isExternal()) {
-      getOperation().emitError()
-          << "the module has no function @" << aot::kEntryName;
+    auto entries = aot::getEntries(getOperation());
+    if (failed(entries))
       return signalPassFailure();
+    for (func::FuncOp entry : *entries) {
+      FailureOr<SmallVector<Buffer>> buffers = collect(entry);
+      if (failed(buffers))
+        return signalPassFailure();
+      int64_t size = assign(*buffers);
+      rewrite(entry, *buffers, size);
+      entry->setAttr(aot::kWorkspaceSizeAttr,
+                     Builder(&getContext()).getI64IntegerAttr(size));
     }
-    FailureOr<SmallVector<Buffer>> buffers = collect(entry);
-    if (failed(buffers))
-      return signalPassFailure();
-    int64_t size = assign(*buffers);
-    rewrite(entry, *buffers, size);
-    getOperation()->setAttr(aot::kWorkspaceSizeAttr,
-                            Builder(&getContext()).getI64IntegerAttr(size));
   }
 
   FailureOr<SmallVector<Buffer>> collect(func::FuncOp entry) {

@@ -53,9 +53,10 @@ def UnshareDestinations : Pass<"rwkvc-unshare-destinations", "::mlir::ModuleOp">
 }
 
 def PlanMemory : Pass<"rwkvc-plan-memory", "::mlir::ModuleOp"> {
-  let summary = "Place every buffer of the entry in one caller-owned workspace";
+  let summary = "Place every buffer of a function in one caller-owned workspace";
   let description = [{
-    `@main` gets a last argument, the workspace. Each `memref.alloc` becomes a view
+    `@main` and each derived form get a last argument, the workspace, whose bytes
+    the function's attribute `rwkvc.workspace_size` tells. Each `memref.alloc` becomes a view
     of it at an offset such that buffers that are in use at the same time do not
     overlap. Offsets are multiples of 64.
 
@@ -82,7 +83,7 @@ def OutlineKernels : Pass<"rwkvc-outline-kernels", "::mlir::ModuleOp"> {
   let description = [{
     Layers repeat: as functions their kernels can be merged (by
     `duplicate-function-elimination`), so that code size and compile time depend
-    on the number of distinct kernels and not on the number of layers. Static
+    on the number of distinct kernels and not on the number of layers or forms. Static
     offsets become dynamic, since they are all that tells such kernels apart.
     A copy between buffers that are not contiguous is a kernel too.
 

@@ -18,6 +18,17 @@ func.func @wkv6_tokens(%h: tensor<1x5x2x4xf32>, %w: tensor<1x1x2x4xf32>, %u: ten
   return %y, %n : tensor<1x5x2x4xf32>, tensor<1x2x4x4xf32>
 }
 
+// Only the leading tokens that count are run through.
+// CHECK-LABEL: @wkv6_length
+// CHECK-SAME: %[[N:[a-z0-9]+]]: tensor<i64>
+// CHECK: %[[E:.*]] = tensor.extract %[[N]][]
+// CHECK: %[[I:.*]] = arith.index_cast %[[E]]
+// CHECK: scf.for {{.*}} to %[[I]]
+func.func @wkv6_length(%h: tensor<1x5x2x4xf32>, %u: tensor<2x4xf32>, %n: tensor<i64>, %s: tensor<1x2x4x4xf32>) -> (tensor<1x5x2x4xf32>, tensor<1x2x4x4xf32>) {
+  %y, %m = wkv.wkv6 receptance(%h) key(%h) value(%h) decay(%h) bonus(%u) length(%n) init(%h) state(%s) : (tensor<1x5x2x4xf32>, tensor<1x5x2x4xf32>, tensor<1x5x2x4xf32>, tensor<1x5x2x4xf32>, tensor<2x4xf32>, tensor<i64>, tensor<1x5x2x4xf32>, tensor<1x2x4x4xf32>) -> (tensor<1x5x2x4xf32>, tensor<1x2x4x4xf32>)
+  return %y, %m : tensor<1x5x2x4xf32>, tensor<1x2x4x4xf32>
+}
+
 // A single row: the sums have no dimension left.
 // CHECK-LABEL: @norm_row
 // CHECK: linalg.generic

@@ -22,6 +22,18 @@ func.func @shift_cast(%x: tensor<1x3x8xf16>, %s: tensor<1x8xf32>) -> (tensor<1x3
   return %y, %n : tensor<1x3x8xf16>, tensor<1x8xf32>
 }
 
+// The row to keep is the last one that counts.
+// CHECK-LABEL: @shift_length
+// CHECK-SAME: %[[X:[a-z0-9]+]]: tensor<1x3x8xf32>, %{{.*}}: tensor<1x8xf32>, %[[N:[a-z0-9]+]]: tensor<i64>
+// CHECK: %[[E:.*]] = tensor.extract %[[N]][]
+// CHECK: %[[I:.*]] = arith.index_cast %[[E]]
+// CHECK: %[[L:.*]] = arith.subi %[[I]], %{{.*}}
+// CHECK: tensor.extract_slice %[[X]][0, %[[L]], 0] [1, 1, 8]
+func.func @shift_length(%x: tensor<1x3x8xf32>, %s: tensor<1x8xf32>, %n: tensor<i64>) -> (tensor<1x3x8xf32>, tensor<1x8xf32>) {
+  %y, %m = wkv.token_shift %x state(%s) length(%n) : (tensor<1x3x8xf32>, tensor<1x8xf32>, tensor<i64>) -> (tensor<1x3x8xf32>, tensor<1x8xf32>)
+  return %y, %m : tensor<1x3x8xf32>, tensor<1x8xf32>
+}
+
 // Several targets read one x; the axis of mu that is repeated is not loaded again.
 // CHECK-LABEL: @mix_targets
 // CHECK: linalg.generic {indexing_maps = [#[[ROW]], #[[ROW]], #[[MU]], #[[FULL]]]

@@ -77,3 +77,11 @@ func.func @lora_rank(%x: tensor<1x2xf32>, %w: tensor<2x2xf32>) {
   %y = wkv.lora none %x, %w, %w : tensor<1x2xf32>, tensor<2x2xf32>, tensor<2x2xf32> -> tensor<1x2xf32>
   return
 }
+
+// -----
+
+func.func @shift_length(%x: tensor<1x3x8xf32>, %s: tensor<1x8xf32>, %n: tensor<1xi64>) {
+  // expected-error @+1 {{operand #2 must be}}
+  %y, %m = wkv.token_shift %x state(%s) length(%n) : (tensor<1x3x8xf32>, tensor<1x8xf32>, tensor<1xi64>) -> (tensor<1x3x8xf32>, tensor<1x8xf32>)
+  return
+}

@@ -63,3 +63,23 @@ module attributes {transform.with_named_sequence} {
     transform.yield
   }
 }
+
+// -----
+
+// Every tile counts the same tokens.
+// CHECK-LABEL: @wkv7_length
+// CHECK-SAME: %[[N:[a-z0-9]+]]: tensor<i64>
+// CHECK: scf.for
+// CHECK: wkv.wkv7 {{.*}} length(%[[N]])
+func.func @wkv7_length(%h: tensor<1x3x4x8xf32>, %s: tensor<1x4x8x8xf32>, %n: tensor<i64>) -> (tensor<1x3x4x8xf32>, tensor<1x4x8x8xf32>) {
+  %y, %m = wkv.wkv7 receptance(%h) decay(%h) key(%h) value(%h) a(%h) b(%h) length(%n) init(%h) state(%s) : (tensor<1x3x4x8xf32>, tensor<1x3x4x8xf32>, tensor<1x3x4x8xf32>, tensor<1x3x4x8xf32>, tensor<1x3x4x8xf32>, tensor<1x3x4x8xf32>, tensor<i64>, tensor<1x3x4x8xf32>, tensor<1x4x8x8xf32>) -> (tensor<1x3x4x8xf32>, tensor<1x4x8x8xf32>)
+  return %y, %m : tensor<1x3x4x8xf32>, tensor<1x4x8x8xf32>
+}
+
+module attributes {transform.with_named_sequence} {
+  transform.named_sequence @__transform_main(%root: !transform.any_op {transform.readonly}) {
+    %op = transform.structured.match ops{["wkv.wkv7"]} in %root : (!transform.any_op) -> !transform.any_op
+    %tiled, %loop = transform.structured.tile_using_for %op tile_sizes [0, 2, 0] : (!transform.any_op) -> (!transform.any_op, !transform.any_op)
+    transform.yield
+  }
+}

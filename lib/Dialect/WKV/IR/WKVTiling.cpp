@@ -31,19 +31,34 @@ constexpr int B = 0, H = 1, V = 2, C = 1;
 Dims keyDims() { return {B, kWhole, H, kWhole}; }
 Dims valueDims() { return {B, kWhole, H, V}; }
 
-SmallVector<Dims> getOperandDims(Wkv4Op) {
+/// Adds the output's and the states' dimensions, and those of the length, which
+/// stands before them where there is one.
+template <typename OpTy>
+SmallVector<Dims> withDestinations(OpTy op, SmallVector<Dims> inputs,
+                                   ArrayRef<Dims> destinations) {
+  if (op.getLength())
+    inputs.emplace_back();
+  llvm::append_range(inputs, destinations);
+  return inputs;
+}
+
+SmallVector<Dims> getOperandDims(Wkv4Op op) {
   Dims rows{B, kWhole, C}, channels{C}, state{B, C};
-  return {rows, rows, channels, channels, rows, state, state, state};
+  return withDestinations(op, {rows, rows, channels, channels},
+                          {rows, state, state, state});
 }
 
-SmallVector<Dims> getOperandDims(Wkv6Op) {
-  return {keyDims(),   keyDims(),   valueDims(),      keyDims(),
-          {H, kWhole}, valueDims(), {B, H, kWhole, V}};
+SmallVector<Dims> getOperandDims(Wkv6Op op) {
+  return withDestinations(
+      op, {keyDims(), keyDims(), valueDims(), keyDims(), {H, kWhole}},
+      {valueDims(), {B, H, kWhole, V}});
 }
 
-SmallVector<Dims> getOperandDims(Wkv7Op) {
-  return {keyDims(), keyDims(), keyDims(),   valueDims(),
-          keyDims(), keyDims(), valueDims(), {B, H, V, kWhole}};
+SmallVector<Dims> getOperandDims(Wkv7Op op) {
+  return withDestinations(
+      op,
+      {keyDims(), keyDims(), keyDims(), valueDims(), keyDims(), keyDims()},
+      {valueDims(), {B, H, V, kWhole}});
 }
 
 struct Slice {
@@ -91,6 +106,10 @@ FailureOr<TilingResult> tile(OpTy op, OpBuilder &b,
   SmallVector<Operation *> slices;
   for (auto [operand, dims] :
        llvm::zip_equal(op->getOperands(), getOperandDims(op))) {
+    if (dims.empty()) {
+      operands.push_back(operand);
+      continue;
+    }
     Slice slice = getSlice(b, loc, operand, dims, offsets, sizes);
     SmallVector<OpFoldResult> strides(dims.size(), b.getIndexAttr(1));
     auto part = tensor::ExtractSliceOp::create(b, loc, operand, slice.offsets,

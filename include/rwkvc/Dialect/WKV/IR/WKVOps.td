@@ -35,6 +35,7 @@ def WKV_Dialect : Dialect {
 def WKV_Float : AnyTypeOf<[F32, F16, BF16, F64]>;
 def WKV_Tensor : TensorOf<[WKV_Float]>;
 def WKV_State : TensorOf<[F32, F64]>;
+def WKV_Length : TensorRankOf<[I64], [0]>;
 
 class WKV_Op<string mnemonic, list<Trait> traits = []>
     : Op<WKV_Dialect, mnemonic, !listconcat([Pure], traits)>;
@@ -42,6 +43,15 @@ class WKV_Op<string mnemonic, list<Trait> traits = []>
 /// A recurrence writes its output into `init` and the new states into the old
 /// ones. Its tiles are ranges of sequences, heads and value elements (or
 /// channels), which never interact; tokens and key elements are not split.
+///
+/// `chunk`, where present, is the form: so many tokens are computed at once, as
+/// matrix products, and what is left of T or `length` one after the other. It
+/// changes the rounding and nothing else. C0: it is positive, and a multiple of
+/// 16 where the state is a matrix.
+///
+/// `length`, where present, is the number of leading tokens that count, 0 to T:
+/// the rows of the output from there on are unspecified, and the new state is the
+/// one after `length` tokens.
 class WKV_Recurrence<string mnemonic, list<string> overridden = []>
     : WKV_Op<mnemonic,
              [DestinationStyleOpInterface,
@@ -78,21 +88,35 @@ def WKV_Wkv4Op : WKV_Recurrence<"wkv4"> {
     ```
 
     C1 `key`, `value`, `init` and `y` are [B, T, C]; C2 `decay` (a logarithm, at most 0)
-    and `bonus` are [C]; C3 every state tensor is [B, C].
+    and `bonus` are [C]; C3 every state tensor is [B, C]. With `length` only so many
+    leading tokens count; later rows of y are unspecified.
   }];
   let arguments = (ins WKV_Tensor:$key, WKV_Tensor:$value, WKV_Tensor:$decay,
-                       WKV_Tensor:$bonus, WKV_Tensor:$init, WKV_State:$num,
-                       WKV_State:$den, WKV_State:$max);
+                       WKV_Tensor:$bonus, Optional<WKV_Length>:$length,
+                       WKV_Tensor:$init, WKV_State:$num, WKV_State:$den,
+                       WKV_State:$max, OptionalAttr<I64Attr>:$chunk);
   let results = (outs WKV_Tensor:$y, WKV_State:$new_num, WKV_State:$new_den,
                       WKV_State:$new_max);
+  let builders = [
+    OpBuilder<(ins "::mlir::Type":$y, "::mlir::Type":$newNum,
+                   "::mlir::Type":$newDen, "::mlir::Type":$newMax,
+                   "::mlir::Value":$key, "::mlir::Value":$value,
+                   "::mlir::Value":$decay, "::mlir::Value":$bonus,
+                   "::mlir::Value":$init, "::mlir::Value":$num,
+                   "::mlir::Value":$den, "::mlir::Value":$max), [{
+      build($_builder, $_state, y, newNum, newDen, newMax, key, value, decay,
+            bonus, /*length=*/::mlir::Value(), init, num, den, max,
+            /*chunk=*/::mlir::IntegerAttr());
+    }]>
+  ];
   let assemblyFormat = [{
     `key` `(` $key `)` `value` `(` $value `)` `decay` `(` $decay `)`
-    `bonus` `(` $bonus `)` `init` `(` $init `)`
+    `bonus` `(` $bonus `)` (`length` `(` $length^ `)`)? `init` `(` $init `)`
     `state` `(` $num `,` $den `,` $max `)` attr-dict `:` functional-type(operands, results)
   }];
 }
 
-def WKV_Wkv6Op : WKV_Recurrence<"wkv6", ["mayShareOverTokens"]> {
+def WKV_Wkv6Op : WKV_Recurrence<"wkv6"> {
   let summary = "Diagonal decay with a bonus for the present token (v5, v6)";
   let description = [{
     Per head, the output reads the old state (arXiv 2404.05892, section 4):
@@ -104,20 +128,35 @@ def WKV_Wkv6Op : WKV_Recurrence<"wkv6", ["mayShareOverTokens"]> {
     C1 `receptance`, `key` are [B, T, H, K], `value`, `init` and `y` [B, T, H, V].
     C2 `decay` is a factor, [B, T, H, K], with B and T both 1 where it does not
     depend on the token (v5). C3 `bonus` is [H, K]. C4 the state is [B, H, K, V].
+    With `length` only so many leading tokens count; later rows of y are unspecified.
   }];
   let arguments = (ins WKV_Tensor:$receptance, WKV_Tensor:$key,
                        WKV_Tensor:$value, WKV_Tensor:$decay,
-                       WKV_Tensor:$bonus, WKV_Tensor:$init,
-                       WKV_State:$state);
+                       WKV_Tensor:$bonus, Optional<WKV_Length>:$length,
+                       WKV_Tensor:$init, WKV_State:$state,
+                       OptionalAttr<I64Attr>:$chunk);
   let results = (outs WKV_Tensor:$y, WKV_State:$new_state);
+  let builders = [
+    OpBuilder<(ins "::mlir::Type":$y, "::mlir::Type":$newState,
+                   "::mlir::Value":$receptance, "::mlir::Value":$key,
+                   "::mlir::Value":$value, "::mlir::Value":$decay,
+                   "::mlir::Value":$bonus, "::mlir::Value":$init,
+                   "::mlir::Value":$state), [{
+      build($_builder, $_state, y, newState, receptance, key, value, decay,
+            bonus, /*length=*/::mlir::Value(), init, state,
+            /*chunk=*/::mlir::IntegerAttr());
+    }]>
+  ];
   let assemblyFormat = [{
     `receptance` `(` $receptance `)` `key` `(` $key `)` `value` `(` $value `)`
-    `decay` `(` $decay `)` `bonus` `(` $bonus `)` `init` `(` $init `)`
+    `decay` `(` $decay `)` `bonus` `(` $bonus `)`
+    (`length` `(` $length^ `)`)? `init` `(` $init `)`
     `state` `(` $state `)` attr-dict `:` functional-type(operands, results)
   }];
 }
 
-def WKV_Wkv7Op : WKV_Recurrence<"wkv7"> {
+def WKV_Wkv7Op : WKV_Recurrence<
+    "wkv7", ["packStates", "unpackStates", "buildBlockStep"]> {
   let summary = "Generalised delta rule (v7)";
   let description = [{
     Per head, the output reads the new state (arXiv 2503.14456, section 4):
@@ -129,15 +168,30 @@ def WKV_Wkv7Op : WKV_Recurrence<"wkv7"> {
     where a is the negated removal key and b the removal key times the
     in-context learning rate. C1 `receptance`, `decay` (a factor), `key`, `a`,
     `b` are [B, T, H, K], `value`, `init` and `y` [B, T, H, V]. C2 the state is
-    [B, H, V, K].
+    [B, H, V, K]. With `length` only so many leading tokens count; later rows of y
+    are unspecified.
   }];
   let arguments = (ins WKV_Tensor:$receptance, WKV_Tensor:$decay,
                        WKV_Tensor:$key, WKV_Tensor:$value, WKV_Tensor:$a,
-                       WKV_Tensor:$b, WKV_Tensor:$init, WKV_State:$state);
+                       WKV_Tensor:$b, Optional<WKV_Length>:$length,
+                       WKV_Tensor:$init, WKV_State:$state,
+                       OptionalAttr<I64Attr>:$chunk);
   let results = (outs WKV_Tensor:$y, WKV_State:$new_state);
+  let builders = [
+    OpBuilder<(ins "::mlir::Type":$y, "::mlir::Type":$newState,
+                   "::mlir::Value":$receptance, "::mlir::Value":$decay,
+                   "::mlir::Value":$key, "::mlir::Value":$value,
+                   "::mlir::Value":$a, "::mlir::Value":$b,
+                   "::mlir::Value":$init, "::mlir::Value":$state), [{
+      build($_builder, $_state, y, newState, receptance, decay, key, value, a,
+            b, /*length=*/::mlir::Value(), init, state,
+            /*chunk=*/::mlir::IntegerAttr());
+    }]>
+  ];
   let assemblyFormat = [{
     `receptance` `(` $receptance `)` `decay` `(` $decay `)` `key` `(` $key `)`
-    `value` `(` $value `)` `a` `(` $a `)` `b` `(` $b `)` `init` `(` $init `)`
+    `value` `(` $value `)` `a` `(` $a `)` `b` `(` $b `)`
+    (`length` `(` $length^ `)`)? `init` `(` $init `)`
     `state` `(` $state `)` attr-dict `:` functional-type(operands, results)
   }];
 }
@@ -227,14 +281,23 @@ def WKV_TokenShiftOp : WKV_Op<"token_shift"> {
   let summary = "Every token's predecessor, and the row to keep";
   let description = [{
     `shifted`[b, t] = x[b, t-1], with x[b, -1] the row that `state` kept;
-    `new_state` = x[b, T-1]. C1 `x` and `shifted` have one type, [B, T, D]; C2 the
+    `new_state` = x[b, T-1]; with `length`, 1 to T, only so many leading tokens count
+    and it is x[b, length-1]. C1 `x` and `shifted` have one type, [B, T, D]; C2 the
     old and the new state have one type, [B, D], whose elements may be wider or
     narrower than those of `x`.
   }];
-  let arguments = (ins WKV_Tensor:$x, WKV_Tensor:$state);
+  let arguments = (ins WKV_Tensor:$x, WKV_Tensor:$state,
+                       Optional<WKV_Length>:$length);
   let results = (outs WKV_Tensor:$shifted, WKV_Tensor:$new_state);
+  let builders = [
+    OpBuilder<(ins "::mlir::Type":$shifted, "::mlir::Type":$newState,
+                   "::mlir::Value":$x, "::mlir::Value":$state), [{
+      build($_builder, $_state, shifted, newState, x, state,
+            /*length=*/::mlir::Value());
+    }]>
+  ];
   let assemblyFormat = [{
-    $x `state` `(` $state `)` attr-dict `:` functional-type(operands, results)
+    $x `state` `(` $state `)` (`length` `(` $length^ `)`)? attr-dict `:` functional-type(operands, results)
   }];
   let hasVerifier = 1;
 }
