@@ -114,6 +114,16 @@ static void buildInterface(OpPassManager &pm, const PipelineOptions &options) {
 static void buildWKV(OpPassManager &pm, const PipelineOptions &options) {
   pm.addPass(createConvertONNXToLinalgPass());
   addCleanup(pm);
+  bool onlyOriginal = llvm::equal(options.forms, ArrayRef({"original"}));
+  if (!onlyOriginal) {
+    wkv::LiftToSequenceOptions lift;
+    lift.batch = options.batch;
+    lift.block = options.prefillBlock;
+    lift.allLogits = options.allLogits;
+    pm.addPass(wkv::createExposeStates());
+    pm.addPass(wkv::createLiftToSequence(lift));
+    addCleanup(pm);
+  }
   buildInterface(pm, options);
 }
 
