@@ -115,11 +115,16 @@ static void buildWKV(OpPassManager &pm, const PipelineOptions &options) {
   pm.addPass(createConvertONNXToLinalgPass());
   addCleanup(pm);
   buildInterface(pm, options);
+  wkv::ChooseChunkOptions chunks;
+  chunks.form = options.wkvForm;
+  chunks.chunkLength = options.wkvChunk;
+  pm.addPass(wkv::createChooseChunk(chunks));
 }
 
 /// In: wkv, linalg and its friends. Out: the same without wkv, with the entry's
 /// arguments in memory.
 static void buildLinalg(OpPassManager &pm, const PipelineOptions &options) {
+  pm.addPass(wkv::createTileRecurrences());
   pm.addPass(createConvertWKVToLinalgPass());
   addCleanup(pm);
   pm.addPass(createFuseElementwise());
@@ -144,7 +149,6 @@ static void buildBufferize(OpPassManager &pm) {
   addCleanup(pm);
   OpPassManager &funcs = pm.nest<func::FuncOp>();
   funcs.addPass(bufferization::createBufferHoistingPass());
-  funcs.addPass(bufferization::createBufferLoopHoistingPass());
   pm.addPass(createPlanMemory());
   addCleanup(pm);
 }
@@ -233,15 +237,26 @@ void rwkvc::registerPipelines() {
     Option<bool> useDnnl{*this, "use-dnnl",
                          llvm::cl::desc("Large matrix products by oneDNN"),
                          llvm::cl::init(false)};
+    Option<std::string> wkvForm{
+        *this, "wkv-form",
+        llvm::cl::desc("Form of recurrences: auto, recurrent or chunked"),
+        llvm::cl::init("auto")};
+    Option<int64_t> wkvChunk{*this, "wkv-chunk",
+                             llvm::cl::desc("Tokens of a chunk; 0: by cost"),
+                             llvm::cl::init(0)};
   };
   for (const PhaseInfo &info : phases()) {
     Phase phase = info.phase;
     PassPipelineRegistration<CommandLineOptions>(
         ("rwkvc-to-" + info.name).str(), ("Leads to " + info.description).str(),
         [phase](OpPassManager &pm, const CommandLineOptions &options) {
-          buildPhase(
-              pm, phase,
-              {options.vectorBits, options.minParallelWork, options.useDnnl});
+          PipelineOptions own;
+          own.vectorBits = options.vectorBits;
+          own.minParallelWork = options.minParallelWork;
+          own.useDnnl = options.useDnnl;
+          own.wkvForm = options.wkvForm;
+          own.wkvChunk = options.wkvChunk;
+          buildPhase(pm, phase, own);
         });
   }
 }

@@ -203,6 +203,8 @@ llvm::Error Driver::runPhase(mlir::ModuleOp module, Phase phase) {
       options.emit != Emit::Executable &&
       llvm::sys::fs::exists(findRuntimeDir() + "/librwkvc-rt-dnnl.so"));
   pipeline.dnnlMinFlops = options.oneDNNMinFlops;
+  pipeline.wkvForm = options.wkvForm;
+  pipeline.wkvChunk = options.wkvChunk;
   buildPhase(pm, phase, pipeline);
   auto inserted = options.insertions.find(phase);
   if (inserted != options.insertions.end())

@@ -43,6 +43,8 @@ struct PipelineOptions {
   int64_t minParallelWork = 1 << 18; ///< scalar operations; 0: one thread
   bool useDnnl = false;              ///< large matrix products by oneDNN
   int64_t dnnlMinFlops = 1 << 20;    ///< operations that make a product large
+  std::string wkvForm = "auto"; ///< of recurrences: auto, recurrent, chunked
+  int64_t wkvChunk = 0;         ///< tokens of a chunk; 0: by cost
   /// Functions to keep: "original", "step", "prefill"; empty: all that there
   /// are.
   std::vector<std::string> forms;
