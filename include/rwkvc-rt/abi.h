@@ -21,7 +21,7 @@
 extern "C" {
 #endif
 
-#define RWKVRT_ABI_VERSION 1u
+#define RWKVRT_ABI_VERSION 2u
 
 /** Element types; the values are those of ONNX's TensorProto.DataType. */
 typedef enum rwkvrt_dtype {
@@ -40,9 +40,9 @@ typedef enum rwkvrt_dtype {
   RWKVRT_BF16 = 16
 } rwkvrt_dtype;
 
-/** One graph input or output: contiguous, row-major. */
+/** One input or output of a function: contiguous, row-major. */
 typedef struct rwkvrt_tensor_info {
-  const char *name;    /**< name in the ONNX graph */
+  const char *name;    /**< name in the ONNX graph, or of the derived form */
   int32_t dtype;       /**< rwkvrt_dtype */
   int32_t rank;        /**< number of entries of dims */
   const int64_t *dims; /**< elements per dimension, all >= 0 */
@@ -59,11 +59,11 @@ typedef struct rwkvrt_state_info {
 } rwkvrt_state_info;
 
 /**
- * The compiled function. Status 0 is success.
+ * A compiled function. Status 0 is success.
  *
  * \p weights is the weights' data section (NULL if the model has none),
- * \p inputs and \p outputs hold one pointer per graph input and output, in the
- * order of the model's tables, \p workspace is workspace_size bytes of scratch
+ * \p inputs and \p outputs hold one pointer per input and output, in the order
+ * of the function's tables, \p workspace is workspace_size bytes of scratch
  * whose contents need not be kept (NULL if the size is 0).
  *
  * For a state pair the function reads the old and writes the new state in
@@ -75,31 +75,67 @@ typedef struct rwkvrt_state_info {
 typedef int32_t (*rwkvrt_run_fn)(const void *weights, void *const *inputs,
                                  void *const *outputs, void *workspace);
 
+/**
+ * What a function is for. A model holds each kind once at most.
+ *
+ * The file's own graph has the ONNX file's signature. The derived forms work on
+ * one canonical state, the same list of tensors in both, so that any mixture of
+ * their calls gives the same result. B sequences are computed at once.
+ *
+ * STEP, one token of each sequence:
+ *     tokens [B] integer, states -> logits [B, V] float, states
+ * PREFILL, a block of T tokens of each sequence, of which the first `length`
+ * count (1 to T); what follows them is padding that must be valid, 0 for
+ * instance. The states are those after `length` tokens, the logits [B, V] those
+ * after the last one; or [B, T, V], of which rows from `length` on are
+ * unspecified:
+ *     tokens [B, T] integer, length int64 [], states -> logits, states
+ */
+typedef enum rwkvrt_function_kind {
+  RWKVRT_GRAPH = 0,
+  RWKVRT_STEP = 1,
+  RWKVRT_PREFILL = 2
+} rwkvrt_function_kind;
+
+/** One function of a model. */
+typedef struct rwkvrt_function_info {
+  int32_t kind; /**< rwkvrt_function_kind */
+  uint32_t num_inputs, num_outputs, num_states;
+  const rwkvrt_tensor_info *inputs;
+  const rwkvrt_tensor_info *outputs;
+  const rwkvrt_state_info *states;
+  int32_t token_input;   /**< index of the token ids' input, -1 = not known */
+  int32_t length_input;  /**< index of the length, -1 = none */
+  int32_t logits_output; /**< index of the logits output, -1 = not known */
+  uint32_t reserved;
+  int64_t batch; /**< sequences per call; 0 for the file's own graph, whose
+                      axes may mean anything */
+  int64_t block; /**< most tokens of each sequence per call; 0 likewise */
+  uint64_t workspace_size; /**< bytes of 64-byte aligned scratch that one call
+                                needs; contents need not be kept */
+  rwkvrt_run_fn run;
+} rwkvrt_function_info;
+
 typedef struct rwkvrt_model_info {
   uint32_t abi_version; /**< RWKVRT_ABI_VERSION */
   uint32_t struct_size; /**< sizeof(rwkvrt_model_info) at compile time */
   const char *name;     /**< model name, from the ONNX file's */
   const char *producer; /**< "rwkvc <version>" */
   const char *target;   /**< "<triple> <cpu>" */
-  uint32_t num_inputs, num_outputs, num_states, reserved;
-  const rwkvrt_tensor_info *inputs;
-  const rwkvrt_tensor_info *outputs;
-  const rwkvrt_state_info *states;
-  int32_t token_input;   /**< index of the token id input, -1 = not known */
-  int32_t logits_output; /**< index of the logits output, -1 = not known */
-  /** Weights: a safetensors file `<weights_file>` (a plain file name) beside
-   * the library or program; its data section starts 64-byte aligned and has
-   * weights_size bytes. Or embedded_weights, weights_size bytes, 64-byte
-   * aligned; then weights_file is NULL. Neither: the model has no weights. */
+  uint32_t num_functions;
+  uint32_t function_size; /**< sizeof(rwkvrt_function_info) */
+  const rwkvrt_function_info *functions;
+  /** Weights, shared by all functions: a safetensors file `<weights_file>` (a
+   * plain file name) beside the library or program; its data section starts
+   * 64-byte aligned and has weights_size bytes. Or embedded_weights,
+   * weights_size bytes, 64-byte aligned; then weights_file is NULL. Neither:
+   * the model has no weights. */
   const char *weights_file;
   uint64_t weights_size;
-  uint64_t weights_hash;   /**< 64-bit FNV-1a hash of the file's JSON header;
-                                not checked for embedded weights, but part of
-                                the identity that state files carry */
-  uint64_t workspace_size; /**< bytes of 64-byte aligned scratch that one call
-                                needs; contents need not be kept */
+  uint64_t weights_hash; /**< 64-bit FNV-1a hash of the file's JSON header;
+                              not checked for embedded weights, but part of
+                              the identity that state files carry */
   const void *embedded_weights;
-  rwkvrt_run_fn run;
 } rwkvrt_model_info;
 
 #ifndef RWKVRT_API

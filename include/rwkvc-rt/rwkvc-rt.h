@@ -6,17 +6,26 @@
  *===------------------------------------------------------------------------===
  *
  * The runtime's C API. A model (rwkvrt_model) is read-only and may be used by
- * any number of threads at once. A sequence (rwkvrt_sequence) is one text's
- * state; it belongs to one thread at a time, but different sequences of one
- * model may run at once.
+ * any number of threads at once. A sequence (rwkvrt_sequence) is the state of
+ * one text, or of as many texts as the model was compiled to compute at once
+ * (rwkvc --batch); it belongs to one thread at a time, but different sequences
+ * of one model may run at once.
  *
  *     rwkvrt_model *model;
  *     rwkvrt_sequence *text;
  *     const float *logits;
  *     if (rwkvrt_model_load("model.so", &model) ||
  *         rwkvrt_sequence_create(model, &text) ||
+ *         rwkvrt_sequence_prefill(text, prompt, length, &logits) ||
  *         rwkvrt_sequence_step(text, token, &logits))
  *       fprintf(stderr, "%s\n", rwkvrt_last_error());
+ *
+ * Two ways to call a model. Sequences take tokens, many at once (prefill) or
+ * one by one (step), in any mixture and with the same result, and keep their
+ * state in one canonical form. rwkvrt_model_run() takes the inputs and outputs
+ * of the ONNX file, with the file's own state tensors, which the program keeps.
+ * Models for which the compiler found no canonical form have sequences too: on
+ * the file's own states, and fed token by token.
  *
  * Errors: a function that can fail returns a rwkvrt_status and leaves a message
  * that names the file or tensor, for rwkvrt_last_error(). It then has changed
@@ -93,17 +102,31 @@ rwkvrt_model_get_info(const rwkvrt_model *model);
 /** Path of the mapped weights file, NULL if weights are embedded or none. */
 RWKVRT_API const char *rwkvrt_model_weights_path(const rwkvrt_model *model);
 
-/** Index of the input, output or state by name, -1 if there is none. A state
- * has the names of its input and of its output. */
+/** The function of a kind (rwkvrt_function_kind); NULL if there is none. */
+RWKVRT_API const rwkvrt_function_info *
+rwkvrt_model_find_function(const rwkvrt_model *model, int32_t kind);
+
+/** Index of the file's own input or output by name, -1 if there is none. */
 RWKVRT_API int32_t rwkvrt_model_find_input(const rwkvrt_model *model,
                                            const char *name);
 RWKVRT_API int32_t rwkvrt_model_find_output(const rwkvrt_model *model,
                                             const char *name);
+
+/** What a sequence's state consists of: the number of tensors, and the name,
+ * type and shape of each, 0 ... num_states-1 (NULL for no such state). With
+ * several texts at once the first axis is theirs. */
+RWKVRT_API uint32_t rwkvrt_model_num_states(const rwkvrt_model *model);
+RWKVRT_API const rwkvrt_tensor_info *
+rwkvrt_model_state(const rwkvrt_model *model, uint32_t state);
+/** Index of such a state by name, -1 if there is none. A state of the file's
+ * own has the names of its input and of its output. */
 RWKVRT_API int32_t rwkvrt_model_find_state(const rwkvrt_model *model,
                                            const char *name);
 
-/** Number of logits that rwkvrt_sequence_step() gives; 0 if the model's logits
- * are not known. */
+/** Texts that a sequence holds and computes at once, B; at least 1. */
+RWKVRT_API size_t rwkvrt_model_batch(const rwkvrt_model *model);
+
+/** Logits of one token, V; 0 if the model's logits are not known. */
 RWKVRT_API size_t rwkvrt_model_vocabulary_size(const rwkvrt_model *model);
 
 /** Elements and bytes of a tensor; bytes of one element, 0 = no such type. */
@@ -114,9 +137,9 @@ RWKVRT_API size_t rwkvrt_dtype_size(int32_t dtype);
 RWKVRT_API const char *rwkvrt_dtype_name(int32_t dtype);
 
 /**
- * Calls the model through its original graph interface: one pointer per graph
- * input and output, in the order of rwkvrt_model_info, each aligned to its
- * element size.
+ * Calls the model through the ONNX file's own signature: one pointer per input
+ * and output, in the order of the function RWKVRT_GRAPH, each aligned to its
+ * element size. Refused for models that were compiled without that function.
  *
  * State inputs are copied to their state outputs before the call, so both can
  * be given as they were to the ONNX file; they may also be the same buffer. A
@@ -144,11 +167,14 @@ RWKVRT_API void rwkvrt_sequence_free(rwkvrt_sequence *sequence);
 RWKVRT_API rwkvrt_status rwkvrt_sequence_reset(rwkvrt_sequence *sequence);
 
 /**
- * Feeds one token and, unless \p logits is NULL, points it to
+ * Feeds one token and, unless \p logits is NULL, points it to the V =
  * rwkvrt_model_vocabulary_size() float32 logits of the next token. They are
- * valid until the sequence's next call. Refused for models whose token input or
+ * valid until the sequence's next call.
+ *
+ * Refused, with the state as it was: a token out of range; models that compute
+ * several texts at once; models without derived forms whose token input or
  * logits are not known, that take several tokens at once, or that have inputs
- * other than the token and the states: use rwkvrt_model_run() for those.
+ * other than the token and the states (use rwkvrt_model_run() for those).
  *
  * After RWKVRT_RUN_FAILED the state is unspecified: reset or load it.
  */
@@ -156,8 +182,43 @@ RWKVRT_API rwkvrt_status rwkvrt_sequence_step(rwkvrt_sequence *sequence,
                                               int64_t token,
                                               const float **logits);
 
-/** State tensor \p state, 0 … num_states-1, 64-byte aligned, with type and
- * shape of its output. NULL for no such state. The caller may write it. */
+/**
+ * Feeds \p n tokens, at least 1, to each of the sequence's B =
+ * rwkvrt_model_batch() texts: \p tokens is [B, n], the first text's tokens
+ * first. Unless \p logits is NULL, points it to the float32 logits after the
+ * last token, [B, V]. They are valid until the sequence's next call.
+ *
+ * The result is that of n steps up to rounding, and much sooner there for
+ * models with a function for blocks of tokens (RWKVRT_PREFILL); others are
+ * stepped. All tokens are checked before anything is computed: a wrong one is
+ * named with its position and leaves the state as it was. Otherwise as
+ * rwkvrt_sequence_step(); RWKVRT_RUN_FAILED may come after some of the tokens.
+ */
+RWKVRT_API rwkvrt_status rwkvrt_sequence_prefill(rwkvrt_sequence *sequence,
+                                                 const int64_t *tokens,
+                                                 size_t n,
+                                                 const float **logits);
+
+/**
+ * As rwkvrt_sequence_prefill(), and writes the logits after every token to \p
+ * logits, [B, n, V] float32 in the caller's memory. Whole blocks at once if the
+ * model was compiled for it (rwkvc --all-logits), else token by token.
+ */
+RWKVRT_API rwkvrt_status rwkvrt_sequence_prefill_logits(
+    rwkvrt_sequence *sequence, const int64_t *tokens, size_t n, float *logits);
+
+/**
+ * Sets from how many tokens on the sequence uses a block: a remainder below is
+ * stepped, since a block costs as much as a full one however few tokens count.
+ * 0 restores the default, more than an eighth of a block; 1 never steps. For
+ * models without RWKVRT_STEP or RWKVRT_PREFILL it has no effect.
+ */
+RWKVRT_API rwkvrt_status
+rwkvrt_sequence_set_shortest_block(rwkvrt_sequence *sequence, size_t tokens);
+
+/** State tensor \p state, 64-byte aligned, of the type and shape that
+ * rwkvrt_model_state() tells. NULL for no such state. The caller may write it.
+ */
 RWKVRT_API void *rwkvrt_sequence_state(rwkvrt_sequence *sequence,
                                        uint32_t state);
 

@@ -70,15 +70,18 @@ namespace {
 
 struct EntryABIPass : aot::impl::EntryABIBase<EntryABIPass> {
   void runOnOperation() override {
-    FailureOr<Interface> interface = readInterface(getOperation());
-    if (failed(interface))
+    FailureOr<SmallVector<func::FuncOp>> entries = getEntries(getOperation());
+    if (failed(entries))
       return signalPassFailure();
-    auto entry = getOperation().lookupSymbol<func::FuncOp>(kEntryName);
-    if (!entry || entry.isExternal()) {
-      getOperation().emitError()
-          << "the module has no function @" << kEntryName;
-      return signalPassFailure();
+    for (func::FuncOp entry : *entries) {
+      FailureOr<Interface> interface = readInterface(entry);
+      if (failed(interface) || failed(verify(entry, *interface)))
+        return signalPassFailure();
+      convert(entry, *interface);
     }
+  }
+
+  LogicalResult verify(func::FuncOp entry, const Interface &interface) {
     // Code works on signless integers; only the interface tells them apart.
     auto match = [](TypeRange types, ArrayRef<TensorDescription> tensors) {
       return llvm::equal(types, tensors, [](Type type, const auto &tensor) {
@@ -89,17 +92,13 @@ struct EntryABIPass : aot::impl::EntryABIBase<EntryABIPass> {
         return type == described.clone(element);
       });
     };
-    if (!match(entry.getArgumentTypes(), interface->inputs) ||
-        !match(entry.getResultTypes(), interface->outputs)) {
-      entry.emitError() << "its signature does not match the module attribute '"
-                        << kInterfaceAttr << "'";
-      return signalPassFailure();
-    }
-    if (!entry.getBody().hasOneBlock()) {
-      entry.emitError() << "must have one block";
-      return signalPassFailure();
-    }
-    convert(entry, *interface);
+    if (!match(entry.getArgumentTypes(), interface.inputs) ||
+        !match(entry.getResultTypes(), interface.outputs))
+      return entry.emitError() << "its signature does not match the attribute '"
+                               << kInterfaceAttr << "'";
+    if (!entry.getBody().hasOneBlock())
+      return entry.emitError() << "must have one block";
+    return success();
   }
 
   void convert(func::FuncOp entry, const Interface &interface) {

@@ -6,7 +6,6 @@
 //===----------------------------------------------------------------------===//
 
 #include "rwkvc/AOT/Interface.h"
-#include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "rwkvc/AOT/Passes.h"
 #include "rwkvc/Dialect/WKV/IR/WKV.h"
 
@@ -37,10 +36,135 @@ int64_t aot::getNumBytes(ShapedType type) {
          llvm::divideCeil(type.getElementTypeBitWidth(), 8);
 }
 
-FailureOr<Interface> aot::describeEntry(ModuleOp module) {
-  auto entry = module.lookupSymbol<func::FuncOp>(kEntryName);
-  if (!entry || entry.isExternal())
+StringRef aot::stringifyFunctionKind(FunctionKind kind) {
+  switch (kind) {
+  case FunctionKind::Graph:
+    return "graph";
+  case FunctionKind::Step:
+    return "step";
+  case FunctionKind::Prefill:
+    return "prefill";
+  }
+  llvm_unreachable("no such kind");
+}
+
+std::optional<FunctionKind> aot::symbolizeFunctionKind(StringRef name) {
+  for (FunctionKind kind :
+       {FunctionKind::Graph, FunctionKind::Step, FunctionKind::Prefill})
+    if (name == stringifyFunctionKind(kind))
+      return kind;
+  return std::nullopt;
+}
+
+int64_t Interface::getBatch() const {
+  return kind == FunctionKind::Graph ? 0
+                                     : inputs[tokenInput].type.getDimSize(0);
+}
+
+int64_t Interface::getBlock() const {
+  if (kind == FunctionKind::Prefill)
+    return inputs[tokenInput].type.getDimSize(1);
+  return kind == FunctionKind::Step ? 1 : 0;
+}
+
+FailureOr<SmallVector<func::FuncOp>> aot::getEntries(ModuleOp module) {
+  SmallVector<func::FuncOp> entries;
+  for (auto func : module.getOps<func::FuncOp>())
+    if (!func.isExternal() &&
+        (func.getName() == kEntryName || func->hasAttr(wkv::kFormAttr)))
+      entries.push_back(func);
+  if (entries.empty())
     return module.emitError() << "the module has no function @" << kEntryName;
+  return entries;
+}
+
+/// Reads what marks the inputs and outputs of a derived form.
+static LogicalResult readForm(func::FuncOp entry, Interface &interface) {
+  auto form = entry->getAttrOfType<StringAttr>(wkv::kFormAttr);
+  std::optional<FunctionKind> kind =
+      form ? symbolizeFunctionKind(form.getValue()) : std::nullopt;
+  if (!kind || *kind == FunctionKind::Graph)
+    return entry.emitError() << "attribute '" << wkv::kFormAttr
+                             << "' must be \"step\" or \"prefill\"";
+  interface.kind = *kind;
+  for (unsigned i = 0; i < entry.getNumArguments(); ++i) {
+    if (entry.getArgAttr(i, wkv::kTokensAttr))
+      interface.tokenInput = i;
+    else if (entry.getArgAttr(i, wkv::kLengthAttr))
+      interface.lengthInput = i;
+    else if (!interface.findStateOfInput(i))
+      return entry.emitError()
+             << "input " << i << " ('" << interface.inputs[i].name
+             << "') is neither tokens, length nor a state";
+  }
+  for (unsigned i = 0; i < entry.getNumResults(); ++i) {
+    if (entry.getResultAttr(i, wkv::kLogitsAttr))
+      interface.logitsOutput = i;
+    else if (!interface.findStateOfOutput(i))
+      return entry.emitError()
+             << "output " << i << " ('" << interface.outputs[i].name
+             << "') is neither the logits nor a state";
+  }
+  return success();
+}
+
+/// Checks shapes and types of a derived form; see rwkvc-rt/abi.h.
+static LogicalResult verifyForm(func::FuncOp entry,
+                                const Interface &interface) {
+  bool isBlock = interface.kind == FunctionKind::Prefill;
+  int64_t rank = isBlock ? 2 : 1;
+  if (interface.tokenInput < 0 || interface.logitsOutput < 0)
+    return entry.emitError() << "a derived form must mark its tokens and its "
+                                "logits";
+  RankedTensorType tokens = interface.inputs[interface.tokenInput].type;
+  RankedTensorType logits = interface.outputs[interface.logitsOutput].type;
+  if (tokens.getRank() != rank || !tokens.getElementType().isInteger() ||
+      tokens.getElementTypeBitWidth() < 8)
+    return entry.emitError() << "tokens must be integers of "
+                             << (isBlock ? "[batch, block]" : "[batch]")
+                             << ", but are " << tokens;
+  if (isBlock != (interface.lengthInput >= 0))
+    return entry.emitError() << "only a block of tokens takes a length";
+  if (isBlock) {
+    RankedTensorType length = interface.inputs[interface.lengthInput].type;
+    if (length.getRank() != 0 || !length.getElementType().isInteger(64))
+      return entry.emitError()
+             << "the length must be tensor<i64>, but is " << length;
+  }
+  ArrayRef<int64_t> leading = logits.getShape().drop_back();
+  if (logits.getRank() < 2 || !isa<FloatType>(logits.getElementType()) ||
+      (leading != tokens.getShape() &&
+       leading != tokens.getShape().take_front()))
+    return entry.emitError()
+           << "logits must be floats of "
+           << (isBlock ? "[batch, vocabulary] or [batch, block, vocabulary]"
+                       : "[batch, vocabulary]")
+           << " with the tokens' batch and block, but are " << logits
+           << " for tokens " << tokens;
+  for (const StateDescription &state : interface.states)
+    if (interface.inputs[state.input].type !=
+        interface.outputs[state.output].type)
+      return entry.emitError()
+             << "state '" << interface.inputs[state.input].name << "' is "
+             << interface.inputs[state.input].type << " on entry and "
+             << interface.outputs[state.output].type << " on return";
+  return success();
+}
+
+/// The forms work on one canonical state, whichever is called.
+static LogicalResult verifySameStates(func::FuncOp entry, const Interface &a,
+                                      const Interface &b) {
+  auto isSame = [&](const StateDescription &x, const StateDescription &y) {
+    return a.inputs[x.input].name == b.inputs[y.input].name &&
+           a.inputs[x.input].type == b.inputs[y.input].type &&
+           x.initial == y.initial;
+  };
+  if (llvm::equal(a.states, b.states, isSame))
+    return success();
+  return entry.emitError() << "its states differ from those of the other form";
+}
+
+FailureOr<Interface> aot::describeEntry(func::FuncOp entry) {
   auto describe = [&](Type type, StringAttr name, StringRef kind,
                       unsigned number) -> FailureOr<TensorDescription> {
     auto tensor = dyn_cast<RankedTensorType>(type);
@@ -68,6 +192,9 @@ FailureOr<Interface> aot::describeEntry(ModuleOp module) {
       StateDescription state;
       state.input = i;
       state.output = output.getInt();
+      if (state.output < 0 || state.output >= entry.getNumResults())
+        return entry.emitError() << "input " << i << " ('" << input->name
+                                 << "') is a state without an output";
       if (auto initial =
               entry.getArgAttrOfType<FloatAttr>(i, wkv::kInitialAttr))
         state.initial = initial.getValueAsDouble();
@@ -82,6 +209,13 @@ FailureOr<Interface> aot::describeEntry(ModuleOp module) {
       return failure();
     interface.outputs.push_back(*output);
   }
+  if (entry->hasAttr(wkv::kFormAttr)) {
+    if (failed(readForm(entry, interface)) ||
+        failed(verifyForm(entry, interface)))
+      return failure();
+    return interface;
+  }
+  auto module = entry->getParentOfType<ModuleOp>();
   if (auto token = module->getAttrOfType<IntegerAttr>(wkv::kTokenInputAttr))
     interface.tokenInput = token.getInt();
   if (auto logits = module->getAttrOfType<IntegerAttr>(wkv::kLogitsOutputAttr))
@@ -111,33 +245,42 @@ DictionaryAttr aot::toAttribute(const Interface &interface,
          b.getNamedAttr("output", b.getI64IntegerAttr(state.output)),
          b.getNamedAttr("initial", b.getF64FloatAttr(state.initial))}));
   return b.getDictionaryAttr(
-      {b.getNamedAttr("inputs", tensors(interface.inputs)),
+      {b.getNamedAttr("kind",
+                      b.getStringAttr(stringifyFunctionKind(interface.kind))),
+       b.getNamedAttr("inputs", tensors(interface.inputs)),
        b.getNamedAttr("outputs", tensors(interface.outputs)),
        b.getNamedAttr("states", b.getArrayAttr(states)),
        b.getNamedAttr("token_input", b.getI64IntegerAttr(interface.tokenInput)),
+       b.getNamedAttr("length_input",
+                      b.getI64IntegerAttr(interface.lengthInput)),
        b.getNamedAttr("logits_output",
                       b.getI64IntegerAttr(interface.logitsOutput))});
 }
 
-FailureOr<Interface> aot::readInterface(ModuleOp module) {
-  auto attr = module->getAttrOfType<DictionaryAttr>(kInterfaceAttr);
+FailureOr<Interface> aot::readInterface(Operation *entry) {
+  auto attr = entry->getAttrOfType<DictionaryAttr>(kInterfaceAttr);
   if (!attr)
-    return module.emitError() << "module attribute '" << kInterfaceAttr
+    return entry->emitError() << "attribute '" << kInterfaceAttr
                               << "' is missing; run rwkvc-describe-interface "
                                  "on the imported model";
   auto malformed = [&](StringRef what) {
-    return module.emitError() << "module attribute '" << kInterfaceAttr
+    return entry->emitError() << "attribute '" << kInterfaceAttr
                               << "': " << what << " is missing or malformed";
   };
   Interface interface;
+  auto kind = attr.getAs<StringAttr>("kind");
+  auto symbol = kind ? symbolizeFunctionKind(kind.getValue()) : std::nullopt;
+  if (!symbol)
+    return malformed("kind");
+  interface.kind = *symbol;
   auto readTensors =
       [&](StringRef key,
           SmallVector<TensorDescription> &list) -> LogicalResult {
     auto entries = attr.getAs<ArrayAttr>(key);
     if (!entries)
       return malformed(key);
-    for (Attribute entry : entries) {
-      auto dictionary = dyn_cast<DictionaryAttr>(entry);
+    for (Attribute element : entries) {
+      auto dictionary = dyn_cast<DictionaryAttr>(element);
       auto name = dictionary ? dictionary.getAs<StringAttr>("name") : nullptr;
       auto type = dictionary ? dictionary.getAs<TypeAttr>("type") : nullptr;
       auto tensor =
@@ -159,8 +302,8 @@ FailureOr<Interface> aot::readInterface(ModuleOp module) {
     return index && index.getInt() >= 0 &&
            index.getInt() < static_cast<int64_t>(size);
   };
-  for (Attribute entry : states) {
-    auto dictionary = dyn_cast<DictionaryAttr>(entry);
+  for (Attribute element : states) {
+    auto dictionary = dyn_cast<DictionaryAttr>(element);
     auto input = dictionary ? dictionary.getAs<IntegerAttr>("input") : nullptr;
     auto output =
         dictionary ? dictionary.getAs<IntegerAttr>("output") : nullptr;
@@ -174,17 +317,29 @@ FailureOr<Interface> aot::readInterface(ModuleOp module) {
     RankedTensorType after = interface.outputs[output.getInt()].type;
     if (before.getElementType() != after.getElementType() ||
         before.getNumElements() != after.getNumElements())
-      return module.emitError()
-             << "module attribute '" << kInterfaceAttr << "': state '"
+      return entry->emitError()
+             << "attribute '" << kInterfaceAttr << "': state '"
              << interface.inputs[input.getInt()].name << "' is " << before
              << " on entry and " << after << " on return";
     interface.states.push_back(
         {input.getInt(), output.getInt(), initial.getValueAsDouble()});
   }
-  auto token = attr.getAs<IntegerAttr>("token_input");
-  auto logits = attr.getAs<IntegerAttr>("logits_output");
-  interface.tokenInput = token ? token.getInt() : -1;
-  interface.logitsOutput = logits ? logits.getInt() : -1;
+  auto readIndex = [&](StringRef key, size_t size, int64_t &index) {
+    auto value = attr.getAs<IntegerAttr>(key);
+    if (value && value.getInt() != -1 && !inRange(value, size))
+      return false;
+    index = value ? value.getInt() : -1;
+    return true;
+  };
+  if (!readIndex("token_input", interface.inputs.size(),
+                 interface.tokenInput) ||
+      !readIndex("length_input", interface.inputs.size(),
+                 interface.lengthInput) ||
+      !readIndex("logits_output", interface.outputs.size(),
+                 interface.logitsOutput))
+    return malformed("an index");
+  if (interface.kind != FunctionKind::Graph && interface.tokenInput < 0)
+    return malformed("token_input");
   return interface;
 }
 
@@ -205,11 +360,25 @@ namespace {
 struct DescribeInterfacePass
     : aot::impl::DescribeInterfaceBase<DescribeInterfacePass> {
   void runOnOperation() override {
-    FailureOr<Interface> interface = describeEntry(getOperation());
-    if (failed(interface))
+    FailureOr<SmallVector<func::FuncOp>> entries = getEntries(getOperation());
+    if (failed(entries))
       return signalPassFailure();
-    getOperation()->setAttr(kInterfaceAttr,
-                            toAttribute(*interface, &getContext()));
+    std::optional<Interface> form;
+    for (func::FuncOp entry : *entries) {
+      // Once the graph's function has been described it may have lost what
+      // only ONNX knows, whether an integer is unsigned for instance.
+      bool isForm = entry->hasAttr(wkv::kFormAttr);
+      if (!isForm && entry->hasAttr(kInterfaceAttr))
+        continue;
+      FailureOr<Interface> interface = describeEntry(entry);
+      if (failed(interface) ||
+          (isForm && form &&
+           failed(verifySameStates(entry, *interface, *form))))
+        return signalPassFailure();
+      entry->setAttr(kInterfaceAttr, toAttribute(*interface, &getContext()));
+      if (isForm)
+        form = *interface;
+    }
   }
 };
 

@@ -6,6 +6,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "rwkvc/AOT/ModelInfo.h"
+#include "mlir/Interfaces/FunctionInterfaces.h"
 #include "rwkvc-rt/abi.h"
 #include "rwkvc/Conversion/DnnlToRuntime/DnnlToRuntime.h"
 #include "llvm/ADT/StringExtras.h"
@@ -47,20 +48,30 @@ static rwkvrt_dtype getDtype(mlir::Type type) {
   }
 }
 
+static rwkvrt_function_kind getKind(FunctionKind kind) {
+  switch (kind) {
+  case FunctionKind::Graph:
+    return RWKVRT_GRAPH;
+  case FunctionKind::Step:
+    return RWKVRT_STEP;
+  case FunctionKind::Prefill:
+    return RWKVRT_PREFILL;
+  }
+  llvm_unreachable("no such kind");
+}
+
 namespace {
 
 /// Builds the constants of abi.h. Field order is that of the structures there.
 class Emitter {
 public:
-  Emitter(llvm::Module &module, const Interface &interface,
-          const ModelInfo &info)
-      : module(module), context(module.getContext()), interface(interface),
-        info(info), pointer(llvm::PointerType::getUnqual(context)),
+  Emitter(llvm::Module &module, const ModelInfo &info)
+      : module(module), context(module.getContext()), info(info),
+        pointer(llvm::PointerType::getUnqual(context)),
         i32(llvm::Type::getInt32Ty(context)),
         i64(llvm::Type::getInt64Ty(context)) {}
 
-  llvm::Function *emitRun();
-  void emitInfo(llvm::Function *run, bool isWholeProgram);
+  void emitInfo(llvm::ArrayRef<FunctionInfo> functions, bool isWholeProgram);
 
 private:
   llvm::Constant *int32(int64_t v) { return llvm::ConstantInt::get(i32, v); }
@@ -98,25 +109,30 @@ private:
     }
     return array(entries, name);
   }
+  llvm::Function *emitRun(const FunctionInfo &function);
+  llvm::Constant *describe(const FunctionInfo &function);
   llvm::Constant *embedWeights();
 
   llvm::Module &module;
   llvm::LLVMContext &context;
-  const Interface &interface;
   const ModelInfo &info;
   llvm::PointerType *pointer;
   llvm::Type *i32, *i64;
 };
 
-/// int32_t run(weights, inputs, outputs, workspace): calls @main, whose memref
-/// arguments are spread out as MLIR does.
-llvm::Function *Emitter::emitRun() {
-  llvm::Function *entry = module.getFunction(kEntryName);
-  entry->setName("rwkvc_entry");
+/// int32_t run(weights, inputs, outputs, workspace): calls the function, whose
+/// memref arguments are spread out as MLIR does.
+llvm::Function *Emitter::emitRun(const FunctionInfo &function) {
+  const Interface &interface = function.interface;
+  llvm::StringRef kind = stringifyFunctionKind(interface.kind);
+  llvm::Function *entry = module.getFunction(function.symbol);
+  // The name "main" is for programs.
+  entry->setName("rwkvc_entry_" + kind);
   auto *type = llvm::FunctionType::get(
       i32, {pointer, pointer, pointer, pointer}, /*isVarArg=*/false);
-  auto *run = llvm::Function::Create(type, llvm::Function::InternalLinkage,
-                                     "rwkvc_run_" + info.name, module);
+  auto *run =
+      llvm::Function::Create(type, llvm::Function::InternalLinkage,
+                             "rwkvc_run_" + kind + "_" + info.name, module);
   llvm::IRBuilder<> b(llvm::BasicBlock::Create(context, "", run));
   llvm::SmallVector<llvm::Value *> arguments;
   auto pass = [&](llvm::Value *data, llvm::ArrayRef<int64_t> shape) {
@@ -141,9 +157,9 @@ llvm::Function *Emitter::emitRun() {
   for (auto [i, output] : llvm::enumerate(interface.outputs))
     pass(element(2, i), output.type.getShape());
   pass(run->getArg(0), {info.weightsSize});
-  pass(run->getArg(3), {info.workspaceSize});
+  pass(run->getArg(3), {function.workspaceSize});
   assert(arguments.size() == entry->arg_size() &&
-         "@main was lowered otherwise");
+         "the function was lowered otherwise");
   b.CreateCall(entry, arguments);
   llvm::Value *status = int32(0);
   // Calls of oneDNN note a failure, since they cannot return from the midst.
@@ -175,13 +191,34 @@ llvm::Constant *Emitter::embedWeights() {
   return variable;
 }
 
-void Emitter::emitInfo(llvm::Function *run, bool isWholeProgram) {
+llvm::Constant *Emitter::describe(const FunctionInfo &function) {
+  const Interface &interface = function.interface;
   llvm::SmallVector<llvm::Constant *> states;
   for (const StateDescription &state : interface.states)
     states.push_back(llvm::ConstantStruct::getAnon(
         {int32(state.input), int32(state.output),
          llvm::ConstantFP::get(llvm::Type::getDoubleTy(context),
                                state.initial)}));
+  llvm::Constant *value = llvm::ConstantStruct::getAnon(
+      {int32(getKind(interface.kind)), int32(interface.inputs.size()),
+       int32(interface.outputs.size()), int32(interface.states.size()),
+       tensors(interface.inputs, "inputs"),
+       tensors(interface.outputs, "outputs"), array(states, "states"),
+       int32(interface.tokenInput), int32(interface.lengthInput),
+       int32(interface.logitsOutput), int32(0), int64(interface.getBatch()),
+       int64(interface.getBlock()), int64(function.workspaceSize),
+       emitRun(function)});
+  assert(module.getDataLayout().getTypeAllocSize(value->getType()) ==
+             sizeof(rwkvrt_function_info) &&
+         "the fields are not those of abi.h");
+  return value;
+}
+
+void Emitter::emitInfo(llvm::ArrayRef<FunctionInfo> functions,
+                       bool isWholeProgram) {
+  llvm::SmallVector<llvm::Constant *> entries;
+  for (const FunctionInfo &function : functions)
+    entries.push_back(describe(function));
   llvm::Constant *embedded = info.embedFile.empty() ? null() : embedWeights();
   llvm::SmallVector<llvm::Constant *> fields{
       int32(RWKVRT_ABI_VERSION),
@@ -189,21 +226,13 @@ void Emitter::emitInfo(llvm::Function *run, bool isWholeProgram) {
       string(info.name),
       string("rwkvc " RWKVC_VERSION),
       string(info.target),
-      int32(interface.inputs.size()),
-      int32(interface.outputs.size()),
-      int32(interface.states.size()),
-      int32(0),
-      tensors(interface.inputs, "inputs"),
-      tensors(interface.outputs, "outputs"),
-      array(states, "states"),
-      int32(interface.tokenInput),
-      int32(interface.logitsOutput),
+      int32(functions.size()),
+      int32(sizeof(rwkvrt_function_info)),
+      array(entries, "functions"),
       info.weightsFile.empty() ? null() : string(info.weightsFile),
       int64(info.weightsSize),
       int64(static_cast<int64_t>(info.weightsHash)),
-      int64(info.workspaceSize),
-      embedded,
-      run};
+      embedded};
   llvm::Constant *value = llvm::ConstantStruct::getAnon(fields);
   assert(module.getDataLayout().getTypeAllocSize(value->getType()) ==
              sizeof(rwkvrt_model_info) &&
@@ -217,7 +246,29 @@ void Emitter::emitInfo(llvm::Function *run, bool isWholeProgram) {
 
 } // namespace
 
-void aot::emitModelInfo(llvm::Module &module, const Interface &interface,
+mlir::FailureOr<std::vector<FunctionInfo>>
+aot::readFunctions(mlir::ModuleOp module) {
+  std::vector<FunctionInfo> functions;
+  for (auto function : module.getOps<mlir::FunctionOpInterface>()) {
+    if (!function->hasAttr(kInterfaceAttr))
+      continue;
+    auto interface = readInterface(function);
+    if (failed(interface))
+      return mlir::failure();
+    FunctionInfo info{function.getName().str(), std::move(*interface), 0};
+    if (auto size =
+            function->getAttrOfType<mlir::IntegerAttr>(kWorkspaceSizeAttr))
+      info.workspaceSize = size.getInt();
+    functions.push_back(std::move(info));
+  }
+  if (functions.empty())
+    return module.emitError()
+           << "no function has the attribute '" << kInterfaceAttr << "'";
+  return functions;
+}
+
+void aot::emitModelInfo(llvm::Module &module,
+                        llvm::ArrayRef<FunctionInfo> functions,
                         const ModelInfo &info, bool isWholeProgram) {
   for (llvm::Function &function : module)
     if (!function.isDeclaration()) {
@@ -230,6 +281,5 @@ void aot::emitModelInfo(llvm::Module &module, const Interface &interface,
   for (llvm::GlobalVariable &variable : module.globals())
     if (!variable.isDeclaration() && !variable.hasAppendingLinkage())
       variable.setLinkage(llvm::GlobalValue::InternalLinkage);
-  Emitter emitter(module, interface, info);
-  emitter.emitInfo(emitter.emitRun(), isWholeProgram);
+  Emitter(module, info).emitInfo(functions, isWholeProgram);
 }

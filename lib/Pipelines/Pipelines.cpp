@@ -48,8 +48,9 @@ static ArrayRef<PhaseInfo> phases() {
        {"func", "onnx", "wkv", "tensor"}},
       {Phase::AfterWKV,
        "after-wkv",
-       "the wkv dialect ready to be lowered",
-       {"func", "onnx", "wkv", "tensor"}},
+       "the wkv dialect among linear algebra",
+       {"func", "wkv", "linalg", "tensor", "arith", "math", "scf",
+        "bufferization"}},
       {Phase::BeforeBufferize,
        "before-bufferize",
        "linear algebra on tensors",
@@ -100,11 +101,50 @@ static void buildRaise(OpPassManager &pm) {
   pm.addPass(aot::createDescribeInterface());
 }
 
-/// In: func, onnx, wkv, tensor.empty. Out: linalg and its friends on tensors,
-/// with the entry's arguments in memory.
-static void buildLinalg(OpPassManager &pm, const PipelineOptions &options) {
-  pm.addPass(createConvertWKVToLinalgPass());
+/// Which functions there are is decided: describes them to their callers.
+static void buildInterface(OpPassManager &pm, const PipelineOptions &options) {
+  aot::SelectFormsOptions select;
+  llvm::append_range(select.forms, options.forms);
+  pm.addPass(aot::createSelectForms(select));
+  pm.addPass(aot::createDescribeInterface());
+}
+
+/// Adds the functions that are asked for beside the file's own.
+static void buildForms(OpPassManager &pm, const PipelineOptions &options) {
+  auto isWanted = [&](StringRef form) {
+    return options.forms.empty() || llvm::is_contained(options.forms, form);
+  };
+  bool wantsBlocks = isWanted("prefill") && options.prefillBlock > 0;
+  if (!wantsBlocks && !isWanted("step"))
+    return;
+  pm.addPass(wkv::createExposeStates());
+  pm.addPass(wkv::createRestrictToStep());
+  wkv::LiftToSequenceOptions lift;
+  lift.batch = options.batch;
+  lift.block = wantsBlocks ? options.prefillBlock : 0;
+  lift.allLogits = options.allLogits;
+  pm.addPass(wkv::createLiftToSequence(lift));
+  addCleanup(pm);
+}
+
+/// In: func, onnx, wkv, tensor.empty. Out: wkv among linalg and its friends on
+/// tensors, in all functions.
+static void buildWKV(OpPassManager &pm, const PipelineOptions &options) {
   pm.addPass(createConvertONNXToLinalgPass());
+  addCleanup(pm);
+  buildForms(pm, options);
+  buildInterface(pm, options);
+  wkv::ChooseChunkOptions chunks;
+  chunks.form = options.wkvForm;
+  chunks.chunkLength = options.wkvChunk;
+  pm.addPass(wkv::createChooseChunk(chunks));
+}
+
+/// In: wkv, linalg and its friends. Out: the same without wkv, with the entry's
+/// arguments in memory.
+static void buildLinalg(OpPassManager &pm, const PipelineOptions &options) {
+  pm.addPass(wkv::createTileRecurrences());
+  pm.addPass(createConvertWKVToLinalgPass());
   addCleanup(pm);
   pm.addPass(createFuseElementwise());
   addCleanup(pm);
@@ -128,7 +168,6 @@ static void buildBufferize(OpPassManager &pm) {
   addCleanup(pm);
   OpPassManager &funcs = pm.nest<func::FuncOp>();
   funcs.addPass(bufferization::createBufferHoistingPass());
-  funcs.addPass(bufferization::createBufferLoopHoistingPass());
   pm.addPass(createPlanMemory());
   addCleanup(pm);
 }
@@ -180,7 +219,7 @@ void rwkvc::buildPhase(OpPassManager &pm, Phase phase,
     buildRaise(pm);
     break;
   case Phase::AfterWKV:
-    addCleanup(pm);
+    buildWKV(pm, options);
     break;
   case Phase::BeforeBufferize:
     buildLinalg(pm, options);
@@ -217,15 +256,45 @@ void rwkvc::registerPipelines() {
     Option<bool> useDnnl{*this, "use-dnnl",
                          llvm::cl::desc("Large matrix products by oneDNN"),
                          llvm::cl::init(false)};
+    Option<int64_t> batch{*this, "batch",
+                          llvm::cl::desc("Texts that derived forms compute at "
+                                         "once"),
+                          llvm::cl::init(1)};
+    Option<int64_t> prefillBlock{*this, "prefill-block",
+                                 llvm::cl::desc("Tokens of a block; 0: no form "
+                                                "for blocks"),
+                                 llvm::cl::init(64)};
+    Option<bool> allLogits{*this, "all-logits",
+                           llvm::cl::desc("Logits after every token of a "
+                                          "block"),
+                           llvm::cl::init(false)};
+    ListOption<std::string> forms{
+        *this, "forms",
+        llvm::cl::desc("Functions to keep: original, step, prefill")};
+    Option<std::string> wkvForm{
+        *this, "wkv-form",
+        llvm::cl::desc("Form of recurrences: auto, recurrent or chunked"),
+        llvm::cl::init("auto")};
+    Option<int64_t> wkvChunk{*this, "wkv-chunk",
+                             llvm::cl::desc("Tokens of a chunk; 0: by cost"),
+                             llvm::cl::init(0)};
   };
   for (const PhaseInfo &info : phases()) {
     Phase phase = info.phase;
     PassPipelineRegistration<CommandLineOptions>(
         ("rwkvc-to-" + info.name).str(), ("Leads to " + info.description).str(),
         [phase](OpPassManager &pm, const CommandLineOptions &options) {
-          buildPhase(
-              pm, phase,
-              {options.vectorBits, options.minParallelWork, options.useDnnl});
+          PipelineOptions pipeline;
+          pipeline.vectorBits = options.vectorBits;
+          pipeline.minParallelWork = options.minParallelWork;
+          pipeline.useDnnl = options.useDnnl;
+          pipeline.batch = options.batch;
+          pipeline.prefillBlock = options.prefillBlock;
+          pipeline.allLogits = options.allLogits;
+          pipeline.forms.assign(options.forms.begin(), options.forms.end());
+          pipeline.wkvForm = options.wkvForm;
+          pipeline.wkvChunk = options.wkvChunk;
+          buildPhase(pm, phase, pipeline);
         });
   }
 }

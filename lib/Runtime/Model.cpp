@@ -10,25 +10,47 @@
 #include "ElementTypes.h"
 #include "rwkvc-rt/dnnl.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <unistd.h>
 
 using namespace rwkvrt;
 
+Function::Function(const rwkvrt_function_info &functionInfo)
+    : info(functionInfo), stateOfInput(info.num_inputs, -1),
+      stateOfOutput(info.num_outputs, -1) {
+  for (uint32_t i = 0; i < info.num_states; ++i) {
+    stateOfInput[info.states[i].input] = static_cast<int32_t>(i);
+    stateOfOutput[info.states[i].output] = static_cast<int32_t>(i);
+  }
+}
+
+size_t Function::batch() const {
+  return info.kind == RWKVRT_GRAPH ? 1 : static_cast<size_t>(info.batch);
+}
+
+size_t Function::block() const {
+  return info.kind == RWKVRT_GRAPH ? 1 : static_cast<size_t>(info.block);
+}
+
+bool Function::givesAllLogits() const {
+  return info.kind == RWKVRT_PREFILL && logits().rank == 3;
+}
+
 Model::Model(Library openLibrary, const rwkvrt_model_info &modelInfo,
              const std::string &origin, const std::string &folder)
     : library(std::move(openLibrary)),
       info((checkModelInfo(modelInfo, origin), modelInfo)),
-      weightsData(info.embedded_weights), stateOfInput(info.num_inputs, -1),
-      stateOfOutput(info.num_outputs, -1) {
+      weightsData(info.embedded_weights) {
   if (info.weights_file) {
     weights = std::make_unique<MappedWeights>(info, folder);
     weightsData = weights->data;
   }
-  for (uint32_t i = 0; i < info.num_states; ++i) {
-    stateOfInput[info.states[i].input] = static_cast<int32_t>(i);
-    stateOfOutput[info.states[i].output] = static_cast<int32_t>(i);
+  for (uint32_t i = 0; i < info.num_functions; ++i) {
+    const rwkvrt_function_info &function = info.functions[i];
+    functions[function.kind] = std::make_unique<Function>(function);
+    workspaceSize = std::max<size_t>(workspaceSize, function.workspace_size);
   }
 }
 
@@ -41,39 +63,61 @@ Model::~Model() {
     forget(weightsData, info.weights_size);
 }
 
-static void checkIndices(const rwkvrt_tensor_info &tensor, const void *data) {
-  size_t count = countElements(tensor);
-  for (size_t i = 0; i < count; ++i) {
-    int64_t value = loadInteger(tensor.dtype, data, i);
-    if (value < 0 || value >= tensor.index_limit)
-      fail(RWKVRT_INVALID_ARGUMENT,
-           "input '%s': value %lld is out of range, expected 0 to %lld",
-           tensor.name, static_cast<long long>(value),
-           static_cast<long long>(tensor.index_limit - 1));
+const Function *Model::findStep() const {
+  if (const Function *step = find(RWKVRT_STEP))
+    return step;
+  return find(RWKVRT_PREFILL) ? nullptr : find(RWKVRT_GRAPH);
+}
+
+const Function &Model::holder() const {
+  const Function *step = findStep();
+  return step ? *step : *find(RWKVRT_PREFILL);
+}
+
+size_t Model::vocabularySize() const {
+  const Function &function = holder();
+  if (function.info.logits_output < 0)
+    return 0;
+  const rwkvrt_tensor_info &logits = function.logits();
+  // The file's own graph may spread the logits over any axes.
+  return function.info.kind == RWKVRT_GRAPH
+             ? countElements(logits)
+             : static_cast<size_t>(logits.dims[logits.rank - 1]);
+}
+
+Workspace::Workspace(const Model &lender) : model(lender) {
+  if (model.workspaceSize == 0)
+    return;
+  {
+    std::lock_guard<std::mutex> lock(model.workspacesLock);
+    if (!model.workspaces.empty()) {
+      buffer = std::move(model.workspaces.back());
+      model.workspaces.pop_back();
+      return;
+    }
+    // So that giving it back needs no memory.
+    model.workspaces.reserve(model.numWorkspaces + 1);
+    ++model.numWorkspaces;
+  }
+  try {
+    buffer = allocateScratch(model.workspaceSize);
+  } catch (...) {
+    std::lock_guard<std::mutex> lock(model.workspacesLock);
+    --model.numWorkspaces;
+    throw;
   }
 }
 
-void Model::call(void *const *inputs, void *const *outputs) const {
-  for (uint32_t i = 0; i < info.num_inputs; ++i)
-    if (info.inputs[i].index_limit > 0)
-      checkIndices(info.inputs[i], inputs[i]);
+Workspace::~Workspace() {
+  if (!buffer)
+    return;
+  std::lock_guard<std::mutex> lock(model.workspacesLock);
+  model.workspaces.push_back(std::move(buffer));
+}
 
-  Buffer workspace;
-  if (info.workspace_size) {
-    std::unique_lock<std::mutex> lock(workspacesLock);
-    if (!workspaces.empty()) {
-      workspace = std::move(workspaces.back());
-      workspaces.pop_back();
-    } else {
-      lock.unlock();
-      workspace = allocateBuffer(info.workspace_size);
-    }
-  }
-  int32_t status = info.run(weightsData, inputs, outputs, workspace.get());
-  if (workspace) {
-    std::lock_guard<std::mutex> lock(workspacesLock);
-    workspaces.push_back(std::move(workspace));
-  }
+void Model::call(const Function &function, void *const *inputs,
+                 void *const *outputs, void *workspace) const {
+  int32_t status = function.info.run(weightsData, inputs, outputs, workspace);
   if (status == 0)
     return;
   // Calls of kernel libraries are all that can fail.
@@ -144,29 +188,53 @@ static int32_t findTensor(const rwkvrt_tensor_info *tensors, uint32_t count,
   return -1;
 }
 
+const rwkvrt_function_info *
+rwkvrt_model_find_function(const rwkvrt_model *model, int32_t kind) {
+  if (kind < RWKVRT_GRAPH || kind > RWKVRT_PREFILL)
+    return nullptr;
+  const Function *function =
+      model->model->find(static_cast<rwkvrt_function_kind>(kind));
+  return function ? &function->info : nullptr;
+}
+
 int32_t rwkvrt_model_find_input(const rwkvrt_model *model, const char *name) {
-  const rwkvrt_model_info &info = model->model->info;
-  return findTensor(info.inputs, info.num_inputs, name);
+  const Function *graph = model->model->find(RWKVRT_GRAPH);
+  return graph ? findTensor(graph->info.inputs, graph->info.num_inputs, name)
+               : -1;
 }
 
 int32_t rwkvrt_model_find_output(const rwkvrt_model *model, const char *name) {
-  const rwkvrt_model_info &info = model->model->info;
-  return findTensor(info.outputs, info.num_outputs, name);
+  const Function *graph = model->model->find(RWKVRT_GRAPH);
+  return graph ? findTensor(graph->info.outputs, graph->info.num_outputs, name)
+               : -1;
 }
 
 int32_t rwkvrt_model_find_state(const rwkvrt_model *model, const char *name) {
-  int32_t input = rwkvrt_model_find_input(model, name);
-  if (input >= 0 && model->model->stateOfInput[input] >= 0)
-    return model->model->stateOfInput[input];
-  int32_t output = rwkvrt_model_find_output(model, name);
-  return output >= 0 ? model->model->stateOfOutput[output] : -1;
+  const Function &holder = model->model->holder();
+  int32_t input = findTensor(holder.info.inputs, holder.info.num_inputs, name);
+  if (input >= 0 && holder.stateOfInput[input] >= 0)
+    return holder.stateOfInput[input];
+  int32_t output =
+      findTensor(holder.info.outputs, holder.info.num_outputs, name);
+  return output >= 0 ? holder.stateOfOutput[output] : -1;
+}
+
+uint32_t rwkvrt_model_num_states(const rwkvrt_model *model) {
+  return model->model->holder().info.num_states;
+}
+
+const rwkvrt_tensor_info *rwkvrt_model_state(const rwkvrt_model *model,
+                                             uint32_t state) {
+  const Function &holder = model->model->holder();
+  return state < holder.info.num_states ? &holder.stateTensor(state) : nullptr;
+}
+
+size_t rwkvrt_model_batch(const rwkvrt_model *model) {
+  return model->model->holder().batch();
 }
 
 size_t rwkvrt_model_vocabulary_size(const rwkvrt_model *model) {
-  const rwkvrt_model_info &info = model->model->info;
-  return info.logits_output < 0
-             ? 0
-             : countElements(info.outputs[info.logits_output]);
+  return model->model->vocabularySize();
 }
 
 size_t rwkvrt_tensor_elements(const rwkvrt_tensor_info *tensor) {
@@ -220,13 +288,31 @@ static void checkPointer(const void *pointer, const rwkvrt_tensor_info &tensor,
          rwkvrt_dtype_name(tensor.dtype));
 }
 
+static void checkIndices(const rwkvrt_tensor_info &tensor, const void *data) {
+  size_t count = countElements(tensor);
+  for (size_t i = 0; i < count; ++i) {
+    int64_t value = loadInteger(tensor.dtype, data, i);
+    if (value < 0 || value >= tensor.index_limit)
+      fail(RWKVRT_INVALID_ARGUMENT,
+           "input '%s': value %lld is out of range, expected 0 to %lld",
+           tensor.name, static_cast<long long>(value),
+           static_cast<long long>(tensor.index_limit - 1));
+  }
+}
+
 rwkvrt_status rwkvrt_model_run(const rwkvrt_model *handle,
                                const void *const *inputs,
                                void *const *outputs) {
   return guard([&] {
     requireNotNull(handle, "model");
     const Model &model = *handle->model;
-    const rwkvrt_model_info &info = model.info;
+    const Function *graph = model.find(RWKVRT_GRAPH);
+    if (!graph)
+      fail(RWKVRT_INVALID_ARGUMENT,
+           "model '%s' was compiled without the file's own signature; compile "
+           "it with --forms=original,...",
+           model.info.name);
+    const rwkvrt_function_info &info = graph->info;
     if (info.num_inputs)
       requireNotNull(inputs, "inputs");
     if (info.num_outputs)
@@ -236,18 +322,22 @@ rwkvrt_status rwkvrt_model_run(const rwkvrt_model *handle,
     std::vector<Buffer> unwanted;
     for (uint32_t i = 0; i < info.num_outputs; ++i) {
       out[i] = outputs[i];
-      if (!out[i] && model.stateOfOutput[i] < 0) {
+      if (!out[i] && graph->stateOfOutput[i] < 0) {
         unwanted.push_back(
             allocateBuffer(rwkvrt_tensor_bytes(&info.outputs[i])));
         out[i] = unwanted.back().get();
       }
       checkPointer(out[i], info.outputs[i], "output");
     }
-    for (uint32_t i = 0; i < info.num_inputs; ++i)
-      if (model.stateOfInput[i] < 0 || inputs[i])
-        checkPointer(inputs[i], info.inputs[i], "input");
     for (uint32_t i = 0; i < info.num_inputs; ++i) {
-      int32_t state = model.stateOfInput[i];
+      if (graph->stateOfInput[i] < 0 || inputs[i])
+        checkPointer(inputs[i], info.inputs[i], "input");
+      if (info.inputs[i].index_limit > 0 && inputs[i])
+        checkIndices(info.inputs[i], inputs[i]);
+    }
+    Workspace workspace(model);
+    for (uint32_t i = 0; i < info.num_inputs; ++i) {
+      int32_t state = graph->stateOfInput[i];
       if (state < 0)
         // The compiled function reads it only; its type has no const.
         in[i] = const_cast<void *>(inputs[i]);
@@ -255,6 +345,6 @@ rwkvrt_status rwkvrt_model_run(const rwkvrt_model *handle,
         std::memmove(out[info.states[state].output], inputs[i],
                      rwkvrt_tensor_bytes(&info.inputs[i]));
     }
-    model.call(in.data(), out.data());
+    model.call(*graph, in.data(), out.data(), workspace.data());
   });
 }

@@ -65,31 +65,93 @@ void checkModelInfo(const rwkvrt_model_info &info, const std::string &origin);
 /// Elements of \p tensor; throws if there are too many to address.
 size_t countElements(const rwkvrt_tensor_info &tensor);
 
+/// A function of a model, and what its tables say the other way round.
+struct Function {
+  explicit Function(const rwkvrt_function_info &info);
+
+  /// Texts of one call and most tokens of each. The file's own graph, where it
+  /// can be stepped at all, takes one token.
+  size_t batch() const;
+  size_t block() const;
+  /// Whether logits come for every token of a block, not for the last alone.
+  bool givesAllLogits() const;
+  const rwkvrt_tensor_info &tokens() const {
+    return info.inputs[info.token_input];
+  }
+  const rwkvrt_tensor_info &logits() const {
+    return info.outputs[info.logits_output];
+  }
+  const rwkvrt_tensor_info &stateTensor(uint32_t state) const {
+    return info.outputs[info.states[state].output];
+  }
+
+  const rwkvrt_function_info &info;
+  std::vector<int32_t> stateOfInput, stateOfOutput; ///< -1 = not a state
+};
+
 struct Model {
   Model(Library library, const rwkvrt_model_info &info,
         const std::string &origin, const std::string &folder);
   ~Model();
 
-  /// Calls the compiled function; every output has a buffer.
-  void call(void *const *inputs, void *const *outputs) const;
-
-  const rwkvrt_tensor_info &stateTensor(uint32_t state) const {
-    return info.outputs[info.states[state].output];
+  /// Null if there is none.
+  const Function *find(rwkvrt_function_kind kind) const {
+    return functions[kind].get();
   }
+  /// What takes one token at a time: a derived form, else the file's own graph;
+  /// null if only blocks can be fed.
+  const Function *findStep() const;
+  /// The function whose states are those of sequences.
+  const Function &holder() const;
+
+  /// Logits of one token; 0 if they are not known.
+  size_t vocabularySize() const;
+
+  /// Calls a function; every output has a buffer.
+  void call(const Function &function, void *const *inputs, void *const *outputs,
+            void *workspace) const;
 
   Library library; // first: info lies in it
   const rwkvrt_model_info &info;
   std::unique_ptr<MappedWeights> weights; ///< null = embedded or none
   const void *weightsData;
-  std::vector<int32_t> stateOfInput, stateOfOutput; ///< -1 = not a state
 
 private:
+  friend class Workspace;
+  std::unique_ptr<Function> functions[RWKVRT_PREFILL + 1];
+  size_t workspaceSize = 0; ///< of the function that needs most
   // As many as calls have run at once; the last one used is the warmest.
   mutable std::mutex workspacesLock;
   mutable std::vector<Buffer> workspaces;
+  mutable size_t numWorkspaces = 0; ///< with those in use
 };
 
 using ModelRef = std::shared_ptr<const Model>;
+
+/// Scratch memory for calls of any of a model's functions, borrowed from it.
+class Workspace {
+public:
+  explicit Workspace(const Model &model);
+  Workspace(const Workspace &) = delete;
+  Workspace &operator=(const Workspace &) = delete;
+  ~Workspace();
+  void *data() const { return buffer.get(); }
+
+private:
+  const Model &model;
+  Buffer buffer;
+};
+
+/// The arguments of a function, bound to the states of a sequence.
+struct Arguments {
+  Arguments(const Function &function, const std::vector<Buffer> &states);
+
+  const Function &function;
+  std::vector<void *> inputs, outputs;
+  Buffer tokens;
+  int64_t length = 0;
+  std::vector<Buffer> otherOutputs; ///< those that are not states
+};
 
 } // namespace rwkvrt
 
@@ -101,14 +163,15 @@ struct rwkvrt_sequence {
   explicit rwkvrt_sequence(rwkvrt::ModelRef model);
 
   void reset();
+  uint32_t numStates() const { return model->holder().info.num_states; }
   size_t stateBytes(uint32_t state) const;
 
   rwkvrt::ModelRef model;
-  std::vector<rwkvrt::Buffer> states;       ///< one per state
-  std::vector<rwkvrt::Buffer> otherOutputs; ///< those that are not states
-  rwkvrt::Buffer token;
-  std::vector<float> logits;
-  std::vector<void *> inputs, outputs; ///< arguments of the compiled function
+  std::vector<rwkvrt::Buffer> states; ///< one per state
+  // Made by the first call that needs them.
+  std::unique_ptr<rwkvrt::Arguments> step, block;
+  std::vector<float> logits; ///< where the function's own cannot be shown
+  size_t shortestBlock = 0;  ///< fewer tokens are stepped; 0 = the default
 };
 
 #endif // RWKVC_LIB_RUNTIME_MODEL_H

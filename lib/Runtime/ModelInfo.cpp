@@ -8,7 +8,9 @@
 #include "ElementTypes.h"
 #include "Model.h"
 
+#include <algorithm>
 #include <cstring>
+#include <initializer_list>
 
 using namespace rwkvrt;
 
@@ -55,7 +57,7 @@ static void checkTensor(const rwkvrt_tensor_info &tensor, const char *kind,
          kind, tensor.name);
 }
 
-static void checkStates(const rwkvrt_model_info &info, const char *origin) {
+static void checkStates(const rwkvrt_function_info &info, const char *origin) {
   std::vector<bool> inputUsed(info.num_inputs), outputUsed(info.num_outputs);
   for (uint32_t i = 0; i < info.num_states; ++i) {
     const rwkvrt_state_info &state = info.states[i];
@@ -78,6 +80,109 @@ static void checkStates(const rwkvrt_model_info &info, const char *origin) {
            "%s: state '%s' of integers starts with something else than 0",
            origin, in.name);
   }
+}
+
+static bool hasShape(const rwkvrt_tensor_info &tensor,
+                     std::initializer_list<int64_t> dims) {
+  return static_cast<size_t>(tensor.rank) == dims.size() &&
+         std::equal(dims.begin(), dims.end(), tensor.dims);
+}
+
+/// Throws unless a derived form has the shapes that abi.h gives it.
+static void checkForm(const rwkvrt_function_info &info, const char *origin) {
+  bool isBlock = info.kind == RWKVRT_PREFILL;
+  const char *kind = isBlock ? "prefill" : "step";
+  auto refuse = [&](const char *what) {
+    fail(RWKVRT_BAD_FILE, "%s: function '%s': invalid %s", origin, kind, what);
+  };
+  if (info.batch < 1 || info.block < 1 || (!isBlock && info.block != 1) ||
+      info.block > INT32_MAX)
+    refuse("number of texts or tokens");
+  if (info.token_input < 0 || info.logits_output < 0 ||
+      (info.length_input >= 0) != isBlock)
+    refuse("tokens, length or logits");
+  const rwkvrt_tensor_info &tokens = info.inputs[info.token_input];
+  if (isBlock ? !hasShape(tokens, {info.batch, info.block})
+              : !hasShape(tokens, {info.batch}))
+    refuse("shape of the tokens");
+  if (isBlock && (info.inputs[info.length_input].dtype != RWKVRT_I64 ||
+                  info.inputs[info.length_input].rank != 0))
+    refuse("type of the length");
+  const rwkvrt_tensor_info &logits = info.outputs[info.logits_output];
+  int64_t last = logits.rank ? logits.dims[logits.rank - 1] : 0;
+  if (!hasShape(logits, {info.batch, last}) &&
+      !(isBlock && hasShape(logits, {info.batch, info.block, last})))
+    refuse("shape of the logits");
+  // Every other tensor is a state: callers know no more.
+  if (info.num_inputs != info.num_states + (isBlock ? 2 : 1) ||
+      info.num_outputs != info.num_states + 1)
+    refuse("inputs or outputs: not all are tokens, length, logits or states");
+}
+
+static bool haveSameType(const rwkvrt_tensor_info &a,
+                         const rwkvrt_tensor_info &b) {
+  return a.dtype == b.dtype && a.rank == b.rank &&
+         std::equal(a.dims, a.dims + a.rank, b.dims);
+}
+
+/// Throws unless two derived forms can take turns on one state.
+static void checkForms(const rwkvrt_function_info &a,
+                       const rwkvrt_function_info &b, const char *origin) {
+  const rwkvrt_tensor_info &tokensA = a.inputs[a.token_input];
+  const rwkvrt_tensor_info &tokensB = b.inputs[b.token_input];
+  const rwkvrt_tensor_info &logitsA = a.outputs[a.logits_output];
+  const rwkvrt_tensor_info &logitsB = b.outputs[b.logits_output];
+  bool same = a.batch == b.batch && a.num_states == b.num_states &&
+              tokensA.dtype == tokensB.dtype &&
+              tokensA.index_limit == tokensB.index_limit &&
+              logitsA.dims[logitsA.rank - 1] == logitsB.dims[logitsB.rank - 1];
+  for (uint32_t i = 0; same && i < a.num_states; ++i)
+    same = haveSameType(a.outputs[a.states[i].output],
+                        b.outputs[b.states[i].output]) &&
+           a.states[i].initial == b.states[i].initial;
+  if (!same)
+    fail(
+        RWKVRT_BAD_FILE,
+        "%s: functions 'step' and 'prefill' differ in tokens, logits or states",
+        origin);
+}
+
+static void checkFunction(const rwkvrt_function_info &info,
+                          const char *origin) {
+  if (info.kind < RWKVRT_GRAPH || info.kind > RWKVRT_PREFILL)
+    fail(RWKVRT_BAD_FILE, "%s: unknown kind %d of a function", origin,
+         info.kind);
+  if (!info.run)
+    fail(RWKVRT_BAD_FILE, "%s: incomplete model description", origin);
+  if (info.num_inputs > maxTensors || info.num_outputs > maxTensors ||
+      info.num_states > maxTensors || (info.num_inputs && !info.inputs) ||
+      (info.num_outputs && !info.outputs) || (info.num_states && !info.states))
+    fail(RWKVRT_BAD_FILE, "%s: invalid tables of inputs, outputs or states",
+         origin);
+  for (uint32_t i = 0; i < info.num_inputs; ++i)
+    checkTensor(info.inputs[i], "input", i, origin);
+  for (uint32_t i = 0; i < info.num_outputs; ++i)
+    checkTensor(info.outputs[i], "output", i, origin);
+  checkStates(info, origin);
+  auto validIndex = [](int32_t index, uint32_t count) {
+    return index == -1 || (index >= 0 && static_cast<uint32_t>(index) < count);
+  };
+  if (!validIndex(info.token_input, info.num_inputs) ||
+      !validIndex(info.length_input, info.num_inputs) ||
+      !validIndex(info.logits_output, info.num_outputs))
+    fail(RWKVRT_BAD_FILE, "%s: invalid token input or logits output", origin);
+  if (info.token_input >= 0 && !isInteger(info.inputs[info.token_input].dtype))
+    fail(RWKVRT_BAD_FILE, "%s: token input '%s' does not hold integers", origin,
+         info.inputs[info.token_input].name);
+  if (info.logits_output >= 0 &&
+      !isFloat(info.outputs[info.logits_output].dtype))
+    fail(RWKVRT_BAD_FILE, "%s: logits output '%s' does not hold floats", origin,
+         info.outputs[info.logits_output].name);
+  if (info.workspace_size > PTRDIFF_MAX)
+    fail(RWKVRT_BAD_FILE, "%s: needs %llu bytes of workspace", origin,
+         static_cast<ull>(info.workspace_size));
+  if (info.kind != RWKVRT_GRAPH)
+    checkForm(info, origin);
 }
 
 /// Processors named by level can be checked; other names cannot.
@@ -113,31 +218,21 @@ void rwkvrt::checkModelInfo(const rwkvrt_model_info &info,
          "runtime has version %u (%u bytes); compile the model again",
          name, info.abi_version, info.struct_size, RWKVRT_ABI_VERSION,
          static_cast<unsigned>(sizeof(rwkvrt_model_info)));
-  if (!info.name || !info.producer || !info.target || !info.run)
+  if (!info.name || !info.producer || !info.target || !info.functions ||
+      info.num_functions < 1 ||
+      info.function_size != sizeof(rwkvrt_function_info))
     fail(RWKVRT_BAD_FILE, "%s: incomplete model description", name);
-  if (info.num_inputs > maxTensors || info.num_outputs > maxTensors ||
-      info.num_states > maxTensors || (info.num_inputs && !info.inputs) ||
-      (info.num_outputs && !info.outputs) || (info.num_states && !info.states))
-    fail(RWKVRT_BAD_FILE, "%s: invalid tables of inputs, outputs or states",
-         name);
-  for (uint32_t i = 0; i < info.num_inputs; ++i)
-    checkTensor(info.inputs[i], "input", i, name);
-  for (uint32_t i = 0; i < info.num_outputs; ++i)
-    checkTensor(info.outputs[i], "output", i, name);
-  checkStates(info, name);
-  auto validIndex = [](int32_t index, uint32_t count) {
-    return index == -1 || (index >= 0 && static_cast<uint32_t>(index) < count);
-  };
-  if (!validIndex(info.token_input, info.num_inputs) ||
-      !validIndex(info.logits_output, info.num_outputs))
-    fail(RWKVRT_BAD_FILE, "%s: invalid token input or logits output", name);
-  if (info.token_input >= 0 && !isInteger(info.inputs[info.token_input].dtype))
-    fail(RWKVRT_BAD_FILE, "%s: token input '%s' does not hold integers", name,
-         info.inputs[info.token_input].name);
-  if (info.logits_output >= 0 &&
-      !isFloat(info.outputs[info.logits_output].dtype))
-    fail(RWKVRT_BAD_FILE, "%s: logits output '%s' does not hold floats", name,
-         info.outputs[info.logits_output].name);
+  const rwkvrt_function_info *found[RWKVRT_PREFILL + 1] = {};
+  for (uint32_t i = 0; i < info.num_functions; ++i) {
+    const rwkvrt_function_info &function = info.functions[i];
+    checkFunction(function, name);
+    if (found[function.kind])
+      fail(RWKVRT_BAD_FILE, "%s: two functions of kind %d", name,
+           function.kind);
+    found[function.kind] = &function;
+  }
+  if (found[RWKVRT_STEP] && found[RWKVRT_PREFILL])
+    checkForms(*found[RWKVRT_STEP], *found[RWKVRT_PREFILL], name);
   if (info.weights_file &&
       (!*info.weights_file || std::strchr(info.weights_file, '/') ||
        info.embedded_weights))
@@ -145,8 +240,5 @@ void rwkvrt::checkModelInfo(const rwkvrt_model_info &info,
   if (info.embedded_weights &&
       reinterpret_cast<uintptr_t>(info.embedded_weights) % alignment != 0)
     fail(RWKVRT_BAD_FILE, "%s: embedded weights are not 64-byte aligned", name);
-  if (info.workspace_size > PTRDIFF_MAX)
-    fail(RWKVRT_BAD_FILE, "%s: needs %llu bytes of workspace", name,
-         static_cast<ull>(info.workspace_size));
   checkProcessor(info, name);
 }

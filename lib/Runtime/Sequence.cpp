@@ -13,82 +13,235 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <tuple>
 
 using namespace rwkvrt;
 
 rwkvrt_sequence::rwkvrt_sequence(ModelRef modelRef)
-    : model(std::move(modelRef)), inputs(model->info.num_inputs),
-      outputs(model->info.num_outputs) {
-  const rwkvrt_model_info &info = model->info;
-  for (uint32_t i = 0; i < info.num_states; ++i) {
+    : model(std::move(modelRef)) {
+  for (uint32_t i = 0; i < numStates(); ++i)
     states.push_back(allocateBuffer(stateBytes(i)));
-    outputs[info.states[i].output] = states.back().get();
-  }
   reset();
 }
 
 size_t rwkvrt_sequence::stateBytes(uint32_t state) const {
-  return rwkvrt_tensor_bytes(&model->stateTensor(state));
+  return rwkvrt_tensor_bytes(&model->holder().stateTensor(state));
 }
 
 void rwkvrt_sequence::reset() {
-  for (uint32_t i = 0; i < model->info.num_states; ++i) {
-    double initial = model->info.states[i].initial;
+  const Function &holder = model->holder();
+  for (uint32_t i = 0; i < holder.info.num_states; ++i) {
+    double initial = holder.info.states[i].initial;
     if (initial == 0) {
       std::memset(states[i].get(), 0, stateBytes(i));
       continue;
     }
-    const rwkvrt_tensor_info &tensor = model->stateTensor(i);
+    const rwkvrt_tensor_info &tensor = holder.stateTensor(i);
     size_t count = countElements(tensor);
     for (size_t k = 0; k < count; ++k)
       storeFloat(tensor.dtype, states[i].get(), k, initial);
   }
 }
 
-/// Throws unless the model takes one token and the states, and gives logits.
-static void requireStep(const Model &model) {
-  const rwkvrt_model_info &info = model.info;
+Arguments::Arguments(const Function &function,
+                     const std::vector<Buffer> &states)
+    : function(function), inputs(function.info.num_inputs),
+      outputs(function.info.num_outputs) {
+  const rwkvrt_function_info &info = function.info;
+  for (uint32_t i = 0; i < info.num_outputs; ++i) {
+    int32_t state = function.stateOfOutput[i];
+    if (state >= 0) {
+      outputs[i] = states[state].get();
+      continue;
+    }
+    otherOutputs.push_back(
+        allocateBuffer(rwkvrt_tensor_bytes(&info.outputs[i])));
+    outputs[i] = otherOutputs.back().get();
+  }
+  tokens = allocateBuffer(rwkvrt_tensor_bytes(&function.tokens()));
+  inputs[info.token_input] = tokens.get();
+  if (info.length_input >= 0)
+    inputs[info.length_input] = &length;
+}
+
+/// Throws unless the function takes tokens and the states, and gives logits.
+static void requireFeedable(const Function &function, const char *model) {
+  const rwkvrt_function_info &info = function.info;
+  if (info.kind != RWKVRT_GRAPH)
+    return; // derived forms do
   if (info.token_input < 0)
     fail(RWKVRT_INVALID_ARGUMENT,
-         "model '%s': which input takes the token is not known", info.name);
+         "model '%s': which input takes the token is not known", model);
   if (info.logits_output < 0)
     fail(RWKVRT_INVALID_ARGUMENT,
-         "model '%s': which output holds the logits is not known", info.name);
-  const rwkvrt_tensor_info &token = info.inputs[info.token_input];
+         "model '%s': which output holds the logits is not known", model);
+  const rwkvrt_tensor_info &token = function.tokens();
   if (countElements(token) != 1)
     fail(RWKVRT_INVALID_ARGUMENT,
-         "model '%s' takes %zu tokens at once in '%s', not one", info.name,
+         "model '%s' takes %zu tokens at once in '%s', not one", model,
          countElements(token), token.name);
   std::string others;
   for (int32_t i = 0; i < static_cast<int32_t>(info.num_inputs); ++i)
-    if (i != info.token_input && model.stateOfInput[i] < 0)
+    if (i != info.token_input && function.stateOfInput[i] < 0)
       others += (others.empty() ? "'" : ", '") +
                 std::string(info.inputs[i].name) + "'";
   if (!others.empty())
     fail(RWKVRT_INVALID_ARGUMENT,
-         "model '%s' has inputs that are neither token nor state: %s",
-         info.name, others.c_str());
+         "model '%s' has inputs that are neither token nor state: %s", model,
+         others.c_str());
 }
 
-/// Buffers that only stepping needs; made once.
-static void prepareStep(rwkvrt_sequence &sequence) {
-  if (sequence.token)
-    return;
-  const rwkvrt_model_info &info = sequence.model->info;
-  requireStep(*sequence.model);
-  sequence.otherOutputs.clear(); // left over if memory ran out here before
-  for (uint32_t i = 0; i < info.num_outputs; ++i) {
-    if (sequence.model->stateOfOutput[i] >= 0)
+/// Throws unless each of the \p batch texts' \p n tokens is one.
+static void checkTokens(const Function &function, const int64_t *tokens,
+                        size_t batch, size_t n) {
+  const rwkvrt_tensor_info &input = function.tokens();
+  for (size_t i = 0; i < batch * n; ++i) {
+    auto token = static_cast<long long>(tokens[i]);
+    int64_t stored;
+    bool fits = token >= 0 && storeInteger(input.dtype, &stored, 0, token);
+    if (fits && (input.index_limit == 0 || token < input.index_limit))
       continue;
-    sequence.otherOutputs.push_back(
-        allocateBuffer(rwkvrt_tensor_bytes(&info.outputs[i])));
-    sequence.outputs[i] = sequence.otherOutputs.back().get();
+    std::string where;
+    if (n > 1)
+      where += " at position " + std::to_string(i % n);
+    if (batch > 1)
+      where += " of text " + std::to_string(i / n);
+    if (input.index_limit == 0)
+      fail(RWKVRT_INVALID_ARGUMENT, "token %lld%s does not fit input '%s' (%s)",
+           token, where.c_str(), input.name, rwkvrt_dtype_name(input.dtype));
+    fail(RWKVRT_INVALID_ARGUMENT,
+         "token %lld%s is out of range, expected 0 to %lld", token,
+         where.c_str(), static_cast<long long>(input.index_limit - 1));
   }
-  const rwkvrt_tensor_info &logits = info.outputs[info.logits_output];
-  if (logits.dtype != RWKVRT_F32)
-    sequence.logits.resize(countElements(logits));
-  sequence.token = allocateBuffer(sizeof(int64_t));
-  sequence.inputs[info.token_input] = sequence.token.get();
+}
+
+/// Whether the logits of a function lie in memory as callers get them.
+static bool showsLogits(const Function &function) {
+  return function.logits().dtype == RWKVRT_F32 &&
+         (!function.givesAllLogits() || function.batch() == 1);
+}
+
+namespace {
+/// Feeds tokens to a sequence.
+class Feed {
+public:
+  /// Refuses what cannot be fed and gets all memory; computes nothing. \p
+  /// tokens are [batch, n].
+  Feed(rwkvrt_sequence &sequence, const int64_t *tokens, size_t n,
+       bool needsAllLogits);
+
+  /// \p rows: null, or where the logits after every token go, [batch, n, V].
+  void run(float *rows);
+  /// Logits after the last token, [batch, V].
+  const float *lastLogits();
+
+private:
+  /// Calls a function with \p length tokens of each text, from \p first on.
+  void call(Arguments &arguments, size_t first, size_t length);
+  /// Position in the last call's logits of those after token \p row of a text.
+  size_t positionOf(size_t text, size_t row) const;
+  void copyLogits(size_t text, size_t row, float *to) const;
+
+  rwkvrt_sequence &sequence;
+  const Model &model;
+  const int64_t *tokens;
+  size_t n, batch, vocabulary;
+  std::unique_ptr<Workspace> workspace;
+  Arguments *step = nullptr, *block = nullptr; ///< null: not to be used
+  size_t shortest = 0, longest = 0;            ///< tokens of a block
+  const Arguments *last = nullptr;
+  size_t lastLength = 0;
+};
+} // namespace
+
+Feed::Feed(rwkvrt_sequence &fed, const int64_t *tokenIds, size_t count,
+           bool needsAllLogits)
+    : sequence(fed), model(*fed.model), tokens(tokenIds), n(count),
+      batch(model.holder().batch()), vocabulary(model.vocabularySize()) {
+  requireFeedable(model.holder(), model.info.name);
+  if (n == 0 || n > SIZE_MAX / sizeof(int64_t) / batch)
+    fail(RWKVRT_INVALID_ARGUMENT, "%zu tokens: expected at least 1", n);
+  checkTokens(model.holder(), tokens, batch, n);
+  const Function *single = model.findStep(), *many = model.find(RWKVRT_PREFILL);
+  if (many) {
+    // A block costs as much as a full one however few tokens count. For a large
+    // model one of 64 tokens costs some eight steps, which each read all
+    // weights.
+    shortest =
+        sequence.shortestBlock ? sequence.shortestBlock : many->block() / 8 + 1;
+    if (single && (n < shortest || (needsAllLogits && !many->givesAllLogits())))
+      many = nullptr;
+  }
+  for (auto [function, kept, used] :
+       {std::tuple{single, &sequence.step, &step},
+        std::tuple{many, &sequence.block, &block}}) {
+    if (!function)
+      continue;
+    if (!*kept)
+      *kept = std::make_unique<Arguments>(*function, sequence.states);
+    *used = kept->get();
+    if (!showsLogits(*function))
+      sequence.logits.resize(batch * vocabulary);
+  }
+  if (many)
+    longest = needsAllLogits && !many->givesAllLogits() ? 1 : many->block();
+  workspace = std::make_unique<Workspace>(model);
+}
+
+void Feed::call(Arguments &arguments, size_t first, size_t length) {
+  const Function &function = arguments.function;
+  size_t stride = function.block();
+  int32_t dtype = function.tokens().dtype;
+  for (size_t text = 0; text < batch; ++text)
+    for (size_t i = 0; i < stride; ++i)
+      storeInteger(dtype, arguments.tokens.get(), text * stride + i,
+                   i < length ? tokens[text * n + first + i] : 0);
+  arguments.length = static_cast<int64_t>(length);
+  model.call(function, arguments.inputs.data(), arguments.outputs.data(),
+             workspace->data());
+  last = &arguments;
+  lastLength = length;
+}
+
+size_t Feed::positionOf(size_t text, size_t row) const {
+  const Function &function = last->function;
+  return vocabulary *
+         (function.givesAllLogits() ? text * function.block() + row : text);
+}
+
+void Feed::copyLogits(size_t text, size_t row, float *to) const {
+  const rwkvrt_function_info &info = last->function.info;
+  const rwkvrt_tensor_info &tensor = last->function.logits();
+  const void *from = last->outputs[info.logits_output];
+  size_t position = positionOf(text, row);
+  for (size_t i = 0; i < vocabulary; ++i)
+    to[i] = static_cast<float>(loadFloat(tensor.dtype, from, position + i));
+}
+
+void Feed::run(float *rows) {
+  for (size_t first = 0; first < n; first += lastLength) {
+    size_t remaining = n - first;
+    if (block && (!step || remaining >= shortest))
+      call(*block, first, std::min(longest, remaining));
+    else
+      call(*step, first, 1);
+    if (!rows)
+      continue;
+    for (size_t text = 0; text < batch; ++text)
+      for (size_t i = 0; i < lastLength; ++i)
+        copyLogits(text, i, rows + (text * n + first + i) * vocabulary);
+  }
+}
+
+const float *Feed::lastLogits() {
+  const Function &function = last->function;
+  if (showsLogits(function))
+    return static_cast<const float *>(
+               last->outputs[function.info.logits_output]) +
+           positionOf(0, lastLength - 1);
+  for (size_t text = 0; text < batch; ++text)
+    copyLogits(text, lastLength - 1, &sequence.logits[text * vocabulary]);
+  return sequence.logits.data();
 }
 
 rwkvrt_status rwkvrt_sequence_create(const rwkvrt_model *model,
@@ -106,9 +259,10 @@ rwkvrt_status rwkvrt_sequence_clone(const rwkvrt_sequence *sequence,
     requireNotNull(sequence, "sequence");
     requireNotNull(copy, "copy");
     auto made = std::make_unique<rwkvrt_sequence>(sequence->model);
-    for (uint32_t i = 0; i < made->model->info.num_states; ++i)
+    for (uint32_t i = 0; i < made->numStates(); ++i)
       std::memcpy(made->states[i].get(), sequence->states[i].get(),
                   made->stateBytes(i));
+    made->shortestBlock = sequence->shortestBlock;
     *copy = made.release();
   });
 }
@@ -126,27 +280,48 @@ rwkvrt_status rwkvrt_sequence_step(rwkvrt_sequence *sequence, int64_t token,
                                    const float **logits) {
   return guard([&] {
     requireNotNull(sequence, "sequence");
-    prepareStep(*sequence);
-    const rwkvrt_model_info &info = sequence->model->info;
-    const rwkvrt_tensor_info &input = info.inputs[info.token_input];
-    if (token < 0 ||
-        !storeInteger(input.dtype, sequence->token.get(), 0, token))
-      fail(RWKVRT_INVALID_ARGUMENT, "token %lld does not fit input '%s' (%s)",
-           static_cast<long long>(token), input.name,
-           rwkvrt_dtype_name(input.dtype));
-    sequence->model->call(sequence->inputs.data(), sequence->outputs.data());
-    if (!logits)
-      return;
-    const rwkvrt_tensor_info &output = info.outputs[info.logits_output];
-    const void *data = sequence->outputs[info.logits_output];
-    if (output.dtype == RWKVRT_F32) {
-      *logits = static_cast<const float *>(data);
-      return;
-    }
-    for (size_t i = 0; i < sequence->logits.size(); ++i)
-      sequence->logits[i] =
-          static_cast<float>(loadFloat(output.dtype, data, i));
-    *logits = sequence->logits.data();
+    size_t batch = sequence->model->holder().batch();
+    if (batch != 1)
+      fail(RWKVRT_INVALID_ARGUMENT,
+           "model '%s' computes %zu texts at once and needs a token of each: "
+           "use rwkvrt_sequence_prefill()",
+           sequence->model->info.name, batch);
+    Feed feed(*sequence, &token, 1, /*needsAllLogits=*/false);
+    feed.run(nullptr);
+    if (logits)
+      *logits = feed.lastLogits();
+  });
+}
+
+rwkvrt_status rwkvrt_sequence_prefill(rwkvrt_sequence *sequence,
+                                      const int64_t *tokens, size_t n,
+                                      const float **logits) {
+  return guard([&] {
+    requireNotNull(sequence, "sequence");
+    requireNotNull(tokens, "tokens");
+    Feed feed(*sequence, tokens, n, /*needsAllLogits=*/false);
+    feed.run(nullptr);
+    if (logits)
+      *logits = feed.lastLogits();
+  });
+}
+
+rwkvrt_status rwkvrt_sequence_prefill_logits(rwkvrt_sequence *sequence,
+                                             const int64_t *tokens, size_t n,
+                                             float *logits) {
+  return guard([&] {
+    requireNotNull(sequence, "sequence");
+    requireNotNull(tokens, "tokens");
+    requireNotNull(logits, "logits");
+    Feed(*sequence, tokens, n, /*needsAllLogits=*/true).run(logits);
+  });
+}
+
+rwkvrt_status rwkvrt_sequence_set_shortest_block(rwkvrt_sequence *sequence,
+                                                 size_t tokens) {
+  return guard([&] {
+    requireNotNull(sequence, "sequence");
+    sequence->shortestBlock = tokens;
   });
 }
 
@@ -174,8 +349,8 @@ rwkvrt_status rwkvrt_sequence_compare(const rwkvrt_sequence *a,
     if (a->model != b->model)
       fail(RWKVRT_MISMATCH, "the sequences belong to different models");
     double largest = 0;
-    for (uint32_t i = 0; i < a->model->info.num_states; ++i) {
-      const rwkvrt_tensor_info &tensor = a->model->stateTensor(i);
+    for (uint32_t i = 0; i < a->numStates(); ++i) {
+      const rwkvrt_tensor_info &tensor = a->model->holder().stateTensor(i);
       size_t count = countElements(tensor);
       for (size_t k = 0; k < count; ++k) {
         const void *dataA = a->states[i].get(), *dataB = b->states[i].get();

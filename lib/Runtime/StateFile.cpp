@@ -71,13 +71,13 @@ Header::Header(const rwkvrt_sequence &sequence) {
   const Model &model = *sequence.model;
   bytes.append(magic, sizeof magic);
   append(formatVersion);
-  append(model.info.num_states);
+  append(sequence.numStates());
   append(identifyWeights(model));
   append(uint64_t(0));
   append(uint64_t(0));
   size_t dataSize = 0;
-  for (uint32_t i = 0; i < model.info.num_states; ++i) {
-    const rwkvrt_tensor_info &tensor = model.stateTensor(i);
+  for (uint32_t i = 0; i < sequence.numStates(); ++i) {
+    const rwkvrt_tensor_info &tensor = model.holder().stateTensor(i);
     append(static_cast<uint32_t>(tensor.dtype));
     append(static_cast<uint32_t>(tensor.rank));
     for (int32_t k = 0; k < tensor.rank; ++k)
@@ -172,7 +172,7 @@ rwkvrt_status rwkvrt_sequence_save(const rwkvrt_sequence *sequence,
     NewFile file(name);
     file.write(header.bytes.data(), header.bytes.size());
     static constexpr char padding[alignment] = {};
-    for (uint32_t i = 0; i < sequence->model->info.num_states; ++i) {
+    for (uint32_t i = 0; i < sequence->numStates(); ++i) {
       size_t size = sequence->stateBytes(i);
       file.write(sequence->states[i].get(), size);
       file.write(padding, alignedSize(size) - size);
@@ -288,7 +288,7 @@ rwkvrt_status rwkvrt_sequence_load(rwkvrt_sequence *sequence,
                   model);
 
     const std::byte *data = content.get() + expected.bytes.size();
-    for (uint32_t i = 0; i < model.info.num_states; ++i) {
+    for (uint32_t i = 0; i < sequence->numStates(); ++i) {
       size_t bytes = sequence->stateBytes(i);
       std::memcpy(sequence->states[i].get(), data, bytes);
       data += alignedSize(bytes);

@@ -52,13 +52,18 @@ size_t alignedSize(size_t size) {
   return (size + alignment - 1) / alignment * alignment;
 }
 
-Buffer allocateBuffer(size_t size) {
+Buffer allocateScratch(size_t size) {
   size = alignedSize(size ? size : 1);
   auto *data = static_cast<std::byte *>(std::aligned_alloc(alignment, size));
   if (!data)
     throw std::bad_alloc();
-  std::memset(data, 0, size);
   return Buffer(data);
+}
+
+Buffer allocateBuffer(size_t size) {
+  Buffer buffer = allocateScratch(size);
+  std::memset(buffer.get(), 0, size ? size : 1);
+  return buffer;
 }
 
 } // namespace rwkvrt

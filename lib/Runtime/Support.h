@@ -73,7 +73,10 @@ using Buffer = std::unique_ptr<std::byte, FreeBuffer>;
 constexpr size_t alignment = 64;
 /// \p size rounded up to the alignment.
 size_t alignedSize(size_t size);
-/// Zeroed; at least one byte, so never null. Throws std::bad_alloc.
+/// At least one byte, so never null. Throws std::bad_alloc. Scratch memory has
+/// any content, and takes no pages until it is used.
+Buffer allocateScratch(size_t size);
+/// The same, zeroed.
 Buffer allocateBuffer(size_t size);
 
 } // namespace rwkvrt

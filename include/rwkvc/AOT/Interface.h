@@ -5,14 +5,17 @@
 //
 //===----------------------------------------------------------------------===//
 //
-// The module attributes that carry the artefact's description through the
-// phases, and their readable form.
+// The attributes that carry the artefact's description through the phases, and
+// their readable form. A model has up to three functions that callers know: the
+// file's own graph, @main, and the derived forms, which have the attribute
+// `wkv.form`.
 //
 //===----------------------------------------------------------------------===//
 
 #ifndef RWKVC_AOT_INTERFACE_H
 #define RWKVC_AOT_INTERFACE_H
 
+#include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/IR/BuiltinTypes.h"
 #include <optional>
@@ -22,13 +25,13 @@ namespace rwkvc::aot {
 
 /// Name of the function that the importer makes of the model's graph.
 inline constexpr llvm::StringLiteral kEntryName = "main";
+/// Of a function: its description, and the bytes of its workspace.
 inline constexpr llvm::StringLiteral kInterfaceAttr = "rwkvc.interface";
-inline constexpr llvm::StringLiteral kWeightsAttr = "rwkvc.weights";
-/// Bytes of the weights file's data section and of the workspace: the sizes of
-/// the entry's last two arguments, once the passes have added them.
-inline constexpr llvm::StringLiteral kWeightsSizeAttr = "rwkvc.weights_size";
 inline constexpr llvm::StringLiteral kWorkspaceSizeAttr =
     "rwkvc.workspace_size";
+/// Of the module: the weights, and the bytes of their file's data section.
+inline constexpr llvm::StringLiteral kWeightsAttr = "rwkvc.weights";
+inline constexpr llvm::StringLiteral kWeightsSizeAttr = "rwkvc.weights_size";
 
 /// A graph input or output as the ONNX file declares it.
 struct TensorDescription {
@@ -43,24 +46,46 @@ struct StateDescription {
   double initial = 0.0; ///< every element of the empty state
 };
 
+enum class FunctionKind {
+  Graph,  ///< the file's own signature
+  Step,   ///< one token of each sequence
+  Prefill ///< a block of tokens of each sequence
+};
+/// "graph", "step" or "prefill".
+llvm::StringRef stringifyFunctionKind(FunctionKind kind);
+std::optional<FunctionKind> symbolizeFunctionKind(llvm::StringRef name);
+
+/// What callers know of one function.
 struct Interface {
+  FunctionKind kind = FunctionKind::Graph;
   llvm::SmallVector<TensorDescription> inputs, outputs;
   llvm::SmallVector<StateDescription> states;
-  int64_t tokenInput = -1, logitsOutput = -1; ///< -1: not known
+  /// -1: not known, or none. Only a prefill takes a length.
+  int64_t tokenInput = -1, lengthInput = -1, logitsOutput = -1;
 
   /// The state that output \p index continues, or null.
   const StateDescription *findStateOfOutput(int64_t index) const;
   const StateDescription *findStateOfInput(int64_t index) const;
+
+  /// Sequences of one call, and tokens of each; 0 for the file's own graph,
+  /// whose axes may mean anything.
+  int64_t getBatch() const;
+  int64_t getBlock() const;
 };
 
-/// Reads the interface off `@main` of an imported model.
-mlir::FailureOr<Interface> describeEntry(mlir::ModuleOp module);
+/// The functions that callers know: @main and the derived forms that are there,
+/// in the module's order. Reports an error at \p module if there is none.
+mlir::FailureOr<llvm::SmallVector<mlir::func::FuncOp>>
+getEntries(mlir::ModuleOp module);
+
+/// Reads the interface off the attributes and types of an entry.
+mlir::FailureOr<Interface> describeEntry(mlir::func::FuncOp entry);
 
 /// The attribute form, and back. Reading reports a missing or malformed
-/// attribute at \p module.
+/// attribute at \p entry.
 mlir::DictionaryAttr toAttribute(const Interface &interface,
                                  mlir::MLIRContext *context);
-mlir::FailureOr<Interface> readInterface(mlir::ModuleOp module);
+mlir::FailureOr<Interface> readInterface(mlir::Operation *entry);
 
 /// One entry of the weights file.
 struct WeightDescription {

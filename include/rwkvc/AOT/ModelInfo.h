@@ -10,15 +10,23 @@
 
 #include "rwkvc/AOT/Interface.h"
 #include "llvm/IR/Module.h"
+#include <vector>
 
 namespace rwkvc::aot {
 
-/// What the artefact says of itself besides its interface.
+/// A function of the artefact.
+struct FunctionInfo {
+  std::string symbol; ///< of the lowered function
+  Interface interface;
+  int64_t workspaceSize = 0; ///< bytes
+};
+
+/// What the artefact says of itself besides its functions.
 struct ModelInfo {
   std::string name;        ///< a C identifier; part of the exported symbol
   std::string target;      ///< "<triple> <cpu>"
   std::string weightsFile; ///< file name beside the artefact; empty: none
-  int64_t weightsSize = 0, workspaceSize = 0; ///< bytes
+  int64_t weightsSize = 0; ///< bytes
   uint64_t weightsHash = 0;
   /// File whose bytes from `embedOffset` on are put into the code as weights;
   /// empty: not embedded.
@@ -26,11 +34,14 @@ struct ModelInfo {
   int64_t embedOffset = 0;
 };
 
-/// Adds the run function and the constant `rwkvrt_model_info` of rwkvc-rt/abi.h
-/// to \p module, whose `@main` has been lowered from \p interface, and makes
-/// all else internal. The constant is `rwkvc_model_<name>`, and `rwkvc_model`
-/// too where \p isWholeProgram.
-void emitModelInfo(llvm::Module &module, const Interface &interface,
+/// Lists the functions of \p module, in the LLVM dialect, that callers know.
+mlir::FailureOr<std::vector<FunctionInfo>> readFunctions(mlir::ModuleOp module);
+
+/// Adds run functions and the constant `rwkvrt_model_info` of rwkvc-rt/abi.h to
+/// \p module, which \p functions have been lowered to, and makes all else
+/// internal. The constant is `rwkvc_model_<name>`, and `rwkvc_model` too where
+/// \p isWholeProgram.
+void emitModelInfo(llvm::Module &module, llvm::ArrayRef<FunctionInfo> functions,
                    const ModelInfo &info, bool isWholeProgram);
 
 /// \p name with all that no C identifier may have replaced by '_'.

@@ -13,26 +13,54 @@ include "mlir/Pass/PassBase.td"
 def DescribeInterface : Pass<"rwkvc-describe-interface", "::mlir::ModuleOp"> {
   let summary = "Record the names and types by which callers know the model";
   let description = [{
-    Writes what `@main` takes and gives, with the ONNX names and element types,
-    into the module attribute `rwkvc.interface`. Later phases change the
-    signature; the artefact describes itself from this attribute.
+    Writes what `@main` and each derived form (attribute `wkv.form`) take and give,
+    with the ONNX names and element types, into the function's attribute
+    `rwkvc.interface`. Later phases change the signatures; the artefact describes
+    itself from these attributes.
 
     ```mlir
     func.func @main(%t: tensor<1xi64> {onnx.name = "token"}, ...) -> ...
-    // after, on the module:
+    // after, on the function:
     rwkvc.interface = {
+      kind = "graph",
       inputs = [{name = "token", type = tensor<1xi64>, index_limit = 256}, ...],
       outputs = [...], states = [{input = 1, output = 1, initial = 0.0}, ...],
-      token_input = 0, logits_output = 0}
+      token_input = 0, length_input = -1, logits_output = 0}
     ```
+
+    `@main` keeps a description that it has, since conversions lose what only ONNX
+    knows; forms are described anew. A form whose inputs, shapes or states are not
+    as rwkvc-rt/abi.h says is reported, and so are forms with different states.
   }];
 }
 
-def EntryABI : Pass<"rwkvc-entry-abi", "::mlir::ModuleOp"> {
-  let summary = "Give the entry function caller-owned buffers";
+def SelectForms : Pass<"rwkvc-select-forms", "::mlir::ModuleOp"> {
+  let summary = "Remove the functions that the artefact is not to hold";
   let description = [{
-    Arguments and results of `@main` become memref arguments: first the inputs,
-    then the outputs. A state is read from and written to its output's buffer, so
+    Removes `@main` and derived forms (attribute `wkv.form`) that `forms` does not
+    name: `original` is `@main`, the others are named as the attribute does. That
+    nothing would be left is an error.
+
+    ```mlir
+    // forms=step
+    func.func @main(...) -> ...
+    func.func @step(...) -> ... attributes {wkv.form = "step"}
+    // after
+    func.func @step(...) -> ... attributes {wkv.form = "step"}
+    ```
+  }];
+  let options = [
+    ListOption<"forms", "forms", "std::string",
+               "Functions to keep: original, step, prefill; none: all">
+  ];
+  let statistics = [Statistic<"numRemoved", "removed", "Functions removed">];
+}
+
+def EntryABI : Pass<"rwkvc-entry-abi", "::mlir::ModuleOp"> {
+  let summary = "Give the model's functions caller-owned buffers";
+  let description = [{
+    Arguments and results of `@main` and of derived forms become memref arguments:
+    first the inputs, then the outputs. A state is read from and written to its output's buffer, so
     that an update in place needs no copy; its input argument is dropped. A
     result that may come to lie in another state's buffer is copied first.
 
@@ -60,10 +88,11 @@ def EntryABI : Pass<"rwkvc-entry-abi", "::mlir::ModuleOp"> {
 def ExternalizeWeights : Pass<"rwkvc-externalize-weights", "::mlir::ModuleOp"> {
   let summary = "Read large constants from the weights file";
   let description = [{
-    Constants of at least `min-bytes` leave the code: `@main` gets a last argument,
-    the data section of the weights file, and views into it. The module attribute
-    `rwkvc.weights` lists name, byte offset and value of each; equal values of one
-    type share their bytes. Offsets are multiples of 64.
+    Constants of at least `min-bytes` leave the code: `@main` and each derived form
+    get a last argument, the data section of the weights file, and views into it.
+    The module attribute `rwkvc.weights` lists name, byte offset and value of each;
+    equal values share their bytes, also those of different functions or shapes.
+    Offsets are multiples of 64.
 
     ```mlir
     %w = arith.constant dense_resource<w> : tensor<64x64xf32>

@@ -15,6 +15,8 @@
 
 #include "mlir/Pass/PassManager.h"
 #include <optional>
+#include <string>
+#include <vector>
 
 namespace rwkvc {
 
@@ -22,7 +24,7 @@ namespace rwkvc {
 enum class Phase {
   AfterImport,     ///< func, onnx; shapes static, shape arithmetic folded
   AfterRaise,      ///< func, onnx, wkv, tensor.empty
-  AfterWKV,        ///< the same, in the form that will be lowered
+  AfterWKV,        ///< func, wkv, linalg, tensor, arith, math, scf
   BeforeBufferize, ///< func, linalg, dnnl, tensor, arith, math, scf
   AfterBufferize,  ///< func, memref, linalg, dnnl, arith, math, scf
   BeforeLLVM,      ///< func, memref, vector, dnnl, arith, math, scf
@@ -41,6 +43,14 @@ struct PipelineOptions {
   int64_t minParallelWork = 1 << 18; ///< scalar operations; 0: one thread
   bool useDnnl = false;              ///< large matrix products by oneDNN
   int64_t dnnlMinFlops = 1 << 20;    ///< operations that make a product large
+  int64_t batch = 1;         ///< texts that derived forms compute at once
+  int64_t prefillBlock = 64; ///< tokens of a block; 0: no @prefill
+  bool allLogits = false;    ///< @prefill gives the logits of every token
+  std::string wkvForm = "auto"; ///< of recurrences: auto, recurrent, chunked
+  int64_t wkvChunk = 0;         ///< tokens of a chunk; 0: by cost
+  /// Functions to keep: "original", "step", "prefill"; empty: all that there
+  /// are.
+  std::vector<std::string> forms;
 };
 
 /// Adds the passes that lead from the phase before to \p phase, and a check

@@ -155,10 +155,11 @@ Value sumLast(ImplicitLocOpBuilder &b, ValueRange inputs, Type compute,
 /// The number of tokens that count, as an index.
 Value extractLength(ImplicitLocOpBuilder &b, Value length) {
   return arith::IndexCastOp::create(
-      b, b.getIndexType(),
-      tensor::ExtractOp::create(b, length, ValueRange()));
+      b, b.getIndexType(), tensor::ExtractOp::create(b, length, ValueRange()));
 }
 
+/// A recurrence as a loop over its chunks, if it has the chunked form, and one
+/// over the tokens that are left; both end where the length says.
 struct ConvertRecurrence
     : OpInterfaceRewritePattern<wkv::RecurrenceOpInterface> {
   using OpInterfaceRewritePattern::OpInterfaceRewritePattern;
@@ -166,47 +167,84 @@ struct ConvertRecurrence
   LogicalResult matchAndRewrite(wkv::RecurrenceOpInterface op,
                                 PatternRewriter &rewriter) const override {
     ImplicitLocOpBuilder b(op.getLoc(), rewriter);
+    SmallVector<Value> states = op.getStates();
     Value init =
         cast<DestinationStyleOpInterface>(op.getOperation()).getDpsInits()[0];
     Value zero = arith::ConstantIndexOp::create(b, 0);
+    int64_t tokens = op.getNumTokens();
     Value length = op.getNumValidTokens();
-    if (op.getNumTokens() == 1 && !length) {
-      SmallVector<Value> step = op.buildStep(rewriter, zero, op.getStates());
-      step[0] = insertRow(b, init, step[0], zero);
+    if (tokens == 1 && !length) {
+      SmallVector<Value> step = op.buildStep(rewriter, zero, states);
+      step[0] = insertRows(b, init, step[0], zero);
       rewriter.replaceOp(op, step);
       return success();
     }
-    Value one = arith::ConstantIndexOp::create(b, 1);
     Value end = length ? extractLength(b, length)
-                       : arith::ConstantIndexOp::create(b, op.getNumTokens());
+                       : arith::ConstantIndexOp::create(b, tokens);
     SmallVector<Value> carried{init};
-    llvm::append_range(carried, op.getStates());
-    auto loop = scf::ForOp::create(
-        b, zero, end, one, carried,
-        [&](OpBuilder &nested, Location loc, Value token, ValueRange values) {
-          ImplicitLocOpBuilder inner(loc, nested);
-          SmallVector<Value> step =
-              op.buildStep(nested, token, values.drop_front());
-          step[0] = insertRow(inner, values[0], step[0], token);
-          scf::YieldOp::create(inner, step);
-        });
-    rewriter.replaceOp(op, loop.getResults());
+    llvm::append_range(carried, op.packStates(rewriter, states));
+    Value start = zero;
+    int64_t chunk = op.getChunkLength().value_or(0);
+    if (chunk > 0 && chunk <= tokens) {
+      Value size = arith::ConstantIndexOp::create(b, chunk);
+      start =
+          arith::SubIOp::create(b, end, arith::RemUIOp::create(b, end, size));
+      if (!length)
+        start = arith::ConstantIndexOp::create(b, tokens - tokens % chunk);
+      carried = loop(b, zero, start, size, carried,
+                     [&](OpBuilder &nested, Value first, ValueRange packed) {
+                       return op.buildChunk(nested, first, chunk, packed);
+                     });
+    }
+    if (length || start == zero || tokens % chunk != 0)
+      carried =
+          loop(b, start, end, arith::ConstantIndexOp::create(b, 1), carried,
+               [&](OpBuilder &nested, Value token, ValueRange packed) {
+                 return op.buildBlockStep(nested, token, packed);
+               });
+    SmallVector<Value> results{carried[0]};
+    llvm::append_range(
+        results,
+        op.unpackStates(rewriter, ArrayRef(carried).drop_front(), states));
+    rewriter.replaceOp(op, results);
     return success();
   }
 
-  /// Writes \p row, without its T axis, as token \p token of \p into.
-  static Value insertRow(ImplicitLocOpBuilder &b, Value into, Value row,
-                         Value token) {
+  /// A loop that carries the output and the packed states through \p body,
+  /// which gives rows of the output and the next states.
+  static SmallVector<Value>
+  loop(ImplicitLocOpBuilder &b, Value from, Value to, Value step,
+       ValueRange carried,
+       llvm::function_ref<SmallVector<Value>(OpBuilder &, Value, ValueRange)>
+           body) {
+    auto loop = scf::ForOp::create(
+        b, from, to, step, carried,
+        [&](OpBuilder &nested, Location loc, Value first, ValueRange values) {
+          ImplicitLocOpBuilder inner(loc, nested);
+          SmallVector<Value> next = body(nested, first, values.drop_front());
+          next[0] = insertRows(inner, values[0], next[0], first);
+          scf::YieldOp::create(inner, next);
+        });
+    return SmallVector<Value>(loop.getResults());
+  }
+
+  /// Writes \p rows from row \p first of \p into on; a single row is without
+  /// its T axis.
+  static Value insertRows(ImplicitLocOpBuilder &b, Value into, Value rows,
+                          Value first) {
     RankedTensorType type = tensorType(into);
-    row = castElements(b, row, type.getElementType());
+    rows = castElements(b, rows, type.getElementType());
     int64_t rank = type.getRank();
     SmallVector<OpFoldResult> offsets(rank, b.getIndexAttr(0));
     SmallVector<OpFoldResult> strides(rank, b.getIndexAttr(1)), sizes;
     for (int64_t size : type.getShape())
       sizes.push_back(b.getIndexAttr(size));
-    offsets[1] = getAsOpFoldResult(token);
-    sizes[1] = b.getIndexAttr(1);
-    return tensor::InsertSliceOp::create(b, row, into, offsets, sizes, strides);
+    offsets[1] = getAsOpFoldResult(first);
+    sizes[1] = b.getIndexAttr(tensorType(rows).getRank() == rank
+                                  ? tensorType(rows).getDimSize(1)
+                                  : 1);
+    return tensor::InsertSliceOp::create(b, rows, into, offsets, sizes,
+                                         strides);
   }
 };
 

@@ -152,7 +152,7 @@ static Comparison compare(const rwkvrt_tensor_info &tensor, const void *actual,
 /// The run's inputs in the model's order; empty if it is to be skipped.
 static std::vector<Array> readInputs(const Npz &npz, const Run &run,
                                      const rwkvrt_model *model) {
-  const rwkvrt_model_info &info = *rwkvrt_model_get_info(model);
+  const rwkvrt_function_info &info = graphOf(model);
   for (const auto &[name, key] : run.inputs)
     if (rwkvrt_model_find_input(model, name.c_str()) < 0)
       fail("'%s': the model has no input '%s'", key.c_str(), name.c_str());
@@ -179,7 +179,7 @@ static std::vector<Array> readInputs(const Npz &npz, const Run &run,
 }
 
 bool rwkvrt::cli::check(const rwkvrt_model *model, const Options &options) {
-  const rwkvrt_model_info &info = *rwkvrt_model_get_info(model);
+  const rwkvrt_function_info &info = graphOf(model);
   Npz npz(options.checkFile);
   double maxError = 0;
   size_t compared = 0;

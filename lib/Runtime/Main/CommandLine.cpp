@@ -54,16 +54,17 @@ static double parseNumber(const char *option, const char *text, double least,
   return value;
 }
 
-static std::vector<int64_t> parseTokens(const char *option, std::string text) {
-  std::vector<int64_t> tokens;
+static std::vector<int64_t> parseList(const char *option,
+                                      const std::string &text, int64_t least) {
+  std::vector<int64_t> numbers;
   size_t begin = 0;
   while (begin <= text.size()) {
     size_t end = std::min(text.find(',', begin), text.size());
-    tokens.push_back(
-        parseInteger(option, text.substr(begin, end - begin).c_str(), 0));
+    numbers.push_back(
+        parseInteger(option, text.substr(begin, end - begin).c_str(), least));
     begin = end + 1;
   }
-  return tokens;
+  return numbers;
 }
 
 std::string rwkvrt::cli::readFile(const char *purpose,
@@ -102,7 +103,8 @@ struct Group {
 static std::vector<Group> makeOptions(Options &o, bool &help) {
   auto mode = [&o](Mode mode) {
     if (o.mode != Mode::Generate && o.mode != mode)
-      fail("only one of --info, --check and --bench can be given");
+      fail("only one of --info, --check, --check-forms and --bench can be "
+           "given");
     o.mode = mode;
   };
   auto prompt = [&o](std::string text) {
@@ -123,7 +125,7 @@ static std::vector<Group> makeOptions(Options &o, bool &help) {
            if (o.hasPrompt || o.hasTokens)
              fail("only one of --prompt, --prompt-file and --tokens can be "
                   "given");
-           o.tokens = parseTokens("--tokens", v);
+           o.tokens = parseList("--tokens", v, 0);
            o.hasTokens = true;
          }},
         {"--max-tokens", "N", "stop after N new tokens (default 100)",
@@ -164,20 +166,35 @@ static std::vector<Group> makeOptions(Options &o, bool &help) {
            mode(Mode::Check);
            o.checkFile = v;
          }},
+        {"--check-forms", "N,N,...",
+         "feed N random tokens at once, one by one and in random pieces, and "
+         "compare logits and states; the tokens are those of --seed",
+         [=, &o](const char *v) {
+           mode(Mode::CheckForms);
+           o.formLengths = parseList("--check-forms", v, 1);
+         }},
         {"--atol", "A",
          "with --check: allowed is an error of A + R * |recorded| (default 0)",
          [&o](const char *v) {
            o.atol = parseNumber("--atol", v, 0, unlimited);
          }},
-        {"--rtol", "R", "with --check: R above (default 0)",
+        {"--rtol", "R",
+         "with --check: R above (default 0); with --check-forms: allowed is a "
+         "difference of R times the tensor's largest value (default 1e-5)",
          [&o](const char *v) {
            o.rtol = parseNumber("--rtol", v, 0, unlimited);
          }},
         {"--bench", "N",
-         "run N tokens, print tokens per second and the time per token",
+         "run N tokens one by one, and a prompt at once; print tokens per "
+         "second of both and the time per token",
          [=, &o](const char *v) {
            mode(Mode::Bench);
            o.benchTokens = parseInteger("--bench", v, 1);
+         }},
+        {"--bench-prompt", "N",
+         "with --bench: tokens of the prompt (default 512)",
+         [&o](const char *v) {
+           o.benchPrompt = parseInteger("--bench-prompt", v, 1);
          }}}},
       {"General",
        {{"--threads", "N",
@@ -231,7 +248,7 @@ static void printHelp(const char *program, bool needsModel,
     }
   }
   std::printf("\nText goes to standard output, times to standard error. Exit "
-              "status: 0 success,\n1 a --check that failed, 2 an error.\n");
+              "status: 0 success,\n1 a check that failed, 2 an error.\n");
 }
 
 static size_t editDistance(const std::string &a, const std::string &b) {
@@ -268,7 +285,7 @@ static size_t editDistance(const std::string &a, const std::string &b) {
 
 bool rwkvrt::cli::parseCommandLine(int argc, char **argv, bool needsModel,
                                    Options &options) {
-  bool help = false, tolerance = false;
+  bool help = false, atol = false, rtol = false, benchPrompt = false;
   std::vector<Group> groups = makeOptions(options, help);
   for (int i = 1; i < argc; ++i) {
     std::string argument = argv[i];
@@ -303,7 +320,9 @@ bool rwkvrt::cli::parseCommandLine(int argc, char **argv, bool needsModel,
       value = argv[++i];
     }
     found->set(value);
-    tolerance |= name == "--atol" || name == "--rtol";
+    atol |= name == "--atol";
+    rtol |= name == "--rtol";
+    benchPrompt |= name == "--bench-prompt";
   }
   if (help) {
     const char *slash = std::strrchr(argv[0], '/');
@@ -312,7 +331,13 @@ bool rwkvrt::cli::parseCommandLine(int argc, char **argv, bool needsModel,
   }
   if (needsModel && options.model.empty())
     fail("no model given; usage: rwkv-run MODEL [options], see --help");
-  if (tolerance && options.mode != Mode::Check)
-    fail("--atol and --rtol belong to --check");
+  if (atol && options.mode != Mode::Check)
+    fail("--atol belongs to --check");
+  if (rtol && options.mode != Mode::Check && options.mode != Mode::CheckForms)
+    fail("--rtol belongs to --check and --check-forms");
+  if (benchPrompt && options.mode != Mode::Bench)
+    fail("--bench-prompt belongs to --bench");
+  if (!rtol)
+    options.rtol = options.mode == Mode::CheckForms ? 1e-5 : 0;
   return true;
 }

@@ -30,7 +30,7 @@ void require(rwkvrt_status status);
 /// The bytes of a file; messages begin with \p purpose.
 std::string readFile(const char *purpose, const std::string &path);
 
-enum class Mode { Generate, Info, Check, Bench };
+enum class Mode { Generate, Info, Check, CheckForms, Bench };
 
 struct Options {
   Mode mode = Mode::Generate;
@@ -47,8 +47,10 @@ struct Options {
   std::string vocabulary, loadState, saveState;
 
   std::string checkFile;
-  double atol = 0, rtol = 0;
-  int64_t benchTokens = 0;
+  std::vector<int64_t> formLengths; ///< tokens that --check-forms feeds
+  double atol = 0;
+  double rtol = -1; ///< -1 = the mode's default
+  int64_t benchTokens = 0, benchPrompt = 512;
 };
 
 /// Reads the arguments; false if they asked for help, which has been printed.

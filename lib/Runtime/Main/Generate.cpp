@@ -50,6 +50,10 @@ static void reportSpeed(const char *what, int64_t tokens, double seconds) {
 
 void rwkvrt::cli::generate(const rwkvrt_model *model, const Options &options,
                            double loadSeconds) {
+  if (size_t batch = rwkvrt_model_batch(model); batch != 1)
+    fail("the model computes %zu texts at once; to generate one, compile it "
+         "with --batch=1",
+         batch);
   size_t vocabularySize = rwkvrt_model_vocabulary_size(model);
   std::unique_ptr<Tokenizer> tokenizer = makeTokenizer(vocabularySize, options);
   std::vector<int64_t> prompt = options.tokens;
@@ -68,9 +72,8 @@ void rwkvrt::cli::generate(const rwkvrt_model *model, const Options &options,
   Sampler sampler(options.temperature, options.topP, options.seed);
   Stopwatch promptTime;
   const float *logits = nullptr;
-  for (size_t i = 0; i < prompt.size(); ++i)
-    require(rwkvrt_sequence_step(sequence.get(), prompt[i],
-                                 i + 1 == prompt.size() ? &logits : nullptr));
+  require(rwkvrt_sequence_prefill(sequence.get(), prompt.data(), prompt.size(),
+                                  &logits));
   double promptSeconds = promptTime.seconds(), firstSeconds = 0;
 
   Stopwatch generationTime;

@@ -18,21 +18,33 @@ std::string rwkvrt::cli::describe(const rwkvrt_tensor_info &tensor) {
   return text + "]";
 }
 
-void rwkvrt::cli::printInfo(const rwkvrt_model *model) {
-  const rwkvrt_model_info &info = *rwkvrt_model_get_info(model);
-  std::printf("model      %s\n", info.name);
-  std::printf("made by    %s\n", info.producer);
-  std::printf("target     %s\n", info.target);
-  const char *file = rwkvrt_model_weights_path(model);
-  if (info.weights_size == 0)
-    std::printf("weights    none\n");
-  else
-    std::printf("weights    %llu bytes, %s\n",
-                static_cast<unsigned long long>(info.weights_size),
-                file ? file : "embedded");
-  std::printf("workspace  %llu bytes a call\n",
-              static_cast<unsigned long long>(info.workspace_size));
+const rwkvrt_function_info &rwkvrt::cli::graphOf(const rwkvrt_model *model) {
+  if (const auto *graph = rwkvrt_model_find_function(model, RWKVRT_GRAPH))
+    return *graph;
+  fail("model '%s' was compiled without the file's own signature; compile it "
+       "with --forms=original,...",
+       rwkvrt_model_get_info(model)->name);
+}
 
+static void printFunction(const rwkvrt_function_info &info) {
+  if (info.kind == RWKVRT_GRAPH)
+    std::printf("  the file's own signature");
+  else if (info.kind == RWKVRT_STEP)
+    std::printf("  step: one token");
+  else
+    std::printf("  prefill: blocks of %lld tokens",
+                static_cast<long long>(info.block));
+  if (info.batch > 1)
+    std::printf(" of each of %lld texts", static_cast<long long>(info.batch));
+  if (info.kind == RWKVRT_PREFILL)
+    std::printf(", logits of %s", info.outputs[info.logits_output].rank == 3
+                                      ? "all tokens"
+                                      : "the last one");
+  std::printf("; workspace %llu bytes\n",
+              static_cast<unsigned long long>(info.workspace_size));
+}
+
+static void printSignature(const rwkvrt_function_info &info) {
   std::printf("inputs     %u\n", info.num_inputs);
   for (uint32_t i = 0; i < info.num_inputs; ++i) {
     const rwkvrt_tensor_info &input = info.inputs[i];
@@ -58,4 +70,39 @@ void rwkvrt::cli::printInfo(const rwkvrt_model *model) {
                 info.outputs[state.output].name,
                 describe(info.outputs[state.output]).c_str(), state.initial);
   }
+}
+
+/// The states that step and prefill share.
+static void printSequence(const rwkvrt_model *model) {
+  size_t bytes = 0;
+  uint32_t count = rwkvrt_model_num_states(model);
+  for (uint32_t i = 0; i < count; ++i)
+    bytes += rwkvrt_tensor_bytes(rwkvrt_model_state(model, i));
+  std::printf("sequence   %u states, %zu bytes\n", count, bytes);
+  for (uint32_t i = 0; i < count; ++i) {
+    const rwkvrt_tensor_info &state = *rwkvrt_model_state(model, i);
+    std::printf("  %s: %s\n", state.name, describe(state).c_str());
+  }
+}
+
+void rwkvrt::cli::printInfo(const rwkvrt_model *model) {
+  const rwkvrt_model_info &info = *rwkvrt_model_get_info(model);
+  std::printf("model      %s\n", info.name);
+  std::printf("made by    %s\n", info.producer);
+  std::printf("target     %s\n", info.target);
+  const char *file = rwkvrt_model_weights_path(model);
+  if (info.weights_size == 0)
+    std::printf("weights    none\n");
+  else
+    std::printf("weights    %llu bytes, %s\n",
+                static_cast<unsigned long long>(info.weights_size),
+                file ? file : "embedded");
+  std::printf("functions  %u\n", info.num_functions);
+  for (uint32_t i = 0; i < info.num_functions; ++i)
+    printFunction(info.functions[i]);
+  if (const auto *graph = rwkvrt_model_find_function(model, RWKVRT_GRAPH))
+    printSignature(*graph);
+  if (rwkvrt_model_find_function(model, RWKVRT_STEP) ||
+      rwkvrt_model_find_function(model, RWKVRT_PREFILL))
+    printSequence(model);
 }

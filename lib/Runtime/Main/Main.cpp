@@ -33,6 +33,8 @@ static int run(int argc, char **argv, const rwkvrt_model_info *embedded) {
     return 0;
   case Mode::Check:
     return check(loaded, options) ? 0 : 1;
+  case Mode::CheckForms:
+    return checkForms(loaded, options) ? 0 : 1;
   case Mode::Bench:
     benchmark(loaded, options, loadSeconds);
     return 0;

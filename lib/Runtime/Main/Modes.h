@@ -30,6 +30,12 @@ using SequencePtr = std::unique_ptr<rwkvrt_sequence, FreeSequence>;
 /// A new sequence, with the state that --load-state names.
 SequencePtr makeSequence(const rwkvrt_model *model, const Options &options);
 
+/// The function with the file's own signature; the model must have it.
+const rwkvrt_function_info &graphOf(const rwkvrt_model *model);
+
+/// Token ids that the model takes are below this.
+int64_t tokenLimit(const rwkvrt_model *model);
+
 class Stopwatch {
 public:
   double seconds() const {
@@ -49,6 +55,8 @@ void generate(const rwkvrt_model *model, const Options &options,
               double loadSeconds);
 void benchmark(const rwkvrt_model *model, const Options &options,
                double loadSeconds);
+/// Whether blocks of tokens give what single tokens give.
+bool checkForms(const rwkvrt_model *model, const Options &options);
 /// Whether all outputs agree.
 bool check(const rwkvrt_model *model, const Options &options);
 

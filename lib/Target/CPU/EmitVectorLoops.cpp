@@ -215,26 +215,51 @@ private:
 
   /// `rows` x \p unroll vectors of the outputs, with parallel lanes.
   void emitTile(int64_t unroll, int64_t lanes) {
+    // Accumulators are read before the reductions and written after them;
+    // streamed outputs in each step.
     Values accumulators;
     forEachOutput(unroll, [&](unsigned output, int64_t row, int64_t part) {
-      unsigned operand = op.getNumDpsInputs() + output;
-      // An output that is only written is not read.
-      bool isRead = !s.reductionLoops().empty() ||
-                    !op.getRegionOutputArgs()[output].use_empty();
-      accumulators.push_back(isRead ? load(operand, row, part, lanes)
-                                    : Value());
+      if (!s.isStreamed[output])
+        accumulators.push_back(
+            loadOutput(output, row, part, lanes,
+                       /*isRead=*/!s.reductionLoops().empty()));
     });
+    auto step = [&](ValueRange carried) {
+      Values values, sums;
+      unsigned next = 0;
+      forEachOutput(unroll, [&](unsigned output, int64_t row, int64_t part) {
+        values.push_back(s.isStreamed[output]
+                             ? loadOutput(output, row, part, lanes, false)
+                             : carried[next++]);
+      });
+      Values results = evaluate(values, unroll, lanes);
+      next = 0;
+      forEachOutput(unroll, [&](unsigned output, int64_t row, int64_t part) {
+        Value result = results[next++];
+        if (s.isStreamed[output])
+          store(op.getNumDpsInputs() + output, row, part, result);
+        else
+          sums.push_back(result);
+      });
+      return sums;
+    };
     Values results =
         s.reductionLoops().empty()
-            ? evaluate(accumulators, unroll, lanes)
-            : emitReductions(s.reductionLoops(), accumulators,
-                             [&](ValueRange values) {
-                               return evaluate(Values(values), unroll, lanes);
-                             });
+            ? step(accumulators)
+            : emitReductions(s.reductionLoops(), accumulators, step);
     unsigned next = 0;
     forEachOutput(unroll, [&](unsigned output, int64_t row, int64_t part) {
-      store(op.getNumDpsInputs() + output, row, part, results[next++]);
+      if (!s.isStreamed[output])
+        store(op.getNumDpsInputs() + output, row, part, results[next++]);
     });
+  }
+
+  /// The present value of an output; null where nothing reads it.
+  Value loadOutput(unsigned output, int64_t row, int64_t part, int64_t lanes,
+                   bool isRead) {
+    if (!isRead && op.getRegionOutputArgs()[output].use_empty())
+      return Value();
+    return load(op.getNumDpsInputs() + output, row, part, lanes);
   }
 
   Values emitReductions(ArrayRef<unsigned> loops, ValueRange carried,

@@ -254,6 +254,7 @@ static void chooseTile(linalg::GenericOp op, Schedule &s) {
           return !a.isScalar && a.strides[d] == 0;
         }))
       s.row = d;
+  // What is updated in passing takes a register as well.
   int64_t limit = std::max<int64_t>(kMaxAccumulators / op.getNumDpsInits(), 1);
   if (s.row >= 0) {
     s.rows = divisor(s.ranges[s.row], std::min<int64_t>(limit, 4));
@@ -300,12 +301,23 @@ std::optional<Schedule> cpu::schedule(linalg::GenericOp op,
     s.accesses.push_back(*access);
   }
   // Every iteration of the parallel loops has an element of its own in each
-  // output, and every reduction has none.
+  // output; so have all reductions, or none.
   for (const Access &output :
-       ArrayRef<Access>(s.accesses).drop_front(op.getNumDpsInputs()))
-    for (unsigned d = 0; d < s.ranges.size(); ++d)
-      if (s.ranges[d] > 1 && (output.strides[d] == 0) != s.isReduction[d])
+       ArrayRef<Access>(s.accesses).drop_front(op.getNumDpsInputs())) {
+    bool isStreamed = false, isAccumulator = false;
+    for (unsigned d = 0; d < s.ranges.size(); ++d) {
+      if (s.ranges[d] <= 1)
+        continue;
+      bool moves = output.strides[d] != 0;
+      if (!s.isReduction[d] && !moves)
         return std::nullopt;
+      isStreamed |= s.isReduction[d] && moves;
+      isAccumulator |= s.isReduction[d] && !moves;
+    }
+    if (isStreamed && isAccumulator)
+      return std::nullopt;
+    s.isStreamed.push_back(isStreamed);
+  }
   s.work = bodyCost(op);
   for (int64_t range : s.ranges)
     s.work *= range;

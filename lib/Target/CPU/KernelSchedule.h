@@ -27,6 +27,9 @@ struct Schedule {
   llvm::SmallVector<int64_t> ranges;
   llvm::SmallVector<bool> isReduction;
   llvm::SmallVector<Access> accesses; ///< one per operand of the op
+  /// For each output whether every step of the reductions has elements of its
+  /// own in it, which are updated in passing; other outputs are accumulators.
+  llvm::SmallVector<bool> isStreamed;
   /// How each output folds a new value in, where the lanes are a reduction.
   llvm::SmallVector<mlir::vector::CombiningKind> combiners;
 

@@ -12,7 +12,9 @@
  * token
  *
  * make_model.py writes W and model.h, and computes the same in numpy. Macros
- * make variants, most of them wrong on purpose.
+ * make variants, most of them wrong on purpose. FORMS adds the derived forms
+ * for BATCH texts and blocks of BLOCK tokens, which check what they are called
+ * with.
  *
  *===------------------------------------------------------------------------===
  */
@@ -54,6 +56,8 @@
 #ifndef STATUS
 #define STATUS 0
 #endif
+/* FAULT_… break prefill: padding counts; the second text's state is changed. */
+#define PREFILL_WORKSPACE (4 * width * sizeof(float))
 
 enum { vocabulary = 256, width = 64 };
 
@@ -72,21 +76,89 @@ static void rows(void *context, int64_t begin, int64_t end) {
   }
 }
 
-static int32_t run(const void *weights, void *const *inputs,
-                   void *const *outputs, void *workspace) {
-  const float *table = weights;
-  TOKEN_TYPE token = *(const TOKEN_TYPE *)inputs[0];
-  float *s = outputs[1], *m = outputs[2], *new_s = workspace;
+static void advance(const float *table, int64_t token, float *s, float *m,
+                    float *new_s) {
   for (int k = 0; k < width; ++k) {
     new_s[k] = s[k] / 2 + table[token * width + k];
     m[k] = new_s[k] > m[k] ? new_s[k] : m[k];
   }
   memcpy(s, new_s, sizeof(float) * width);
+}
+
+static int32_t run(const void *weights, void *const *inputs,
+                   void *const *outputs, void *workspace) {
+  const float *table = weights;
+  TOKEN_TYPE token = *(const TOKEN_TYPE *)inputs[0];
+  float *s = outputs[1], *m = outputs[2];
+  advance(table, token, s, m, workspace);
   product p = {table, s, outputs[0]};
   rwkvrt_parallel_for(rows, &p, vocabulary);
   *(int32_t *)outputs[3] = (int32_t)token;
   return STATUS;
 }
+
+#ifdef FORMS
+#ifndef BATCH
+#define BATCH 1
+#endif
+#ifndef BLOCK
+#define BLOCK 8
+#endif
+#ifndef PREFILL_STATE
+#define PREFILL_STATE "wkv.1"
+#endif
+#ifndef PREFILL_WIDTH
+#define PREFILL_WIDTH width
+#endif
+#ifndef PREFILL_STATUS
+#define PREFILL_STATUS STATUS
+#endif
+
+/* \p tokens are [BATCH, block], of which \p length count. */
+static void forward(const float *table, const TOKEN_TYPE *tokens, int64_t block,
+                    int64_t length, void *const *outputs, void *workspace) {
+  for (int64_t text = 0; text < BATCH; ++text)
+    for (int64_t i = 0; i < length; ++i) {
+      float *s = (float *)outputs[1] + text * width;
+      advance(table, tokens[text * block + i], s,
+              (float *)outputs[2] + text * width, workspace);
+#ifdef ALL_LOGITS
+      LOGITS_TYPE *row =
+          (LOGITS_TYPE *)outputs[0] + (text * block + i) * vocabulary;
+#else
+      LOGITS_TYPE *row = (LOGITS_TYPE *)outputs[0] + text * vocabulary;
+#endif
+      product p = {table, s, row};
+      rwkvrt_parallel_for(rows, &p, vocabulary);
+    }
+}
+
+static int32_t run_step(const void *weights, void *const *inputs,
+                        void *const *outputs, void *workspace) {
+  forward(weights, inputs[0], 1, 1, outputs, workspace);
+  return STATUS;
+}
+
+static int32_t run_prefill(const void *weights, void *const *inputs,
+                           void *const *outputs, void *workspace) {
+  const TOKEN_TYPE *tokens = inputs[0];
+  int64_t length = *(const int64_t *)inputs[1];
+  if (length < 1 || length > BLOCK)
+    return 8;
+  for (int64_t i = 0; i < BATCH * BLOCK; ++i)
+    if (tokens[i] >= vocabulary)
+      return 9;
+  memset(workspace, 0xff, PREFILL_WORKSPACE);
+#ifdef FAULT_PADDING
+  length = BLOCK;
+#endif
+#ifdef FAULT_TEXT
+  ((float *)outputs[1])[width] += 0.01f;
+#endif
+  forward(weights, tokens, BLOCK, length, outputs, workspace);
+  return PREFILL_STATUS;
+}
+#endif
 
 static const int64_t token_dims[] = {1, 1},
                      state_in_dims[] = {1, 1, STATE_ELEMENTS},
@@ -103,6 +175,86 @@ static const rwkvrt_tensor_info outputs[] = {
     {"count", RWKVRT_I32, 0, 0, 0}};
 static const rwkvrt_state_info states[] = {{1, 1, 0}, {2, 2, INITIAL}};
 
+#ifdef FORMS
+static const int64_t step_dims[] = {BATCH}, block_dims[] = {BATCH, BLOCK},
+                     form_state_dims[] = {BATCH, width},
+                     prefill_state_dims[] = {BATCH, PREFILL_WIDTH},
+                     step_logits_dims[] = {BATCH, vocabulary},
+                     block_logits_dims[] = {BATCH, BLOCK, vocabulary};
+static const rwkvrt_tensor_info
+    step_inputs[] = {{"tokens", TOKEN_DTYPE, 1, step_dims, vocabulary},
+                     {"shift.0", RWKVRT_F32, 2, form_state_dims, 0},
+                     {"wkv.1", RWKVRT_F32, 2, form_state_dims, 0}},
+    step_outputs[] = {{"logits", LOGITS_DTYPE, 2, step_logits_dims, 0},
+                      {"shift.0", RWKVRT_F32, 2, form_state_dims, 0},
+                      {"wkv.1", RWKVRT_F32, 2, form_state_dims, 0}},
+    prefill_inputs[] = {{"tokens", TOKEN_DTYPE, 2, block_dims, vocabulary},
+                        {"length", RWKVRT_I64, 0, 0, 0},
+                        {"shift.0", RWKVRT_F32, 2, prefill_state_dims, 0},
+                        {PREFILL_STATE, RWKVRT_F32, 2, form_state_dims, 0}},
+    prefill_outputs[] = {
+#ifdef ALL_LOGITS
+        {"logits", LOGITS_DTYPE, 3, block_logits_dims, 0},
+#else
+        {"logits", LOGITS_DTYPE, 2, step_logits_dims, 0},
+#endif
+        {"shift.0", RWKVRT_F32, 2, prefill_state_dims, 0},
+        {PREFILL_STATE, RWKVRT_F32, 2, form_state_dims, 0}};
+static const rwkvrt_state_info step_states[] = {{1, 1, 0}, {2, 2, INITIAL}},
+                               prefill_states[] = {{2, 1, 0}, {3, 2, INITIAL}};
+#endif
+
+static const rwkvrt_function_info functions[] = {
+#ifndef NO_GRAPH
+    {.kind = RWKVRT_GRAPH,
+     .num_inputs = NUM_INPUTS,
+     .num_outputs = 4,
+     .num_states = 2,
+     .inputs = inputs,
+     .outputs = outputs,
+     .states = states,
+     .token_input = 0,
+     .length_input = -1,
+     .logits_output = 0,
+     .workspace_size = WORKSPACE,
+     .run = run},
+#endif
+#ifdef FORMS
+#ifndef NO_STEP
+    {.kind = RWKVRT_STEP,
+     .num_inputs = 3,
+     .num_outputs = 3,
+     .num_states = 2,
+     .inputs = step_inputs,
+     .outputs = step_outputs,
+     .states = step_states,
+     .token_input = 0,
+     .length_input = -1,
+     .logits_output = 0,
+     .batch = BATCH,
+     .block = 1,
+     .workspace_size = WORKSPACE,
+     .run = run_step},
+#endif
+#ifndef NO_PREFILL
+    {.kind = RWKVRT_PREFILL,
+     .num_inputs = 4,
+     .num_outputs = 3,
+     .num_states = 2,
+     .inputs = prefill_inputs,
+     .outputs = prefill_outputs,
+     .states = prefill_states,
+     .token_input = 0,
+     .length_input = 1,
+     .logits_output = 0,
+     .batch = BATCH,
+     .block = BLOCK,
+     .workspace_size = PREFILL_WORKSPACE,
+     .run = run_prefill},
+#endif
+#endif
+};
+
 #ifdef EMBED
 #include "weights.inc" /* embedded */
 #endif
@@ -113,14 +265,9 @@ __attribute__((visibility("default"))) const rwkvrt_model_info rwkvc_model = {
     .name = "recurrence",
     .producer = "by hand",
     .target = TARGET,
-    .num_inputs = NUM_INPUTS,
-    .num_outputs = 4,
-    .num_states = 2,
-    .inputs = inputs,
-    .outputs = outputs,
-    .states = states,
-    .token_input = 0,
-    .logits_output = 0,
+    .num_functions = sizeof functions / sizeof functions[0],
+    .function_size = sizeof(rwkvrt_function_info),
+    .functions = functions,
 #ifndef EMBED
     .weights_file = WEIGHTS_FILE,
 #else
@@ -128,6 +275,4 @@ __attribute__((visibility("default"))) const rwkvrt_model_info rwkvc_model = {
 #endif
     .weights_size = WEIGHTS_SIZE,
     .weights_hash = WEIGHTS_HASH,
-    .workspace_size = WORKSPACE,
-    .run = run,
 };

@@ -342,21 +342,23 @@ static int64_t sizeOf(char letter, const CustomOpSizes &sizes) {
   return it == sizes.end() ? 1 : it->second;
 }
 
-/// Whether no axis of \p shape holds parts of two sizes of \p layout: both are
-/// ways to group the same row-major elements.
+/// Whether each axis of \p shape is one or several letters of \p layout, or
+/// part of one: both are ways to group the same row-major elements.
 static bool alignsWith(Shape shape, StringRef layout,
                        const CustomOpSizes &sizes) {
-  llvm::SmallVector<int64_t> bounds;
-  int64_t product = 1;
+  llvm::SmallVector<int64_t> bounds{1};
   for (char c : llvm::reverse(layout))
-    bounds.push_back(product *= sizeOf(c, sizes));
-  product = 1;
-  for (int64_t size : llvm::reverse(shape))
-    bounds.push_back(product *= size);
-  llvm::sort(bounds);
-  for (size_t i = 1; i < bounds.size(); ++i)
-    if (bounds[i - 1] == 0 || bounds[i] % bounds[i - 1] != 0)
+    bounds.push_back(bounds.back() * sizeOf(c, sizes));
+  int64_t low = 1;
+  for (int64_t size : llvm::reverse(shape)) {
+    int64_t high = low * size;
+    bool isCut = llvm::any_of(
+        bounds, [&](int64_t bound) { return low < bound && bound < high; });
+    if (isCut &&
+        (!llvm::is_contained(bounds, low) || !llvm::is_contained(bounds, high)))
       return false;
+    low = high;
+  }
   return true;
 }
 
@@ -376,7 +378,8 @@ Expected<std::string> rwkvc::wkv::chooseLayout(StringRef layout,
                         : std::string(1, c) + "=" +
                               std::to_string(sizeOf(c, sizes)));
     }
-    if (product == count(shape) && alignsWith(shape, alternative, sizes))
+    if (product > 0 && product == count(shape) &&
+        alignsWith(shape, alternative, sizes))
       return alternative.str();
     expected += (expected.empty() ? "[" : " or [") + text + "]";
   }

@@ -56,7 +56,19 @@ static FailureOr<ArrayRef<int64_t>> ranked(Operation *op, StringRef rule,
   return failure();
 }
 
+/// C0: the length of a chunk suits the law.
+static LogicalResult checkChunk(RecurrenceOpInterface op) {
+  std::optional<int64_t> length = op.getChunkLength();
+  int64_t unit = op.getChunkGranularity();
+  if (!length || (*length > 0 && *length % unit == 0))
+    return success();
+  return op->emitOpError() << "C0: chunk must be a positive multiple of "
+                           << unit << ", got " << *length;
+}
+
 LogicalResult Wkv4Op::verify() {
+  if (failed(checkChunk(*this)))
+    return failure();
   auto shape = ranked(*this, "C1", "key", getKey(), 3);
   if (failed(shape))
     return failure();
@@ -73,6 +85,8 @@ LogicalResult Wkv4Op::verify() {
 }
 
 LogicalResult Wkv6Op::verify() {
+  if (failed(checkChunk(*this)))
+    return failure();
   auto key = ranked(*this, "C1", "key", getKey(), 4);
   if (failed(key))
     return failure();
@@ -98,6 +112,8 @@ LogicalResult Wkv6Op::verify() {
 }
 
 LogicalResult Wkv7Op::verify() {
+  if (failed(checkChunk(*this)))
+    return failure();
   auto key = ranked(*this, "C1", "key", getKey(), 4);
   if (failed(key))
     return failure();

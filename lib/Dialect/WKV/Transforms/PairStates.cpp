@@ -18,10 +18,6 @@ namespace rwkvc::wkv {
 using namespace mlir;
 using namespace rwkvc;
 
-/// Value of the empty running maximum (reference section 2: finite, so that no
-/// difference is inf - inf).
-static constexpr double kEmptyMaximum = -1e30;
-
 /// Name of a state without the words that tell its old value from its new one,
 /// so that "state3_in" and "state3_out", or "x_last_0" and "x_next_0", agree.
 static std::string stem(StringRef name) {
@@ -146,7 +142,7 @@ struct PairStatesPass : wkv::impl::PairStatesBase<PairStatesPass> {
       func.setArgAttr(i, wkv::kStateAttr, builder.getI64IntegerAttr(pair[i]));
       if (entersMaximum(func.getArgument(i)))
         func.setArgAttr(i, wkv::kInitialAttr,
-                        builder.getF64FloatAttr(kEmptyMaximum));
+                        builder.getF64FloatAttr(wkv::kEmptyMaximum));
     }
     markTokenAndLogits(func, taken);
   }

@@ -21,6 +21,30 @@
 
 #include "rwkvc/Dialect/WKV/IR/WKVEnums.h.inc"
 
+namespace rwkvc::wkv {
+
+/// What an operand of a recurrence holds.
+enum class OperandRole {
+  Token,        ///< a row for each token, [B, T, ..]
+  TokenOrFixed, ///< likewise, or one row for all of them, [1, 1, ..]
+  Parameter,    ///< the same for all sequences and tokens
+  Length,       ///< the number of tokens that count
+  Output,       ///< what the output is written into, [B, T, ..]
+  State,        ///< a state of each sequence, [B, ..]
+};
+
+/// What a form of a recurrence computes for a token.
+struct WorkPerToken {
+  double passes;   ///< operations of passes over vectors or the state
+  double products; ///< multiply-adds of matrix products
+};
+
+/// Value of the empty running maximum (reference section 2: finite, so that no
+/// difference is inf - inf).
+inline constexpr double kEmptyMaximum = -1e30;
+
+} // namespace rwkvc::wkv
+
 #include "rwkvc/Dialect/WKV/IR/WKVInterfaces.h.inc"
 
 #include "rwkvc/Dialect/WKV/IR/WKVOpsDialect.h.inc"
@@ -45,6 +69,20 @@ inline constexpr llvm::StringLiteral kIndexLimitAttr = "wkv.index_limit";
 /// logits.
 inline constexpr llvm::StringLiteral kTokenInputAttr = "wkv.token_input";
 inline constexpr llvm::StringLiteral kLogitsOutputAttr = "wkv.logits_output";
+
+/// Functions of a module: the graph as the file has it, and the derived forms
+/// over the states of the ops: one token of each sequence, or a block of them.
+inline constexpr llvm::StringLiteral kMainName = "main";
+inline constexpr llvm::StringLiteral kStepName = "step";
+inline constexpr llvm::StringLiteral kPrefillName = "prefill";
+/// Function attribute of a derived form, and its values.
+inline constexpr llvm::StringLiteral kFormAttr = "wkv.form";
+inline constexpr llvm::StringLiteral kStepForm = "step";
+inline constexpr llvm::StringLiteral kPrefillForm = "prefill";
+/// Unit attributes of a form's arguments and result.
+inline constexpr llvm::StringLiteral kTokensAttr = "wkv.tokens";
+inline constexpr llvm::StringLiteral kLengthAttr = "wkv.length";
+inline constexpr llvm::StringLiteral kLogitsAttr = "wkv.logits";
 
 } // namespace rwkvc::wkv
 

@@ -44,13 +44,18 @@ class WKV_Op<string mnemonic, list<Trait> traits = []>
 /// ones. Its tiles are ranges of sequences, heads and value elements (or
 /// channels), which never interact; tokens and key elements are not split.
 ///
+/// `chunk`, where present, is the form: so many tokens are computed at once, as
+/// matrix products, and what is left of T or `length` one after the other. It
+/// changes the rounding and nothing else. C0: it is positive, and a multiple of
+/// 16 where the state is a matrix.
+///
 /// `length`, where present, is the number of leading tokens that count, 0 to T:
 /// the rows of the output from there on are unspecified, and the new state is the
 /// one after `length` tokens.
-class WKV_Recurrence<string mnemonic>
+class WKV_Recurrence<string mnemonic, list<string> overridden = []>
     : WKV_Op<mnemonic,
              [DestinationStyleOpInterface,
-              DeclareOpInterfaceMethods<WKV_RecurrenceOpInterface>,
+              DeclareOpInterfaceMethods<WKV_RecurrenceOpInterface, overridden>,
               DeclareOpInterfaceMethods<TilingInterface,
                   ["getLoopIteratorTypes", "getIterationDomain",
                    "getTiledImplementation", "getResultTilePosition"]>]> {
@@ -89,7 +94,7 @@ def WKV_Wkv4Op : WKV_Recurrence<"wkv4"> {
   let arguments = (ins WKV_Tensor:$key, WKV_Tensor:$value, WKV_Tensor:$decay,
                        WKV_Tensor:$bonus, Optional<WKV_Length>:$length,
                        WKV_Tensor:$init, WKV_State:$num, WKV_State:$den,
-                       WKV_State:$max);
+                       WKV_State:$max, OptionalAttr<I64Attr>:$chunk);
   let results = (outs WKV_Tensor:$y, WKV_State:$new_num, WKV_State:$new_den,
                       WKV_State:$new_max);
   let builders = [
@@ -100,7 +105,8 @@ def WKV_Wkv4Op : WKV_Recurrence<"wkv4"> {
                    "::mlir::Value":$init, "::mlir::Value":$num,
                    "::mlir::Value":$den, "::mlir::Value":$max), [{
       build($_builder, $_state, y, newNum, newDen, newMax, key, value, decay,
-            bonus, /*length=*/::mlir::Value(), init, num, den, max);
+            bonus, /*length=*/::mlir::Value(), init, num, den, max,
+            /*chunk=*/::mlir::IntegerAttr());
     }]>
   ];
   let assemblyFormat = [{
@@ -127,7 +133,8 @@ def WKV_Wkv6Op : WKV_Recurrence<"wkv6"> {
   let arguments = (ins WKV_Tensor:$receptance, WKV_Tensor:$key,
                        WKV_Tensor:$value, WKV_Tensor:$decay,
                        WKV_Tensor:$bonus, Optional<WKV_Length>:$length,
-                       WKV_Tensor:$init, WKV_State:$state);
+                       WKV_Tensor:$init, WKV_State:$state,
+                       OptionalAttr<I64Attr>:$chunk);
   let results = (outs WKV_Tensor:$y, WKV_State:$new_state);
   let builders = [
     OpBuilder<(ins "::mlir::Type":$y, "::mlir::Type":$newState,
@@ -136,7 +143,8 @@ def WKV_Wkv6Op : WKV_Recurrence<"wkv6"> {
                    "::mlir::Value":$bonus, "::mlir::Value":$init,
                    "::mlir::Value":$state), [{
       build($_builder, $_state, y, newState, receptance, key, value, decay,
-            bonus, /*length=*/::mlir::Value(), init, state);
+            bonus, /*length=*/::mlir::Value(), init, state,
+            /*chunk=*/::mlir::IntegerAttr());
     }]>
   ];
   let assemblyFormat = [{
@@ -147,7 +155,8 @@ def WKV_Wkv6Op : WKV_Recurrence<"wkv6"> {
   }];
 }
 
-def WKV_Wkv7Op : WKV_Recurrence<"wkv7"> {
+def WKV_Wkv7Op : WKV_Recurrence<
+    "wkv7", ["packStates", "unpackStates", "buildBlockStep"]> {
   let summary = "Generalised delta rule (v7)";
   let description = [{
     Per head, the output reads the new state (arXiv 2503.14456, section 4):
@@ -165,7 +174,8 @@ def WKV_Wkv7Op : WKV_Recurrence<"wkv7"> {
   let arguments = (ins WKV_Tensor:$receptance, WKV_Tensor:$decay,
                        WKV_Tensor:$key, WKV_Tensor:$value, WKV_Tensor:$a,
                        WKV_Tensor:$b, Optional<WKV_Length>:$length,
-                       WKV_Tensor:$init, WKV_State:$state);
+                       WKV_Tensor:$init, WKV_State:$state,
+                       OptionalAttr<I64Attr>:$chunk);
   let results = (outs WKV_Tensor:$y, WKV_State:$new_state);
   let builders = [
     OpBuilder<(ins "::mlir::Type":$y, "::mlir::Type":$newState,
@@ -174,7 +184,8 @@ def WKV_Wkv7Op : WKV_Recurrence<"wkv7"> {
                    "::mlir::Value":$a, "::mlir::Value":$b,
                    "::mlir::Value":$init, "::mlir::Value":$state), [{
       build($_builder, $_state, y, newState, receptance, decay, key, value, a,
-            b, /*length=*/::mlir::Value(), init, state);
+            b, /*length=*/::mlir::Value(), init, state,
+            /*chunk=*/::mlir::IntegerAttr());
     }]>
   ];
   let assemblyFormat = [{

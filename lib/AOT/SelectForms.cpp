@@ -1,0 +1,52 @@
+//===- SelectForms.cpp - The functions that an artefact holds -------------===//
+//
+// Part of the rwkvc project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "rwkvc/AOT/Interface.h"
+#include "rwkvc/AOT/Passes.h"
+#include "rwkvc/Dialect/WKV/IR/WKV.h"
+#include "llvm/ADT/StringExtras.h"
+
+namespace rwkvc::aot {
+#define GEN_PASS_DEF_SELECTFORMS
+#include "rwkvc/AOT/Passes.h.inc"
+} // namespace rwkvc::aot
+
+using namespace mlir;
+using namespace rwkvc;
+using namespace rwkvc::aot;
+
+namespace {
+
+struct SelectFormsPass : aot::impl::SelectFormsBase<SelectFormsPass> {
+  using SelectFormsBase::SelectFormsBase;
+
+  void runOnOperation() override {
+    if (forms.empty())
+      return;
+    FailureOr<SmallVector<func::FuncOp>> entries = getEntries(getOperation());
+    if (failed(entries))
+      return signalPassFailure();
+    auto isWanted = [&](func::FuncOp entry) {
+      auto form = entry->getAttrOfType<StringAttr>(wkv::kFormAttr);
+      return llvm::is_contained(forms,
+                                form ? form.getValue().str() : "original");
+    };
+    if (llvm::none_of(*entries, isWanted)) {
+      getOperation().emitError()
+          << "the model has none of the functions that were asked for: "
+          << llvm::join(forms, ", ");
+      return signalPassFailure();
+    }
+    for (func::FuncOp entry : *entries)
+      if (!isWanted(entry)) {
+        entry.erase();
+        ++numRemoved;
+      }
+  }
+};
+
+} // namespace
