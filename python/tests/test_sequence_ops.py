@@ -8,17 +8,19 @@ import subprocess
 import sys
 import tempfile
 import unittest
+from unittest import mock
 
 import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
+from test_export import random_checkpoint
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "python"))
 
 import rwkvc  # noqa: E402  (needs the path above)
-from rwkvc import reference  # noqa: E402
+from rwkvc import export, reference  # noqa: E402
 from rwkvc.compiler import find_driver  # noqa: E402
 
 FLOAT, HALF, DOUBLE = onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE
@@ -188,6 +190,19 @@ class Qualcomm(Compiling):
                         y, S = n.wkv7()
                         self.check(model, inputs, {"y": y, "state_out": S}, raised={"wkv.wkv7": 1})
 
+    def test_several_sequences(self):
+        B, T, H, N = 2, 3, 2, 4
+        parts = [Numbers(T, H, N, seed=seed) for seed in range(B)]
+        inputs = {name: np.stack([getattr(n, name) for n in parts]) for name in "rkvab"}
+        inputs |= {"w": np.exp(np.stack([n.lw for n in parts]))}
+        inputs |= {"s_in": np.stack([n.S.swapaxes(1, 2) for n in parts])}
+        node = helper.make_node("wkv7", ["r", "w", "k", "v", "a", "b", "s_in"], ["y", "s_out"], domain="rwkv")
+        outputs = {"y": (FLOAT, [B, T, H, 1, N]), "s_out": (FLOAT, [B, H, N, N])}
+        model = make_model([node], inputs, outputs, (), ["rwkv"])
+        results = [n.wkv7() for n in parts]
+        expected = {"y": np.stack([y for y, _ in results]), "s_out": np.stack([S for _, S in results])}
+        self.check(model, inputs, expected, raised={"wkv.wkv7": 1})
+
     def test_packed_result_that_is_kept(self):
         n = Numbers(5, 2, 4)
         inputs = {name: getattr(n, name) for name in "rkvab"} | {"w": np.exp(n.lw), "s": n.S.swapaxes(1, 2).copy()}
@@ -238,6 +253,32 @@ class Qualcomm(Compiling):
         del model.graph.value_info[:]
         model.graph.value_info.append(helper.make_tensor_value_info("x", FLOAT, [3, 2, 2, 4]))
         self.refuse(model, r"result 'output' has shape \[3, 2, 2, 4\]")
+
+
+class WholeModel(Compiling):
+    """A v6 model whose recurrences are custom nodes: both forms are derived from it."""
+
+    def test_v6(self):
+        def custom_wkv6(exporter, layer, r, k, v, decay, bonus):
+            H, N = exporter.heads, exporter.head_size
+            name = f"state_{layer}_wkv"
+            S = exporter.b.state(name, [H, N, N])
+            r, k, v = (exporter.b.reshape(x, 1, H, N) for x in (r, k, v))
+            y, S = exporter.b.op("wkv6", k, v, r, S, bonus, decay, outputs=2, domain="rwkv")
+            exporter.b.keep(name, S)
+            return y
+
+        weights = random_checkpoint((6, 0))
+        with mock.patch.object(export._Exporter, "wkv6", custom_wkv6):
+            model = self.compile(export.export_model(weights))
+        self.assertEqual(set(model.functions), {"graph", "step", "prefill"})
+        tokens = list(range(20))
+        expected, _ = reference.RWKV(weights, np.float64).forward(tokens)
+        text = model.sequence()
+        text.set_shortest_block(1)
+        np.testing.assert_allclose(text.prefill(tokens, all_logits=True), expected, rtol=1e-3, atol=1e-4)
+        text.reset()
+        np.testing.assert_allclose(np.stack([text.step(t) for t in tokens]), expected, rtol=1e-3, atol=1e-4)
 
 
 class Registry(Compiling):
@@ -367,9 +408,23 @@ class Registry(Compiling):
         ):
             with self.subTest(message):
                 self.refuse(model, message, self.write(**{**good, **change}))
+        self.refuse_state_without_batch()
         (self.folder / "text.json").write_text("{")
         self.refuse(model, "text.json: ", f"--custom-ops={self.folder / 'text.json'}")
         self.refuse(model, "none.json: cannot read", f"--custom-ops={self.folder / 'none.json'}")
+
+    def refuse_state_without_batch(self):
+        n = Numbers(2, 2, 4)
+        flag = self.write(
+            law="wkv6",
+            operands=["receptance:BHK", "key:BHK", "value:BHV", "decay:BHK", "state:HKV"],
+            results=["output:BHV", "state:HKV"],
+        )
+        inputs = {"r": n.r, "k": n.k, "v": n.v, "w": np.exp(n.lw), "s_in": n.S}
+        node = helper.make_node("op", list(inputs), ["y", "s_out"], "att", domain="org.example")
+        outputs = {"y": (FLOAT, n.v.shape), "s_out": (FLOAT, n.S.shape)}
+        model = make_model([node], inputs, outputs, (), ["org.example"])
+        self.refuse(model, "node 'att'.*layout 'HKV' of 'state' lacks the letter B, which is 2", flag)
 
     def test_unknown_operator_mentions_the_registry(self):
         x = np.zeros(4, np.float32)

@@ -46,6 +46,9 @@ private:
                           << op.getDomain() << "': " << reason
                           << ", by the registry of custom ops";
   }
+  /// Fails unless \p layout has a letter for each size above one of the values
+  /// with role \p role.
+  LogicalResult checkLetters(StringRef role, StringRef layout);
   LogicalResult readShapes();
   LogicalResult checkResults();
   LogicalResult unpack();
@@ -122,6 +125,19 @@ SmallVector<int64_t> CustomOpRaiser::sizesOf(StringRef letters) {
 // Checks
 //===----------------------------------------------------------------------===//
 
+LogicalResult CustomOpRaiser::checkLetters(StringRef role, StringRef layout) {
+  bool isVector = signature.law == CustomOpLaw::Wkv4;
+  StringRef letters = role == "output" ? (isVector ? "BTC" : "BTHV")
+                      : isVector       ? "BC"
+                                       : "BHKV";
+  for (char c : letters)
+    if (sizeOf(c) > 1 && !layout.contains(c))
+      return refuse("layout '" + layout + "' of '" + role +
+                    "' lacks the letter " + Twine(c) + ", which is " +
+                    Twine(sizeOf(c)));
+  return success();
+}
+
 LogicalResult CustomOpRaiser::readShapes() {
   for (auto [value, operand] : llvm::zip(signature.operands, op.getInputs())) {
     auto type = dyn_cast<RankedTensorType>(operand.getType());
@@ -139,6 +155,12 @@ LogicalResult CustomOpRaiser::readShapes() {
   if (!solved)
     return refuse(llvm::toString(solved.takeError()));
   sizes = std::move(*solved);
+  for (StringRef role : {"state", "num", "den", "max"})
+    if (auto index = signature.findOperand(role))
+      if (failed(checkLetters(
+              role, cantFail(chooseLayout(signature.operands[*index].layout,
+                                          sizes, shapes[*index], role)))))
+        return failure();
   return success();
 }
 
@@ -162,6 +184,8 @@ LogicalResult CustomOpRaiser::checkResults() {
                                "result '" + value.role + "'");
     if (!layout)
       return refuse(llvm::toString(layout.takeError()));
+    if (failed(checkLetters(value.role, *layout)))
+      return failure();
   }
   return success();
 }
