@@ -140,7 +140,7 @@ void ConvertONNXToLinalgPass::eraseDeadOps() {
     if (!isa<ModuleOp>(op))
       order.push_back(op);
   });
-  // Users before what they use, and what is in a region before the op around.
+  // Users before what they use, and bodies before the ops that have them.
   for (Operation *op : llvm::reverse(order))
     if (isOpTriviallyDead(op))
       op->erase();

@@ -156,8 +156,11 @@ void FormsCheck::run(size_t n) {
   };
   SequencePtr expected = make(SIZE_MAX);
   std::vector<float> expectedLogits, logits, expectedRows;
-  // Logits of every token too, while they are few enough to be kept.
-  bool keepsRows = batch * n * vocabulary <= size_t(1) << 22;
+  // Logits of every token too, where blocks give them, while they are few enough
+  // to be kept.
+  const auto &block = *rwkvrt_model_find_function(model, RWKVRT_PREFILL);
+  bool keepsRows = block.outputs[block.logits_output].rank == 3 &&
+                   batch * n * vocabulary <= size_t(1) << 22;
   for (size_t i = 0; i < n; ++i) {
     feed(expected.get(), part(tokens, i, 1), expectedLogits);
     if (keepsRows)
