@@ -109,21 +109,32 @@ static void buildInterface(OpPassManager &pm, const PipelineOptions &options) {
   pm.addPass(aot::createDescribeInterface());
 }
 
+/// Adds the functions that are asked for beside the file's own.
+static void buildForms(OpPassManager &pm, const PipelineOptions &options) {
+  auto isWanted = [&](StringRef form) {
+    return options.forms.empty() || llvm::is_contained(options.forms, form);
+  };
+  bool wantsBlocks = isWanted("prefill") && options.prefillBlock > 0;
+  if (!wantsBlocks && !isWanted("step"))
+    return;
+  pm.addPass(wkv::createExposeStates());
+  pm.addPass(wkv::createRestrictToStep());
+  wkv::LiftToSequenceOptions lift;
+  lift.batch = options.batch;
+  lift.block = wantsBlocks ? options.prefillBlock : 0;
+  lift.allLogits = options.allLogits;
+  pm.addPass(wkv::createLiftToSequence(lift));
+  addCleanup(pm);
+}
+
 /// In: func, onnx, wkv, tensor.empty. Out: wkv among linalg and its friends on
-/// tensors.
+/// tensors, in all functions.
 static void buildWKV(OpPassManager &pm, const PipelineOptions &options) {
   pm.addPass(createConvertONNXToLinalgPass());
   addCleanup(pm);
-  bool onlyOriginal = llvm::equal(options.forms, ArrayRef({"original"}));
-  if (!onlyOriginal) {
-    wkv::LiftToSequenceOptions lift;
-    lift.batch = options.batch;
-    lift.block = options.prefillBlock;
-    lift.allLogits = options.allLogits;
-    pm.addPass(wkv::createExposeStates());
-    pm.addPass(wkv::createLiftToSequence(lift));
-    addCleanup(pm);
-  }
+  // Without need of them, nobody has to hear why there are none.
+  if (!llvm::equal(options.forms, ArrayRef({"original"})))
+    buildForms(pm, options);
   buildInterface(pm, options);
 }
 
@@ -243,15 +254,36 @@ void rwkvc::registerPipelines() {
     Option<bool> useDnnl{*this, "use-dnnl",
                          llvm::cl::desc("Large matrix products by oneDNN"),
                          llvm::cl::init(false)};
+    Option<int64_t> batch{*this, "batch",
+                          llvm::cl::desc("Texts that derived forms compute at "
+                                         "once"),
+                          llvm::cl::init(1)};
+    Option<int64_t> prefillBlock{*this, "prefill-block",
+                                 llvm::cl::desc("Tokens of a block; 0: no form "
+                                                "for blocks"),
+                                 llvm::cl::init(64)};
+    Option<bool> allLogits{*this, "all-logits",
+                           llvm::cl::desc("Logits after every token of a "
+                                          "block"),
+                           llvm::cl::init(false)};
+    ListOption<std::string> forms{
+        *this, "forms",
+        llvm::cl::desc("Functions to keep: original, step, prefill")};
   };
   for (const PhaseInfo &info : phases()) {
     Phase phase = info.phase;
     PassPipelineRegistration<CommandLineOptions>(
         ("rwkvc-to-" + info.name).str(), ("Leads to " + info.description).str(),
         [phase](OpPassManager &pm, const CommandLineOptions &options) {
-          buildPhase(
-              pm, phase,
-              {options.vectorBits, options.minParallelWork, options.useDnnl});
+          PipelineOptions pipeline;
+          pipeline.vectorBits = options.vectorBits;
+          pipeline.minParallelWork = options.minParallelWork;
+          pipeline.useDnnl = options.useDnnl;
+          pipeline.batch = options.batch;
+          pipeline.prefillBlock = options.prefillBlock;
+          pipeline.allLogits = options.allLogits;
+          pipeline.forms.assign(options.forms.begin(), options.forms.end());
+          buildPhase(pm, phase, pipeline);
         });
   }
 }

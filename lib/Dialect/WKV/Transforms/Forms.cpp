@@ -16,6 +16,15 @@ Value rwkvc::wkv::reshapeTensor(OpBuilder &b, Location loc, Value value,
   auto from = cast<RankedTensorType>(value.getType());
   if (from == type)
     return value;
+  // Shapes that differ in axes of size one meet where these are left out.
+  auto squeeze = [](RankedTensorType type) {
+    SmallVector<int64_t> shape(llvm::make_filter_range(
+        type.getShape(), [](int64_t size) { return size != 1; }));
+    return type.clone(shape);
+  };
+  RankedTensorType core = squeeze(from);
+  if (core == squeeze(type) && core != from && core != type)
+    return reshapeTensor(b, loc, reshapeTensor(b, loc, value, core), type);
   bool shrinks = from.getRank() > type.getRank();
   if (std::optional<SmallVector<ReassociationIndices>> groups =
           getReassociationIndicesForReshape(from, type)) {

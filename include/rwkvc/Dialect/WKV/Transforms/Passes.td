@@ -62,6 +62,29 @@ def RaiseRecurrence : Pass<"wkv-raise-recurrence", "::mlir::ModuleOp"> {
   ];
 }
 
+def DistributeScans : Pass<"wkv-distribute-scans", "::mlir::ModuleOp"> {
+  let summary = "Turn scans over one-token recurrences into recurrences over all tokens";
+  let description = [{
+    Where every state of a `Scan` is carried by a recurrence of one token, the
+    recurrence takes over the loop: it gets all tokens, and so does every other op
+    of the body, along a new leading axis. A scan without states, which only maps
+    tokens, becomes plain ops.
+
+    ```mlir
+    %s1, %y = onnx.Scan(%s, %r, %k, %v) { ^bb0(...): wkv.wkv6 ... 1x1x4x16 }
+    // after
+    %y, %s1 = wkv.wkv6 receptance(%r) ... 1x7x4x16
+    ```
+
+    A scan that carries a state in any other way, or has an op in its body that has
+    no form over several tokens, stays.
+  }];
+  let dependentDialects = ["::rwkvc::onnx::ONNXDialect",
+                           "::mlir::tensor::TensorDialect"];
+  let statistics = [Statistic<"numDistributed", "distributed",
+                              "Scans replaced">];
+}
+
 def RaiseTokenShift : Pass<"wkv-raise-token-shift", "::mlir::ModuleOp"> {
   let summary = "Recognise token shift by where elements go";
   let description = [{
@@ -292,6 +315,38 @@ def ExposeStates : Pass<"wkv-expose-states", "::mlir::ModuleOp"> {
   let dependentDialects = ["::rwkvc::wkv::WKVDialect",
                            "::mlir::tensor::TensorDialect"];
   let statistics = [Statistic<"numStates", "states", "States exposed">];
+}
+
+def RestrictToStep : Pass<"wkv-restrict-to-step", "::mlir::ModuleOp"> {
+  let summary = "Build the form for one token from that for a fixed number";
+  let description = [{
+    Takes the `@step` that `wkv-expose-states` builds from a file over several
+    tokens (form "sequence") and follows the tokens' axis through every op, by the
+    maps of linalg ops, the groups of reshapes and the bounds of slices. Then the
+    function is built again with one token; recurrences and token shifts go on
+    from their states.
+
+    ```mlir
+    func.func @step(%t: tensor<1x8xi64>, %s: tensor<1x4x16x16xf32>, ...)
+        attributes {wkv.form = "sequence"}
+      %r = linalg.matmul ins(%x, %w : tensor<8x64xf32>, tensor<64x64xf32>) ...
+      %last = tensor.extract_slice %h[7, 0] [1, 64] [1, 1]
+    // after
+    func.func @step(%t: tensor<1xi64>, %s: tensor<1x4x16x16xf32>, ...)
+        attributes {wkv.form = "step"}
+      %r = linalg.matmul ins(%x, %w : tensor<1x64xf32>, tensor<64x64xf32>) ...
+    ```
+
+    The last token may be taken out; any other use of a position, a sum over
+    tokens, or parameters that differ from position to position, is in the way: a
+    remark names the op, and there is no step.
+  }];
+  let dependentDialects = [
+    "::mlir::arith::ArithDialect", "::mlir::func::FuncDialect",
+    "::mlir::linalg::LinalgDialect", "::mlir::tensor::TensorDialect",
+    "::rwkvc::wkv::WKVDialect"
+  ];
+  let statistics = [Statistic<"numSteps", "steps", "Functions restricted">];
 }
 
 def LiftToSequence : Pass<"wkv-lift-to-sequence", "::mlir::ModuleOp"> {
