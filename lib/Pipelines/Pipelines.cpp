@@ -132,9 +132,7 @@ static void buildForms(OpPassManager &pm, const PipelineOptions &options) {
 static void buildWKV(OpPassManager &pm, const PipelineOptions &options) {
   pm.addPass(createConvertONNXToLinalgPass());
   addCleanup(pm);
-  // Without need of them, nobody has to hear why there are none.
-  if (!llvm::equal(options.forms, ArrayRef({"original"})))
-    buildForms(pm, options);
+  buildForms(pm, options);
   buildInterface(pm, options);
 }
 
