@@ -134,11 +134,16 @@ static void buildWKV(OpPassManager &pm, const PipelineOptions &options) {
   addCleanup(pm);
   buildForms(pm, options);
   buildInterface(pm, options);
+  wkv::ChooseChunkOptions chunks;
+  chunks.form = options.wkvForm;
+  chunks.chunkLength = options.wkvChunk;
+  pm.addPass(wkv::createChooseChunk(chunks));
 }
 
 /// In: wkv, linalg and its friends. Out: the same without wkv, with the entry's
 /// arguments in memory.
 static void buildLinalg(OpPassManager &pm, const PipelineOptions &options) {
+  pm.addPass(wkv::createTileRecurrences());
   pm.addPass(createConvertWKVToLinalgPass());
   addCleanup(pm);
   pm.addPass(createFuseElementwise());
@@ -163,7 +168,6 @@ static void buildBufferize(OpPassManager &pm) {
   addCleanup(pm);
   OpPassManager &funcs = pm.nest<func::FuncOp>();
   funcs.addPass(bufferization::createBufferHoistingPass());
-  funcs.addPass(bufferization::createBufferLoopHoistingPass());
   pm.addPass(createPlanMemory());
   addCleanup(pm);
 }
@@ -267,6 +271,13 @@ void rwkvc::registerPipelines() {
     ListOption<std::string> forms{
         *this, "forms",
         llvm::cl::desc("Functions to keep: original, step, prefill")};
+    Option<std::string> wkvForm{
+        *this, "wkv-form",
+        llvm::cl::desc("Form of recurrences: auto, recurrent or chunked"),
+        llvm::cl::init("auto")};
+    Option<int64_t> wkvChunk{*this, "wkv-chunk",
+                             llvm::cl::desc("Tokens of a chunk; 0: by cost"),
+                             llvm::cl::init(0)};
   };
   for (const PhaseInfo &info : phases()) {
     Phase phase = info.phase;
@@ -281,6 +292,8 @@ void rwkvc::registerPipelines() {
           pipeline.prefillBlock = options.prefillBlock;
           pipeline.allLogits = options.allLogits;
           pipeline.forms.assign(options.forms.begin(), options.forms.end());
+          pipeline.wkvForm = options.wkvForm;
+          pipeline.wkvChunk = options.wkvChunk;
           buildPhase(pm, phase, pipeline);
         });
   }

@@ -1,4 +1,4 @@
-//===- OutlineKernels.cpp - A function for each linalg op -----------------===//
+//===- OutlineKernels.cpp - A function for each kernel --------------------===//
 //
 // Part of the rwkvc project, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
@@ -6,6 +6,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "mlir/Dialect/Linalg/Utils/Utils.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/IR/IRMapping.h"
 #include "mlir/Transforms/RegionUtils.h"
 #include "rwkvc/AOT/Interface.h"
@@ -69,18 +70,26 @@ struct OutlineKernelsPass
                                copy.getTarget());
       copy.erase();
     }
-    SmallVector<linalg::LinalgOp> ops;
-    entry.walk([&](linalg::LinalgOp op) {
-      if (op.hasPureBufferSemantics())
+    SmallVector<Operation *> ops;
+    entry.walk<WalkOrder::PreOrder>([&](Operation *op) {
+      // A parallel loop with all that it computes is one kernel.
+      if (auto loop = dyn_cast<scf::ForallOp>(op);
+          loop && loop->getNumResults() == 0) {
         ops.push_back(op);
+        return WalkResult::skip();
+      }
+      if (auto linalg = dyn_cast<linalg::LinalgOp>(op);
+          linalg && linalg.hasPureBufferSemantics())
+        ops.push_back(op);
+      return WalkResult::advance();
     });
-    for (linalg::LinalgOp op : ops)
+    for (Operation *op : ops)
       outline(op, number++, symbols);
   }
 
-  void outline(linalg::LinalgOp op, unsigned number, SymbolTable &symbols) {
+  void outline(Operation *op, unsigned number, SymbolTable &symbols) {
     OpBuilder b(op);
-    Location loc = op.getLoc();
+    Location loc = op->getLoc();
     llvm::SetVector<Value> used(op->getOperands().begin(),
                                 op->getOperands().end());
     getUsedValuesDefinedAbove(op->getRegions(), used);
@@ -93,7 +102,9 @@ struct OutlineKernelsPass
         continue;
       }
       inputs.push_back(value);
-      Type type = withoutOffset(value.getType());
+      // Inside a loop, types of views follow from those of what they view.
+      Type type = isa<scf::ForallOp>(op) ? value.getType()
+                                         : withoutOffset(value.getType());
       operands.push_back(type == value.getType()
                              ? value
                              : memref::CastOp::create(b, loc, type, value));
@@ -113,7 +124,7 @@ struct OutlineKernelsPass
     inner.clone(*op, mapping);
     func::ReturnOp::create(inner, loc);
     func::CallOp::create(b, loc, kernel, operands);
-    op.erase();
+    op->erase();
   }
 };
 

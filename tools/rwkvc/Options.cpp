@@ -155,6 +155,16 @@ DriverOptions rwkvc::parseCommandLine(int argc, char **argv) {
       cl::desc("Operations from which a matrix product is large for --onednn "
                "(default: 1048576)"),
       cl::value_desc("n"), cl::cat(category));
+  cl::opt<std::string> wkvForm(
+      "wkv-form", cl::init("auto"),
+      cl::desc("How recurrences over several tokens are computed: recurrent, "
+               "one token after the other; chunked, in matrix products over "
+               "chunks of tokens; auto, by cost (default)"),
+      cl::value_desc("form"), cl::cat(category));
+  cl::opt<int64_t> wkvChunk(
+      "wkv-chunk", cl::init(0),
+      cl::desc("Tokens of a chunk, a multiple of 16 (default: by cost)"),
+      cl::value_desc("n"), cl::cat(category));
   cl::opt<cl::boolOrDefault> embed(
       "embed-weights",
       cl::desc("Put the weights into the artefact instead of a file beside it "
@@ -278,6 +288,13 @@ DriverOptions rwkvc::parseCommandLine(int argc, char **argv) {
     fail("--onednn-min-flops=" + llvm::Twine(oneDNNMinFlops) +
          ": expected at least 1");
   options.oneDNNMinFlops = oneDNNMinFlops;
+  options.wkvForm = wkvForm;
+  if (wkvForm != "auto" && wkvForm != "recurrent" && wkvForm != "chunked")
+    fail("--wkv-form=" + wkvForm + ": expected auto, recurrent or chunked");
+  if (wkvChunk < 0 || wkvChunk % 16 != 0)
+    fail("--wkv-chunk=" + llvm::Twine(wkvChunk) +
+         ": expected a multiple of 16, or 0 to choose by cost");
+  options.wkvChunk = wkvChunk;
   if (embed != cl::BOU_UNSET)
     options.embedWeights = embed == cl::BOU_TRUE;
   options.compiler = compiler;

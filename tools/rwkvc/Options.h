@@ -43,6 +43,8 @@ struct DriverOptions {
   bool allLogits = false;
   std::optional<bool> oneDNN; ///< none: if the runtime has it
   int64_t oneDNNMinFlops = 1 << 20;
+  std::string wkvForm = "auto"; ///< auto, recurrent or chunked
+  int64_t wkvChunk = 0;         ///< tokens of a chunk; 0: by cost
   std::optional<bool> embedWeights;
   std::string compiler; ///< C compiler that links
   std::vector<std::string> dialectPlugins, passPlugins;

@@ -214,6 +214,8 @@ llvm::Error Driver::runPhase(mlir::ModuleOp module, Phase phase) {
   pipeline.batch = options.batch;
   pipeline.prefillBlock = options.prefillBlock;
   pipeline.allLogits = options.allLogits;
+  pipeline.wkvForm = options.wkvForm;
+  pipeline.wkvChunk = options.wkvChunk;
   buildPhase(pm, phase, pipeline);
   auto inserted = options.insertions.find(phase);
   if (inserted != options.insertions.end())

@@ -46,6 +46,8 @@ struct PipelineOptions {
   int64_t batch = 1;         ///< texts that derived forms compute at once
   int64_t prefillBlock = 64; ///< tokens of a block; 0: no @prefill
   bool allLogits = false;    ///< @prefill gives the logits of every token
+  std::string wkvForm = "auto"; ///< of recurrences: auto, recurrent, chunked
+  int64_t wkvChunk = 0;         ///< tokens of a chunk; 0: by cost
   /// Functions to keep: "original", "step", "prefill"; empty: all that there
   /// are.
   std::vector<std::string> forms;

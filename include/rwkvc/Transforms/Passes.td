@@ -67,7 +67,8 @@ def PlanMemory : Pass<"rwkvc-plan-memory", "::mlir::ModuleOp"> {
     ```
 
     Allocations of dynamic size, and ones that a loop carries into its next
-    iteration, have no place in a plan and are reported.
+    iteration, have no place in a plan and are reported. Each iteration of a
+    `scf.forall` has a share of its own for the buffers allocated in it.
   }];
   let dependentDialects = ["::mlir::arith::ArithDialect",
                            "::mlir::memref::MemRefDialect"];
@@ -79,13 +80,14 @@ def PlanMemory : Pass<"rwkvc-plan-memory", "::mlir::ModuleOp"> {
 }
 
 def OutlineKernels : Pass<"rwkvc-outline-kernels", "::mlir::ModuleOp"> {
-  let summary = "Move every linalg op on buffers into a function of its own";
+  let summary = "Move each linalg op or parallel loop into a function of its own";
   let description = [{
     Layers repeat: as functions their kernels can be merged (by
     `duplicate-function-elimination`), so that code size and compile time depend
     on the number of distinct kernels and not on the number of layers or forms. Static
     offsets become dynamic, since they are all that tells such kernels apart.
-    A copy between buffers that are not contiguous is a kernel too.
+    A copy between buffers that are not contiguous is a kernel too; so is a
+    `scf.forall` with everything in it.
 
     ```mlir
     linalg.generic ... ins(%x : memref<64xf32>) outs(%y : memref<64xf32>)

@@ -9,6 +9,7 @@
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/Linalg/IR/LinalgInterfaces.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/IR/Matchers.h"
 #include "mlir/Interfaces/FunctionInterfaces.h"
@@ -98,6 +99,9 @@ FailureOr<Product> matchProduct(linalg::LinalgOp op, RewriterBase &rewriter) {
   auto refuse = [&](const Twine &reason) {
     return rewriter.notifyMatchFailure(op, reason);
   };
+  // Threads are busy with other iterations, and a call has its costs.
+  if (op->getParentOfType<scf::ForallOp>())
+    return refuse("part of a parallel loop");
   if (!op.hasPureTensorSemantics() || op.getNumDpsInputs() != 2 ||
       op.getNumDpsInits() != 1)
     return refuse("not two tensors and a destination");

@@ -7,6 +7,8 @@
 
 #include "KernelSchedule.h"
 #include "mlir/Dialect/Linalg/Transforms/Transforms.h"
+#include "mlir/Dialect/SCF/Transforms/Transforms.h"
+#include "mlir/Dialect/Utils/IndexingUtils.h"
 #include "rwkvc/Target/CPU/Passes.h"
 
 namespace rwkvc::cpu {
@@ -17,6 +19,9 @@ namespace rwkvc::cpu {
 using namespace mlir;
 using namespace rwkvc;
 using namespace rwkvc::cpu;
+
+/// Iterations that a loop of unknown length is taken to have.
+static constexpr int64_t kUnknownTrips = 16;
 
 namespace {
 
@@ -29,6 +34,8 @@ struct VectorizeKernelsPass
     IRRewriter rewriter(&getContext());
     for (auto func : module.getOps<func::FuncOp>()) {
       SmallVector<linalg::LinalgOp> ops;
+      if (failed(lowerParallelLoops(rewriter, func)))
+        return signalPassFailure();
       func.walk([&](linalg::LinalgOp op) { ops.push_back(op); });
       // Only a kernel's caller can hand out its iterations.
       bool isKernel = func.isPrivate() && ops.size() == 1 &&
@@ -77,6 +84,109 @@ struct VectorizeKernelsPass
     }
     emitVectorLoops(rewriter, generic, *plan, begin, end);
     return success();
+  }
+
+  /// Makes scf.forall ops sequential loops. That of a kernel which does enough
+  /// work runs over a range of its iterations.
+  LogicalResult lowerParallelLoops(IRRewriter &rewriter, func::FuncOp func) {
+    SmallVector<scf::ForallOp> loops;
+    func.walk([&](scf::ForallOp loop) { loops.push_back(loop); });
+    for (scf::ForallOp loop : loops) {
+      bool isKernel = func.isPrivate() && loop->getParentOp() == func &&
+                      llvm::hasNItems(func.getBody().front().getOps<scf::ForallOp>(), 1);
+      if (loop->getNumResults() != 0)
+        return loop.emitOpError("must be on buffers before it becomes a loop");
+      std::optional<SmallVector<int64_t>> counts = countIterations(loop);
+      if (isKernel && counts && minParallelWork > 0 &&
+          computeProduct(*counts) > 1 &&
+          estimateWork(loop) >= minParallelWork) {
+        runRange(rewriter, func, loop, *counts);
+        ++numParallel;
+        continue;
+      }
+      rewriter.setInsertionPoint(loop);
+      if (failed(scf::forallToForLoop(rewriter, loop)))
+        return loop.emitOpError("cannot become a loop");
+    }
+    return success();
+  }
+
+  /// Iterations along each axis, or none where they are not known.
+  static std::optional<SmallVector<int64_t>> countIterations(scf::ForallOp loop) {
+    SmallVector<int64_t> counts;
+    for (auto [from, to, step] :
+         llvm::zip_equal(loop.getMixedLowerBound(), loop.getMixedUpperBound(),
+                         loop.getMixedStep())) {
+      auto first = getConstantIntValue(from), end = getConstantIntValue(to);
+      auto stride = getConstantIntValue(step);
+      if (!first || !end || !stride)
+        return std::nullopt;
+      counts.push_back(std::max<int64_t>(
+          llvm::divideCeilSigned(*end - *first, *stride), 0));
+    }
+    return counts;
+  }
+
+  /// Scalar operations of \p loop.
+  static int64_t estimateWork(scf::ForallOp loop) {
+    int64_t total = 0;
+    loop.walk([&](linalg::LinalgOp op) {
+      int64_t work = 1;
+      for (int64_t range : op.getStaticLoopRanges())
+        work *= std::max<int64_t>(range, 1);
+      work *= std::max<int64_t>(
+          llvm::range_size(op.getBlock()->without_terminator()), 1);
+      for (Operation *parent = op->getParentOp(); parent != loop;
+           parent = parent->getParentOp())
+        if (auto outer = dyn_cast<scf::ForOp>(parent)) {
+          auto trips = outer.getStaticTripCount();
+          work *= trips ? trips->getSExtValue() : kUnknownTrips;
+        }
+      total += work;
+    });
+    std::optional<SmallVector<int64_t>> counts = countIterations(loop);
+    return total * computeProduct(*counts);
+  }
+
+  /// Replaces \p loop, the kernel's, by one over the iterations that its two new
+  /// leading arguments say.
+  static void runRange(IRRewriter &rewriter, func::FuncOp func,
+                       scf::ForallOp loop, ArrayRef<int64_t> counts) {
+    Location loc = loop.getLoc();
+    Type index = rewriter.getIndexType();
+    (void)func.insertArgument(0, index, {}, loc);
+    (void)func.insertArgument(1, index, {}, loc);
+    func->setAttr(kParallelUnitsAttr,
+                  rewriter.getI64IntegerAttr(computeProduct(counts)));
+    rewriter.setInsertionPoint(loop);
+    auto constant = [&](int64_t value) -> Value {
+      return arith::ConstantIndexOp::create(rewriter, loc, value);
+    };
+    auto range = scf::ForOp::create(rewriter, loc, func.getArgument(0),
+                                    func.getArgument(1), constant(1));
+    rewriter.setInsertionPointToStart(range.getBody());
+    // The last axis runs fastest.
+    SmallVector<Value> ivs(counts.size());
+    Value rest = range.getInductionVar();
+    SmallVector<OpFoldResult> starts = loop.getMixedLowerBound();
+    SmallVector<OpFoldResult> steps = loop.getMixedStep();
+    for (int64_t axis = counts.size() - 1; axis >= 0; --axis) {
+      Value digit = rest;
+      if (axis > 0) {
+        digit = arith::RemUIOp::create(rewriter, loc, rest,
+                                       constant(counts[axis]));
+        rest = arith::DivUIOp::create(rewriter, loc, rest,
+                                      constant(counts[axis]));
+      }
+      digit = arith::MulIOp::create(
+          rewriter, loc, digit, constant(*getConstantIntValue(steps[axis])));
+      ivs[axis] = arith::AddIOp::create(
+          rewriter, loc, digit, constant(*getConstantIntValue(starts[axis])));
+    }
+    rewriter.eraseOp(loop.getTerminator());
+    rewriter.inlineBlockBefore(loop.getBody(), range.getBody()->getTerminator(),
+                               ivs);
+    rewriter.eraseOp(loop);
   }
 
   /// Calls of parallel kernels run all of their units.

@@ -24,6 +24,7 @@ def VectorizeKernels : Pass<"cpu-vectorize-kernels", "::mlir::ModuleOp"> {
     A kernel whose work is at least `min-parallel-work` scalar operations gets two
     leading arguments, the range of its outermost loop to run; the attribute
     `cpu.parallel_units` says how many iterations there are, and calls pass all.
+    The iterations of a kernel that is a `scf.forall` are those of that loop.
 
     ```mlir
     func.func private @kernel(%x: memref<64xf32>, %w: memref<64x32xf32>, %y: memref<32xf32>)

@@ -222,12 +222,12 @@ LogicalResult TokenBatcher::batchAlongAxis(Operation *op) {
 }
 
 LogicalResult TokenBatcher::batch(Operation *op) {
-  bool isStatic = llvm::all_of(
-      llvm::concat<const Type>(op->getOperandTypes(), op->getResultTypes()),
-      [](Type type) {
-        auto tensor = dyn_cast<RankedTensorType>(type);
-        return isa<NoneType>(type) || (tensor && tensor.hasStaticShape());
-      });
+  auto isStaticOrNone = [](Type type) {
+    auto tensor = dyn_cast<RankedTensorType>(type);
+    return isa<NoneType>(type) || (tensor && tensor.hasStaticShape());
+  };
+  bool isStatic = llvm::all_of(op->getOperandTypes(), isStaticOrNone) &&
+                  llvm::all_of(op->getResultTypes(), isStaticOrNone);
   if (op->getNumOperands() == 0 || op->getNumResults() == 0 || !isStatic ||
       isa<NoneType>(op->getResult(0).getType()))
     return failure();

@@ -41,6 +41,17 @@ using Dims = StepBuilder::Dims;
 
 int64_t Wkv4Op::getChunkGranularity() { return 1; }
 
+/// An exponential in simple operations.
+static constexpr double kExp = 16;
+
+WorkPerToken Wkv4Op::estimateWork(int64_t length) {
+  // Exponentials: four; or one for each token seen and each of the chunk's (a
+  // row's end included), and two for the carried sums.
+  double perToken = length == 0 ? 4 * kExp + 16
+                                : length * (kExp + 20) + 3 * kExp + 30;
+  return {static_cast<double>(shapeOf(getKey())[2]) * perToken, 0};
+}
+
 /// (\p later - \p earlier) * \p decay, for loop numbers.
 static Value fade(ImplicitLocOpBuilder &b, Value later, Value earlier,
                   Value decay) {
@@ -451,6 +462,16 @@ private:
 // wkv6
 //===----------------------------------------------------------------------===//
 
+WorkPerToken Wkv6Op::estimateWork(int64_t length) {
+  double h = getNumHeads(), k = shapeOf(getKey())[3], v = shapeOf(getValue())[3];
+  if (length == 0)
+    return {h * 3 * k * v, 0};
+  // Columns that were there before the token's block, on average.
+  double earlier = (length - kBlock) / 2.0;
+  return {h * (kBlock * 3 * k + earlier * k / kBlock + 8 * k),
+          h * (2 * k * v + earlier * (k + v) + kBlock * v)};
+}
+
 Values Wkv6Op::buildChunk(OpBuilder &builder, Value first, int64_t length,
                           ValueRange packed) {
   constexpr unsigned B = 0, H = 1, I = 2, J = 3, R = 4;
@@ -522,6 +543,15 @@ static Value substitute(ChunkBuilder &b, Value scores, Value right) {
         scf::YieldOp::create(b.builder, b.loc, b.insertRow(row, values[0], t));
       });
   return loop.getResult(0);
+}
+
+WorkPerToken Wkv7Op::estimateWork(int64_t length) {
+  double h = getNumHeads(), k = shapeOf(getKey())[3], v = shapeOf(getValue())[3];
+  if (length == 0)
+    return {h * 5 * k * v, 0};
+  double earlier = length - kBlock;
+  return {h * (2 * kBlock * 5 * k + earlier * k / kBlock + kBlock * v + 8 * k),
+          h * (4 * k * v + 2 * earlier * (k + v) + 3 * kBlock * v)};
 }
 
 Values Wkv7Op::buildChunk(OpBuilder &builder, Value first, int64_t length,

@@ -105,12 +105,13 @@ std::optional<int64_t> ScanDistributor::getNumTokens() {
       isBackwards(scan.getScanInputDirections()) ||
       isBackwards(scan.getScanOutputDirections()))
     return std::nullopt;
-  for (Value value : llvm::concat<Value>(scan->getOperands(),
-                                         scan->getResults())) {
-    auto type = dyn_cast<RankedTensorType>(value.getType());
-    if (!type || !type.hasStaticShape())
-      return std::nullopt;
-  }
+  auto isStatic = [](Type type) {
+    auto tensor = dyn_cast<RankedTensorType>(type);
+    return tensor && tensor.hasStaticShape();
+  };
+  if (!llvm::all_of(scan->getOperandTypes(), isStatic) ||
+      !llvm::all_of(scan->getResultTypes(), isStatic))
+    return std::nullopt;
   RankedTensorType type = getType(scan->getOperand(numStates));
   return type.getDimSize(getAxis(scan.getScanInputAxes(), 0, type.getRank()));
 }

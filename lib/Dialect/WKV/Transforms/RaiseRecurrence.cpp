@@ -43,13 +43,21 @@ struct RaiseRecurrencePass
       for (auto scan : block.getOps<onnx::ScanOp>())
         raiseVectors(scan.getBody().front(), getStatePairs(scan));
       sortTopologically(&block);
-      auto scans = llvm::to_vector(block.getOps<onnx::ScanOp>());
-      for (onnx::ScanOp scan : llvm::reverse(scans))
-        if (scan->use_empty())
-          scan.erase();
+      eraseDeadOps(block);
     }
   }
 
+  /// Erases what the recurrences took the place of, scans included.
+  static void eraseDeadOps(Block &block) {
+    Operation *previous = nullptr;
+    for (Operation *op = block.getTerminator(); op; op = previous) {
+      previous = op->getPrevNode();
+      if (isOpTriviallyDead(op) || (isa<onnx::ScanOp>(op) && op->use_empty()))
+        op->erase();
+      else if (auto scan = dyn_cast<onnx::ScanOp>(op))
+        eraseDeadOps(scan.getBody().front());
+    }
+  }
   void raiseVectors(Block &block, ArrayRef<StatePair> states) {
     RaiseCounts counts = raiseVectorRecurrences(block, states);
     numRecurrences += counts.raised;

@@ -33,6 +33,12 @@ enum class OperandRole {
   State,        ///< a state of each sequence, [B, ..]
 };
 
+/// What a form of a recurrence computes for a token.
+struct WorkPerToken {
+  double passes;   ///< operations of passes over vectors or the state
+  double products; ///< multiply-adds of matrix products
+};
+
 /// Value of the empty running maximum (reference section 2: finite, so that no
 /// difference is inf - inf).
 inline constexpr double kEmptyMaximum = -1e30;

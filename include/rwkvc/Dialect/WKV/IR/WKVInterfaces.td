@@ -83,6 +83,10 @@ def WKV_RecurrenceOpInterface : OpInterface<"RecurrenceOpInterface"> {
     }], "::llvm::SmallVector<::mlir::Value>", "buildChunk",
     (ins "::mlir::OpBuilder &":$builder, "::mlir::Value":$first,
          "int64_t":$length, "::mlir::ValueRange":$packed)>,
+    InterfaceMethod<[{
+      Work per token of one sequence, in chunks of `length` or, for 0, one token
+      after the other.
+    }], "::rwkvc::wkv::WorkPerToken", "estimateWork", (ins "int64_t":$length)>,
     InterfaceMethod<"What the length of a chunk must be a multiple of.",
                     "int64_t", "getChunkGranularity">,
     InterfaceMethod<[{

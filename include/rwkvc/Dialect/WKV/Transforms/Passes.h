@@ -8,6 +8,8 @@
 #ifndef RWKVC_DIALECT_WKV_TRANSFORMS_PASSES_H
 #define RWKVC_DIALECT_WKV_TRANSFORMS_PASSES_H
 
+#include "mlir/Dialect/Affine/IR/AffineOps.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/Pass/Pass.h"

@@ -268,6 +268,77 @@ def RaiseDecay : Pass<"wkv-raise-decay", "::mlir::ModuleOp"> {
   ];
 }
 
+def ChooseChunk : Pass<"wkv-choose-chunk", "::mlir::ModuleOp"> {
+  let summary = "Choose the form of each recurrence: token by token, or in chunks";
+  let description = [{
+    Sets `chunk` on the recurrences that are to compute so many tokens at once, as
+    matrix products; the others go one token after the other. Both forms give the
+    same function for any operands, so only cost decides: @COST@
+
+    With `form=auto` the cheaper form is taken, with the cheapest of the lengths
+    16, 32, 64 and 128, or with `chunk-length`. Recurrences of fewer tokens than a
+    chunk stay recurrent. A length that is not a multiple of what the law needs
+    (16 where the state is a matrix) is an error.
+
+    ```mlir
+    %y, %s1 = wkv.wkv7 ... state(%s) : ...
+    // after, with form=chunked chunk-length=64
+    %y, %s1 = wkv.wkv7 ... state(%s) {chunk = 64 : i64} : ...
+    ```
+  }];
+  let options = [
+    Option<"form", "form", "std::string", /*default=*/"\"auto\"",
+           "auto, recurrent or chunked">,
+    Option<"chunkLength", "chunk-length", "int64_t", /*default=*/"0",
+           "Tokens of a chunk; 0: by cost">,
+    Option<"productRate", "product-rate", "double", /*default=*/"1.0",
+           "Multiply-adds of matrix products in the time of one operation of a "
+           "pass over the state: what the target's registers or matrix units gain">
+  ];
+  let statistics = [
+    Statistic<"numChunked", "chunked", "Recurrences in chunks">,
+    Statistic<"numRecurrent", "recurrent", "Recurrences token by token">,
+    Statistic<"numShort", "short", "Recurrences too short for a chunk">
+  ];
+}
+
+def TileRecurrences : Pass<"wkv-tile-recurrences", "::mlir::ModuleOp"> {
+  let summary = "Split recurrences over sequences, heads and channels";
+  let description = [{
+    Sequences and heads never interact, nor do the value elements of a head or
+    v4's channels. Each recurrence of more than one token becomes a parallel loop
+    over tiles of one sequence, one head and at most `columns` value elements or
+    channels, so that a tile's state stays in the first-level cache over all
+    tokens, and tiles can be given to threads. Where there would be more than
+    `max-tiles` of them, which each need memory of their own, a tile of that loop
+    is split further by sequential loops.
+
+    The value elements of a head stay together in the chunked form: its scores are
+    common to all.
+
+    ```mlir
+    %y, %s1 = wkv.wkv7 ... state(%s) : ... tensor<1x64x12x64xf32>, tensor<1x12x64x64xf32>
+    // after
+    %r:2 = scf.forall (%h) in (12) shared_outs(%o = %init, %n = %s)
+      ... tensor.extract_slice
+      %y, %s1 = wkv.wkv7 ... : ... tensor<1x64x1x64xf32>, tensor<1x1x64x64xf32>
+      scf.forall.in_parallel { tensor.parallel_insert_slice ... }
+    ```
+  }];
+  let dependentDialects = ["::mlir::affine::AffineDialect",
+                           "::mlir::scf::SCFDialect",
+                           "::mlir::tensor::TensorDialect"];
+  let options = [
+    Option<"columns", "columns", "int64_t", /*default=*/"64",
+           "Value elements or channels of a tile at most">,
+    Option<"maxTiles", "max-tiles", "int64_t", /*default=*/"64",
+           "Iterations of the parallel loop at most">,
+    Option<"minTokens", "min-tokens", "int64_t", /*default=*/"2",
+           "Fewest tokens of a recurrence that is split">
+  ];
+  let statistics = [Statistic<"numTiled", "tiled", "Recurrences split">];
+}
+
 def ExplainStates : Pass<"wkv-explain-states", "::mlir::ModuleOp"> {
   let summary = "Remark on every state that was left as plain ONNX, and why";
   let description = [{
