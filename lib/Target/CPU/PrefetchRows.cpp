@@ -29,6 +29,7 @@ namespace {
 struct Row {
   memref::SubViewOp view;
   int64_t axis, size;
+  Value start; ///< of the axis, where it is this and the induction variable
 };
 
 struct PrefetchRowsPass : cpu::impl::PrefetchRowsBase<PrefetchRowsPass> {
@@ -50,20 +51,29 @@ struct PrefetchRowsPass : cpu::impl::PrefetchRowsBase<PrefetchRowsPass> {
   std::optional<Row> matchRow(memref::SubViewOp view, scf::ForOp loop) {
     MemRefType source = view.getSourceType();
     int64_t offset = 0, axis = -1, size = 1;
+    Value base;
     SmallVector<int64_t> strides;
     if (!loop.isDefinedOutsideOfLoop(view.getSource()) ||
         failed(source.getStridesAndOffset(strides, offset)) ||
         llvm::is_contained(strides, ShapedType::kDynamic) || strides.empty())
       return std::nullopt;
     for (auto [i, start] : llvm::enumerate(view.getMixedOffsets())) {
-      if (start == OpFoldResult(loop.getInductionVar())) {
-        if (axis >= 0)
-          return std::nullopt;
-        axis = i;
-      } else if (auto value = dyn_cast<Value>(start);
-                 value && !loop.isDefinedOutsideOfLoop(value)) {
+      auto value = dyn_cast<Value>(start);
+      if (!value || loop.isDefinedOutsideOfLoop(value))
+        continue;
+      if (axis >= 0)
         return std::nullopt;
-      }
+      axis = i;
+      if (value == loop.getInductionVar())
+        continue;
+      auto sum = value.getDefiningOp<arith::AddIOp>();
+      if (!sum ||
+          !llvm::is_contained(sum->getOperands(), loop.getInductionVar()))
+        return std::nullopt;
+      base =
+          sum.getLhs() == loop.getInductionVar() ? sum.getRhs() : sum.getLhs();
+      if (!loop.isDefinedOutsideOfLoop(base))
+        return std::nullopt;
     }
     if (axis < 0)
       return std::nullopt;
@@ -77,7 +87,7 @@ struct PrefetchRowsPass : cpu::impl::PrefetchRowsBase<PrefetchRowsPass> {
     if (strides.back() != 1 || strides[axis] == size ||
         size * bytes > maxRowBytes)
       return std::nullopt;
-    return Row{view, axis, size};
+    return Row{view, axis, size, base};
   }
 
   void prefetch(scf::ForOp loop, ArrayRef<Row> rows) {
@@ -92,10 +102,12 @@ struct PrefetchRowsPass : cpu::impl::PrefetchRowsBase<PrefetchRowsPass> {
     for (Row row : rows) {
       MemRefType source = row.view.getSourceType();
       int64_t perLine = kLineBytes * 8 / source.getElementTypeBitWidth();
+      Value place =
+          row.start ? arith::AddIOp::create(b, row.start, next) : next;
       SmallVector<Value> indices;
       for (auto [i, start] : llvm::enumerate(row.view.getMixedOffsets()))
         indices.push_back(static_cast<int64_t>(i) == row.axis
-                              ? next
+                              ? place
                               : getValueOrCreateConstantIndexOp(b, start));
       Value first = indices.back();
       for (int64_t at = 0; at < row.size; at += perLine) {

@@ -12,16 +12,16 @@ import argparse
 import sys
 
 import numpy as np
-from wkv_kernels import NUMPY, Recurrence
-
 from rwkvc.reference import V7_DECAY_SCALE, wkv4_recurrent, wkv6_recurrent, wkv7_recurrent
+from wkv_kernels import NUMPY, Recurrence
 
 LENGTHS = (0, 1, 7, 16, 63, 64, 65, 130, 512)
 HEADS, KEYS, VALUES = 2, 64, 24
 CHUNKS = (16, 32, 64, 128)
-# Allowed error, relative to the largest value: float32 as the reference's own chunked forms. The token-by-token forms
-# round the state at every token: v4's exponent grows with the keys, v7's errors add up where nothing decays.
-ALLOWED = {("wkv4", "long keys", False): 5e-4, ("wkv4", "long keys", True): 2e-5, ("wkv7", "repeated", False): 1e-4}
+# Allowed error, relative to the largest value; by law, operands and whether whole chunks are all that is computed. Token
+# by token v4's running exponent is rounded at every token, more the larger the keys: the sums it stands for drift, while
+# the output, their quotient, does not.
+ALLOWED = {("wkv4", "slow", False): 1e-4, ("wkv4", "long keys", False): 5e-4, ("wkv4", "long keys", True): 2e-5}
 ALLOWED_F32, ALLOWED_F64 = 5e-6, 1e-12
 
 
@@ -139,14 +139,16 @@ def state_error(law, states, sequence, wanted):
     # Sums with an exponent of their own: what they stand for, relative to the exact one of the channel.
     num, den, top = (x[sequence].astype(np.float64) for x in states)
     scale = np.exp(np.minimum(top - wanted[2], 80))
-    return max(error(num * scale / wanted[1], wanted[0] / wanted[1]), error(den * scale / wanted[1], wanted[1] / wanted[1]))
+    return max(
+        error(num * scale / wanted[1], wanted[0] / wanted[1]), error(den * scale / wanted[1], wanted[1] / wanted[1])
+    )
 
 
 class Checker:
     def __init__(self, cc, folder):
         self.cc, self.folder, self.failures, self.built = cc, folder, 0, 0
 
-    def check(self, law, batch, chunk, element="f32", tokens=max(LENGTHS), length=True, lengths=LENGTHS):
+    def check(self, law, batch, chunk, element="f32", tokens=LENGTHS[-1], length=True, lengths=LENGTHS):
         name = "wkv6" if law == "wkv5" else law
         op = Recurrence(name, batch, tokens, HEADS, KEYS, VALUES, element, static=law == "wkv5", length=length)
         form = f"wkv-form=chunked wkv-chunk={chunk}" if chunk else "wkv-form=recurrent"
@@ -168,12 +170,15 @@ class Checker:
                     wanted_y, wanted_state = reference(law, kind, operands, start, b, count)
                     worst_y = max(worst_y, error(y[b, :count], wanted_y))
                     worst_state = max(worst_state, state_error(law, states, b, wanted_state))
-            allowed = ALLOWED.get((law, kind, chunk > 0), ALLOWED_F32) if element == "f32" else ALLOWED_F64
+            whole = chunk > 0 and not any(count % chunk for count in lengths)
+            allowed = ALLOWED.get((law, kind, whole), ALLOWED_F32) if element == "f32" else ALLOWED_F64
             verdict = "ok" if max(worst_y, worst_state) <= allowed else "WRONG"
             self.failures += verdict == "WRONG"
             shape = f"{element} batch {batch}, {'up to ' if length else ''}{max(lengths)} tokens"
             form = f"chunks of {chunk}" if chunk else "recurrent"
-            print(f"{law} {kind}, {form}, {shape}: y {worst_y:.1e}, state {worst_state:.1e}, allowed {allowed:.0e}: {verdict}")
+            print(
+                f"{law} {kind}, {form}, {shape}: y {worst_y:.1e}, state {worst_state:.1e}, allowed {allowed:.0e}: {verdict}"
+            )
 
 
 def main():
