@@ -12,6 +12,7 @@
 #include "rwkvc/Dialect/ONNX/IR/ONNX.h"
 #include "rwkvc/Dialect/ONNX/Transforms/Passes.h"
 #include "rwkvc/Dialect/WKV/IR/WKV.h"
+#include "rwkvc/Dialect/WKV/Transforms/Lifting.h"
 #include "rwkvc/Dialect/WKV/Transforms/Passes.h"
 #include "rwkvc/Pipelines/Pipelines.h"
 #include "rwkvc/Target/CPU/Passes.h"
@@ -19,6 +20,7 @@
 
 void rwkvc::registerAllDialects(mlir::DialectRegistry &registry) {
   registry.insert<dnnl::DnnlDialect, onnx::ONNXDialect, wkv::WKVDialect>();
+  wkv::registerLiftingInterfaces(registry);
 }
 
 void rwkvc::registerAllPasses() {

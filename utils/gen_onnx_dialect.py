@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """Write the op definitions of the `onnx` dialect from the ONNX operator schemas.
 
-Usage: gen_onnx_dialect.py [--list utils/onnx_ops.txt] -o ONNXOps.td.inc
+Usage: gen_onnx_dialect.py [--list python/rwkvc/onnx_ops.txt] -o ONNXOps.td.inc
 
 The list names the operators that get a typed op. Operands, results and
 attributes keep the schema's names (operands and results in snake case), order
@@ -27,7 +27,7 @@ HEADER = """\
 //===----------------------------------------------------------------------===//
 //
 // Written by utils/gen_onnx_dialect.py from the schemas of ONNX {version};
-// do not edit. The ops listed are those of utils/onnx_ops.txt.
+// do not edit. The ops listed are those of python/rwkvc/onnx_ops.txt.
 //
 //===----------------------------------------------------------------------===//
 
@@ -133,7 +133,7 @@ def op_definition(schema):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     here = pathlib.Path(__file__).resolve().parent
-    parser.add_argument("--list", type=pathlib.Path, default=here / "onnx_ops.txt")
+    parser.add_argument("--list", type=pathlib.Path, default=here.parent / "python" / "rwkvc" / "onnx_ops.txt")
     parser.add_argument("-o", "--output", type=pathlib.Path, required=True)
     arguments = parser.parse_args()
     names = [line.split("#")[0].strip() for line in arguments.list.read_text().splitlines()]

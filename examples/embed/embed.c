@@ -53,9 +53,17 @@ static rwkvrt_status printBranches(const rwkvrt_model *model, int count,
   rwkvrt_status status = rwkvrt_sequence_create(model, &prompt);
   if (status)
     return status;
+  /* The whole prompt at once: in blocks, if the model was compiled with them.
+   */
   const float *logits = NULL;
-  for (int i = 0; i < count && !status; ++i)
-    status = rwkvrt_sequence_step(prompt, atoll(tokens[i]), &logits);
+  int64_t *ids = malloc((size_t)count * sizeof *ids);
+  for (int i = 0; ids && i < count; ++i)
+    ids[i] = atoll(tokens[i]);
+  if (ids)
+    status = rwkvrt_sequence_prefill(prompt, ids, (size_t)count, &logits);
+  else
+    status = RWKVRT_OUT_OF_MEMORY;
+  free(ids);
 
   float *left = status ? NULL : malloc(vocabulary * sizeof(float));
   if (left) {

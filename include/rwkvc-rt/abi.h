@@ -128,8 +128,8 @@ typedef struct rwkvrt_model_info {
   /** Weights, shared by all functions: a safetensors file `<weights_file>` (a
    * plain file name) beside the library or program; its data section starts
    * 64-byte aligned and has weights_size bytes. Or embedded_weights,
-   * weights_size bytes, 64-byte aligned; then weights_file is NULL. Neither: the
-   * model has no weights. */
+   * weights_size bytes, 64-byte aligned; then weights_file is NULL. Neither:
+   * the model has no weights. */
   const char *weights_file;
   uint64_t weights_size;
   uint64_t weights_hash; /**< 64-bit FNV-1a hash of the file's JSON header;

@@ -20,12 +20,12 @@
  *         rwkvrt_sequence_step(text, token, &logits))
  *       fprintf(stderr, "%s\n", rwkvrt_last_error());
  *
- * Two ways to call a model. Sequences take tokens, many at once (prefill) or one
- * by one (step), in any mixture and with the same result, and keep their state
- * in one canonical form. rwkvrt_model_run() takes the inputs and outputs of the
- * ONNX file, with the file's own state tensors, which the program keeps. Models
- * for which the compiler found no canonical form have sequences too: on the
- * file's own states, and fed token by token.
+ * Two ways to call a model. Sequences take tokens, many at once (prefill) or
+ * one by one (step), in any mixture and with the same result, and keep their
+ * state in one canonical form. rwkvrt_model_run() takes the inputs and outputs
+ * of the ONNX file, with the file's own state tensors, which the program keeps.
+ * Models for which the compiler found no canonical form have sequences too: on
+ * the file's own states, and fed token by token.
  *
  * Errors: a function that can fail returns a rwkvrt_status and leaves a message
  * that names the file or tensor, for rwkvrt_last_error(). It then has changed
@@ -118,8 +118,8 @@ RWKVRT_API int32_t rwkvrt_model_find_output(const rwkvrt_model *model,
 RWKVRT_API uint32_t rwkvrt_model_num_states(const rwkvrt_model *model);
 RWKVRT_API const rwkvrt_tensor_info *
 rwkvrt_model_state(const rwkvrt_model *model, uint32_t state);
-/** Index of such a state by name, -1 if there is none. A state of the file's own
- * has the names of its input and of its output. */
+/** Index of such a state by name, -1 if there is none. A state of the file's
+ * own has the names of its input and of its output. */
 RWKVRT_API int32_t rwkvrt_model_find_state(const rwkvrt_model *model,
                                            const char *name);
 
@@ -184,15 +184,15 @@ RWKVRT_API rwkvrt_status rwkvrt_sequence_step(rwkvrt_sequence *sequence,
 
 /**
  * Feeds \p n tokens, at least 1, to each of the sequence's B =
- * rwkvrt_model_batch() texts: \p tokens is [B, n], the first text's tokens first.
- * Unless \p logits is NULL, points it to the float32 logits after the last
- * token, [B, V]. They are valid until the sequence's next call.
+ * rwkvrt_model_batch() texts: \p tokens is [B, n], the first text's tokens
+ * first. Unless \p logits is NULL, points it to the float32 logits after the
+ * last token, [B, V]. They are valid until the sequence's next call.
  *
- * The result is that of n steps up to rounding, and much sooner there for models
- * with a function for blocks of tokens (RWKVRT_PREFILL); others are stepped. All
- * tokens are checked before anything is computed: a wrong one is named with its
- * position and leaves the state as it was. Otherwise as rwkvrt_sequence_step();
- * RWKVRT_RUN_FAILED may come after some of the tokens.
+ * The result is that of n steps up to rounding, and much sooner there for
+ * models with a function for blocks of tokens (RWKVRT_PREFILL); others are
+ * stepped. All tokens are checked before anything is computed: a wrong one is
+ * named with its position and leaves the state as it was. Otherwise as
+ * rwkvrt_sequence_step(); RWKVRT_RUN_FAILED may come after some of the tokens.
  */
 RWKVRT_API rwkvrt_status rwkvrt_sequence_prefill(rwkvrt_sequence *sequence,
                                                  const int64_t *tokens,
@@ -204,9 +204,8 @@ RWKVRT_API rwkvrt_status rwkvrt_sequence_prefill(rwkvrt_sequence *sequence,
  * logits, [B, n, V] float32 in the caller's memory. Whole blocks at once if the
  * model was compiled for it (rwkvc --all-logits), else token by token.
  */
-RWKVRT_API rwkvrt_status
-rwkvrt_sequence_prefill_logits(rwkvrt_sequence *sequence, const int64_t *tokens,
-                               size_t n, float *logits);
+RWKVRT_API rwkvrt_status rwkvrt_sequence_prefill_logits(
+    rwkvrt_sequence *sequence, const int64_t *tokens, size_t n, float *logits);
 
 /**
  * Sets from how many tokens on the sequence uses a block: a remainder below is

@@ -9,6 +9,7 @@
 #include "rwkvc/AOT/Interface.h"
 #include "rwkvc/AOT/Passes.h"
 #include "llvm/ADT/MapVector.h"
+#include "llvm/ADT/StringMap.h"
 
 namespace rwkvc::aot {
 #define GEN_PASS_DEF_EXTERNALIZEWEIGHTS
@@ -33,9 +34,10 @@ struct ExternalizeWeightsPass
     FailureOr<SmallVector<func::FuncOp>> entries = getEntries(module);
     if (failed(entries))
       return signalPassFailure();
-    // Attributes are unique, so equal dense values are one attribute; resources
-    // are shared by handle. All functions read the same weights.
+    // All functions read the same weights, perhaps in other shapes.
     llvm::MapVector<Attribute, int64_t> offsets;
+    llvm::StringMap<int64_t> places;
+    SmallVector<Attribute> listed;
     llvm::MapVector<func::FuncOp, SmallVector<arith::ConstantOp>> constants;
     int64_t end = 0;
     for (func::FuncOp entry : *entries) {
@@ -44,22 +46,25 @@ struct ExternalizeWeightsPass
         if (!isWeight(op))
           return;
         own.push_back(op);
-        auto [it, inserted] = offsets.insert({op.getValue(), end});
-        if (inserted)
-          end = llvm::alignTo(end + getNumBytes(cast<ShapedType>(op.getType())),
-                              kAlignment);
+        auto [place, isNew] = places.try_emplace(identify(op.getValue()), end);
+        offsets.insert({op.getValue(), place->second});
+        if (!isNew)
+          return;
+        listed.push_back(op.getValue());
+        end = llvm::alignTo(end + getNumBytes(cast<ShapedType>(op.getType())),
+                            kAlignment);
       });
     }
     Builder b(&getContext());
     SmallVector<Attribute> list;
-    for (auto [value, offset] : offsets)
+    for (Attribute value : listed)
       list.push_back(b.getDictionaryAttr(
           {b.getNamedAttr("name", b.getStringAttr(name(value, list.size()))),
-           b.getNamedAttr("offset", b.getI64IntegerAttr(offset)),
+           b.getNamedAttr("offset", b.getI64IntegerAttr(offsets[value])),
            b.getNamedAttr("value", value)}));
     module->setAttr(kWeightsAttr, b.getArrayAttr(list));
     module->setAttr(kWeightsSizeAttr, b.getI64IntegerAttr(end));
-    numMoved += offsets.size();
+    numMoved += listed.size();
     numBytes += end;
     for (auto &[entry, own] : constants)
       replace(entry, own, offsets, end);
@@ -73,6 +78,22 @@ struct ExternalizeWeightsPass
            getNumBytes(type) >= minBytes &&
            !(isa<DenseElementsAttr>(value) &&
              cast<DenseElementsAttr>(value).isSplat());
+  }
+
+  /// Equal for values of equal bytes. Resources are told by their handle: they
+  /// are too large to be read here.
+  static std::string identify(Attribute value) {
+    std::string key;
+    llvm::raw_string_ostream os(key);
+    if (auto resource = dyn_cast<DenseResourceElementsAttr>(value))
+      os << "resource " << resource.getRawHandle().getResource();
+    else if (auto dense = dyn_cast<DenseElementsAttr>(value);
+             dense && !dense.getElementType().isInteger(1))
+      os << "bytes " << StringRef(dense.getRawData().data(),
+                                  dense.getRawData().size());
+    else
+      os << "attribute " << value.getAsOpaquePointer();
+    return key;
   }
 
   /// Unique, and as the model's file names it where a resource knows.

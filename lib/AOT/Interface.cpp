@@ -93,17 +93,17 @@ static LogicalResult readForm(func::FuncOp entry, Interface &interface) {
     else if (entry.getArgAttr(i, wkv::kLengthAttr))
       interface.lengthInput = i;
     else if (!interface.findStateOfInput(i))
-      return entry.emitError() << "input " << i << " ('"
-                               << interface.inputs[i].name
-                               << "') is neither tokens, length nor a state";
+      return entry.emitError()
+             << "input " << i << " ('" << interface.inputs[i].name
+             << "') is neither tokens, length nor a state";
   }
   for (unsigned i = 0; i < entry.getNumResults(); ++i) {
     if (entry.getResultAttr(i, wkv::kLogitsAttr))
       interface.logitsOutput = i;
     else if (!interface.findStateOfOutput(i))
-      return entry.emitError() << "output " << i << " ('"
-                               << interface.outputs[i].name
-                               << "') is neither the logits nor a state";
+      return entry.emitError()
+             << "output " << i << " ('" << interface.outputs[i].name
+             << "') is neither the logits nor a state";
   }
   return success();
 }
@@ -120,21 +120,21 @@ static LogicalResult verifyForm(func::FuncOp entry,
   RankedTensorType logits = interface.outputs[interface.logitsOutput].type;
   if (tokens.getRank() != rank || !tokens.getElementType().isInteger() ||
       tokens.getElementTypeBitWidth() < 8)
-    return entry.emitError()
-           << "tokens must be integers of "
-           << (isBlock ? "[batch, block]" : "[batch]") << ", but are "
-           << tokens;
+    return entry.emitError() << "tokens must be integers of "
+                             << (isBlock ? "[batch, block]" : "[batch]")
+                             << ", but are " << tokens;
   if (isBlock != (interface.lengthInput >= 0))
     return entry.emitError() << "only a block of tokens takes a length";
   if (isBlock) {
     RankedTensorType length = interface.inputs[interface.lengthInput].type;
     if (length.getRank() != 0 || !length.getElementType().isInteger(64))
-      return entry.emitError() << "the length must be tensor<i64>, but is "
-                               << length;
+      return entry.emitError()
+             << "the length must be tensor<i64>, but is " << length;
   }
   ArrayRef<int64_t> leading = logits.getShape().drop_back();
   if (logits.getRank() < 2 || !isa<FloatType>(logits.getElementType()) ||
-      (leading != tokens.getShape() && leading != tokens.getShape().take_front()))
+      (leading != tokens.getShape() &&
+       leading != tokens.getShape().take_front()))
     return entry.emitError()
            << "logits must be floats of "
            << (isBlock ? "[batch, vocabulary] or [batch, block, vocabulary]"

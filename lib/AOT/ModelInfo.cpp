@@ -66,7 +66,8 @@ namespace {
 class Emitter {
 public:
   Emitter(llvm::Module &module, const ModelInfo &info)
-      : module(module), context(module.getContext()), info(info), pointer(llvm::PointerType::getUnqual(context)),
+      : module(module), context(module.getContext()), info(info),
+        pointer(llvm::PointerType::getUnqual(context)),
         i32(llvm::Type::getInt32Ty(context)),
         i64(llvm::Type::getInt64Ty(context)) {}
 
@@ -129,9 +130,9 @@ llvm::Function *Emitter::emitRun(const FunctionInfo &function) {
   entry->setName("rwkvc_entry_" + kind);
   auto *type = llvm::FunctionType::get(
       i32, {pointer, pointer, pointer, pointer}, /*isVarArg=*/false);
-  auto *run = llvm::Function::Create(type, llvm::Function::InternalLinkage,
-                                     "rwkvc_run_" + kind + "_" + info.name,
-                                     module);
+  auto *run =
+      llvm::Function::Create(type, llvm::Function::InternalLinkage,
+                             "rwkvc_run_" + kind + "_" + info.name, module);
   llvm::IRBuilder<> b(llvm::BasicBlock::Create(context, "", run));
   llvm::SmallVector<llvm::Value *> arguments;
   auto pass = [&](llvm::Value *data, llvm::ArrayRef<int64_t> shape) {

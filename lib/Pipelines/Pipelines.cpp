@@ -109,11 +109,30 @@ static void buildInterface(OpPassManager &pm, const PipelineOptions &options) {
   pm.addPass(aot::createDescribeInterface());
 }
 
+/// Adds the functions that are asked for beside the file's own.
+static void buildForms(OpPassManager &pm, const PipelineOptions &options) {
+  auto isWanted = [&](StringRef form) {
+    return options.forms.empty() || llvm::is_contained(options.forms, form);
+  };
+  bool wantsBlocks = isWanted("prefill") && options.prefillBlock > 0;
+  if (!wantsBlocks && !isWanted("step"))
+    return;
+  pm.addPass(wkv::createExposeStates());
+  pm.addPass(wkv::createRestrictToStep());
+  wkv::LiftToSequenceOptions lift;
+  lift.batch = options.batch;
+  lift.block = wantsBlocks ? options.prefillBlock : 0;
+  lift.allLogits = options.allLogits;
+  pm.addPass(wkv::createLiftToSequence(lift));
+  addCleanup(pm);
+}
+
 /// In: func, onnx, wkv, tensor.empty. Out: wkv among linalg and its friends on
-/// tensors.
+/// tensors, in all functions.
 static void buildWKV(OpPassManager &pm, const PipelineOptions &options) {
   pm.addPass(createConvertONNXToLinalgPass());
   addCleanup(pm);
+  buildForms(pm, options);
   buildInterface(pm, options);
   wkv::ChooseChunkOptions chunks;
   chunks.form = options.wkvForm;
@@ -238,6 +257,21 @@ void rwkvc::registerPipelines() {
     Option<bool> useDnnl{*this, "use-dnnl",
                          llvm::cl::desc("Large matrix products by oneDNN"),
                          llvm::cl::init(false)};
+    Option<int64_t> batch{*this, "batch",
+                          llvm::cl::desc("Texts that derived forms compute at "
+                                         "once"),
+                          llvm::cl::init(1)};
+    Option<int64_t> prefillBlock{*this, "prefill-block",
+                                 llvm::cl::desc("Tokens of a block; 0: no form "
+                                                "for blocks"),
+                                 llvm::cl::init(64)};
+    Option<bool> allLogits{*this, "all-logits",
+                           llvm::cl::desc("Logits after every token of a "
+                                          "block"),
+                           llvm::cl::init(false)};
+    ListOption<std::string> forms{
+        *this, "forms",
+        llvm::cl::desc("Functions to keep: original, step, prefill")};
     Option<std::string> wkvForm{
         *this, "wkv-form",
         llvm::cl::desc("Form of recurrences: auto, recurrent or chunked"),
@@ -251,13 +285,17 @@ void rwkvc::registerPipelines() {
     PassPipelineRegistration<CommandLineOptions>(
         ("rwkvc-to-" + info.name).str(), ("Leads to " + info.description).str(),
         [phase](OpPassManager &pm, const CommandLineOptions &options) {
-          PipelineOptions own;
-          own.vectorBits = options.vectorBits;
-          own.minParallelWork = options.minParallelWork;
-          own.useDnnl = options.useDnnl;
-          own.wkvForm = options.wkvForm;
-          own.wkvChunk = options.wkvChunk;
-          buildPhase(pm, phase, own);
+          PipelineOptions pipeline;
+          pipeline.vectorBits = options.vectorBits;
+          pipeline.minParallelWork = options.minParallelWork;
+          pipeline.useDnnl = options.useDnnl;
+          pipeline.batch = options.batch;
+          pipeline.prefillBlock = options.prefillBlock;
+          pipeline.allLogits = options.allLogits;
+          pipeline.forms.assign(options.forms.begin(), options.forms.end());
+          pipeline.wkvForm = options.wkvForm;
+          pipeline.wkvChunk = options.wkvChunk;
+          buildPhase(pm, phase, pipeline);
         });
   }
 }

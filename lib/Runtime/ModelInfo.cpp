@@ -141,9 +141,10 @@ static void checkForms(const rwkvrt_function_info &a,
                         b.outputs[b.states[i].output]) &&
            a.states[i].initial == b.states[i].initial;
   if (!same)
-    fail(RWKVRT_BAD_FILE,
-         "%s: functions 'step' and 'prefill' differ in tokens, logits or states",
-         origin);
+    fail(
+        RWKVRT_BAD_FILE,
+        "%s: functions 'step' and 'prefill' differ in tokens, logits or states",
+        origin);
 }
 
 static void checkFunction(const rwkvrt_function_info &info,

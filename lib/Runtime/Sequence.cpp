@@ -125,8 +125,8 @@ namespace {
 /// Feeds tokens to a sequence.
 class Feed {
 public:
-  /// Refuses what cannot be fed and gets all memory; computes nothing. \p tokens
-  /// are [batch, n].
+  /// Refuses what cannot be fed and gets all memory; computes nothing. \p
+  /// tokens are [batch, n].
   Feed(rwkvrt_sequence &sequence, const int64_t *tokens, size_t n,
        bool needsAllLogits);
 
@@ -165,11 +165,11 @@ Feed::Feed(rwkvrt_sequence &fed, const int64_t *tokenIds, size_t count,
   const Function *single = model.findStep(), *many = model.find(RWKVRT_PREFILL);
   if (many) {
     // A block costs as much as a full one however few tokens count. For a large
-    // model one of 64 tokens costs some eight steps, which each read all weights.
-    shortest = sequence.shortestBlock ? sequence.shortestBlock
-                                      : many->block() / 8 + 1;
-    if (single &&
-        (n < shortest || (needsAllLogits && !many->givesAllLogits())))
+    // model one of 64 tokens costs some eight steps, which each read all
+    // weights.
+    shortest =
+        sequence.shortestBlock ? sequence.shortestBlock : many->block() / 8 + 1;
+    if (single && (n < shortest || (needsAllLogits && !many->givesAllLogits())))
       many = nullptr;
   }
   for (auto [function, kept, used] :

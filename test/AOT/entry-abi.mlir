@@ -2,7 +2,7 @@
 
 // A state is updated in the buffer of its output; other outputs have buffers of their own and may be written early.
 // CHECK-LABEL: func.func @main(
-// CHECK-SAME:    %[[TOKEN:[^:]*]]: memref<1xi64>, %[[LOGITS:[^:]*]]: memref<4xf32>, %[[STATE:[^:]*]]: memref<4xf32>) {
+// CHECK-SAME:    %[[TOKEN:[^:]*]]: memref<1xi64>, %[[LOGITS:[^:]*]]: memref<4xf32>, %[[STATE:[^:]*]]: memref<4xf32>)
 // CHECK-DAG:     bufferization.to_tensor %[[TOKEN]] restrict : memref<1xi64>
 // CHECK-DAG:     %[[OLD:.*]] = bufferization.to_tensor %[[STATE]] restrict writable
 // CHECK:         %[[NEW:.*]] = linalg.add ins(%[[OLD]], %[[OLD]]
@@ -10,16 +10,13 @@
 // CHECK:         bufferization.materialize_in_destination %{{.*}} in restrict writable %[[LOGITS]]
 // CHECK-NEXT:    bufferization.materialize_in_destination %[[NEW]] in writable %[[STATE]]
 // CHECK-NEXT:    return
-module attributes {rwkvc.interface = {
-    inputs = [{name = "token", type = tensor<1xi64>}, {name = "s", type = tensor<4xf32>}],
+func.func @main(%t: tensor<1xi64> {onnx.name = "token"}, %s: tensor<4xf32>) -> (tensor<4xf32>, tensor<4xf32>) attributes {rwkvc.interface = {kind = "graph", inputs = [{name = "token", type = tensor<1xi64>}, {name = "s", type = tensor<4xf32>}],
     outputs = [{name = "logits", type = tensor<4xf32>}, {name = "s'", type = tensor<4xf32>}],
     states = [{input = 1 : i64, output = 1 : i64, initial = 0.0 : f64}]}} {
-  func.func @main(%t: tensor<1xi64> {onnx.name = "token"}, %s: tensor<4xf32>) -> (tensor<4xf32>, tensor<4xf32>) {
-    %e = tensor.empty() : tensor<4xf32>
-    %0 = linalg.exp ins(%s : tensor<4xf32>) outs(%e : tensor<4xf32>) -> tensor<4xf32>
-    %1 = linalg.add ins(%s, %s : tensor<4xf32>, tensor<4xf32>) outs(%e : tensor<4xf32>) -> tensor<4xf32>
-    return %0, %1 : tensor<4xf32>, tensor<4xf32>
-  }
+  %e = tensor.empty() : tensor<4xf32>
+  %0 = linalg.exp ins(%s : tensor<4xf32>) outs(%e : tensor<4xf32>) -> tensor<4xf32>
+  %1 = linalg.add ins(%s, %s : tensor<4xf32>, tensor<4xf32>) outs(%e : tensor<4xf32>) -> tensor<4xf32>
+  return %0, %1 : tensor<4xf32>, tensor<4xf32>
 }
 
 // -----
@@ -36,13 +33,10 @@ module attributes {rwkvc.interface = {
 // CHECK-NEXT:    bufferization.materialize_in_destination %[[Y1]] in restrict writable %[[Y]]
 // CHECK-NEXT:    bufferization.materialize_in_destination %[[A1]] in writable %[[A]]
 // CHECK-NEXT:    bufferization.materialize_in_destination %[[B1]] in writable %[[B]]
-module attributes {rwkvc.interface = {
-    inputs = [{name = "a", type = tensor<4xf32>}, {name = "b", type = tensor<4xf32>}],
+func.func @main(%a: tensor<4xf32>, %b: tensor<4xf32>) -> (tensor<4xf32>, tensor<4xf32>, tensor<4xf32>) attributes {rwkvc.interface = {kind = "graph", inputs = [{name = "a", type = tensor<4xf32>}, {name = "b", type = tensor<4xf32>}],
     outputs = [{name = "y", type = tensor<4xf32>}, {name = "a'", type = tensor<4xf32>}, {name = "b'", type = tensor<4xf32>}],
     states = [{input = 0 : i64, output = 1 : i64, initial = 0.0 : f64}, {input = 1 : i64, output = 2 : i64, initial = 0.0 : f64}]}} {
-  func.func @main(%a: tensor<4xf32>, %b: tensor<4xf32>) -> (tensor<4xf32>, tensor<4xf32>, tensor<4xf32>) {
-    return %a, %b, %a : tensor<4xf32>, tensor<4xf32>, tensor<4xf32>
-  }
+  return %a, %b, %a : tensor<4xf32>, tensor<4xf32>, tensor<4xf32>
 }
 
 // -----
@@ -51,23 +45,20 @@ module attributes {rwkvc.interface = {
 // CHECK-LABEL: func.func @main(
 // CHECK-COUNT-3: bufferization.alloc_tensor() copy
 // CHECK-NOT:     bufferization.alloc_tensor
-module attributes {rwkvc.interface = {
-    inputs = [{name = "s", type = tensor<2x2xf32>}],
+func.func @main(%s: tensor<2x2xf32>) -> (tensor<2x2xf32>, tensor<4xf32>, tensor<2x2xf32>, tensor<2x2xf32>) attributes {rwkvc.interface = {kind = "graph", inputs = [{name = "s", type = tensor<2x2xf32>}],
     outputs = [{name = "s'", type = tensor<2x2xf32>}, {name = "v", type = tensor<4xf32>},
                {name = "l", type = tensor<2x2xf32>}, {name = "d", type = tensor<2x2xf32>}],
     states = [{input = 0 : i64, output = 0 : i64, initial = 0.0 : f64}]}} {
-  func.func @main(%s: tensor<2x2xf32>) -> (tensor<2x2xf32>, tensor<4xf32>, tensor<2x2xf32>, tensor<2x2xf32>) {
-    %c0 = arith.constant 0 : index
-    %c1 = arith.constant 1 : index
-    %one = arith.constant 1.0 : f32
-    %v = tensor.collapse_shape %s [[0, 1]] : tensor<2x2xf32> into tensor<4xf32>
-    %l = scf.for %i = %c0 to %c1 step %c1 iter_args(%acc = %s) -> tensor<2x2xf32> {
-      %n = tensor.insert %one into %acc[%i, %i] : tensor<2x2xf32>
-      scf.yield %n : tensor<2x2xf32>
-    }
-    %d = linalg.fill ins(%one : f32) outs(%s : tensor<2x2xf32>) -> tensor<2x2xf32>
-    return %s, %v, %l, %d : tensor<2x2xf32>, tensor<4xf32>, tensor<2x2xf32>, tensor<2x2xf32>
+  %c0 = arith.constant 0 : index
+  %c1 = arith.constant 1 : index
+  %one = arith.constant 1.0 : f32
+  %v = tensor.collapse_shape %s [[0, 1]] : tensor<2x2xf32> into tensor<4xf32>
+  %l = scf.for %i = %c0 to %c1 step %c1 iter_args(%acc = %s) -> tensor<2x2xf32> {
+    %n = tensor.insert %one into %acc[%i, %i] : tensor<2x2xf32>
+    scf.yield %n : tensor<2x2xf32>
   }
+  %d = linalg.fill ins(%one : f32) outs(%s : tensor<2x2xf32>) -> tensor<2x2xf32>
+  return %s, %v, %l, %d : tensor<2x2xf32>, tensor<4xf32>, tensor<2x2xf32>, tensor<2x2xf32>
 }
 
 // -----
@@ -77,15 +68,12 @@ module attributes {rwkvc.interface = {
 // CHECK-SAME:    %[[S:[^:]*]]: memref<1x4xf32>)
 // CHECK-NEXT:    %[[T:.*]] = bufferization.to_tensor %[[S]] restrict writable : memref<1x4xf32> to tensor<1x4xf32>
 // CHECK:         tensor.{{collapse|expand}}_shape %[[T]] {{.*}} : tensor<1x4xf32> into
-module attributes {rwkvc.interface = {
-    inputs = [{name = "s", type = tensor<1x1x4xf32>}], outputs = [{name = "s'", type = tensor<1x4xf32>}],
+func.func @main(%s: tensor<1x1x4xf32>) -> tensor<1x4xf32> attributes {rwkvc.interface = {kind = "graph", inputs = [{name = "s", type = tensor<1x1x4xf32>}], outputs = [{name = "s'", type = tensor<1x4xf32>}],
     states = [{input = 0 : i64, output = 0 : i64, initial = 0.0 : f64}]}} {
-  func.func @main(%s: tensor<1x1x4xf32>) -> tensor<1x4xf32> {
-    %e = tensor.empty() : tensor<1x1x4xf32>
-    %0 = linalg.exp ins(%s : tensor<1x1x4xf32>) outs(%e : tensor<1x1x4xf32>) -> tensor<1x1x4xf32>
-    %1 = tensor.collapse_shape %0 [[0, 1], [2]] : tensor<1x1x4xf32> into tensor<1x4xf32>
-    return %1 : tensor<1x4xf32>
-  }
+  %e = tensor.empty() : tensor<1x1x4xf32>
+  %0 = linalg.exp ins(%s : tensor<1x1x4xf32>) outs(%e : tensor<1x1x4xf32>) -> tensor<1x1x4xf32>
+  %1 = tensor.collapse_shape %0 [[0, 1], [2]] : tensor<1x1x4xf32> into tensor<1x4xf32>
+  return %1 : tensor<1x4xf32>
 }
 
 // -----
@@ -93,13 +81,10 @@ module attributes {rwkvc.interface = {
 // The interface tells unsigned integers from signed ones, code does not.
 // CHECK-LABEL: func.func @main(
 // CHECK-SAME:    %{{[^:]*}}: memref<4xi8>, %{{[^:]*}}: memref<4xi8>)
-module attributes {rwkvc.interface = {
-    inputs = [{name = "x", type = tensor<4xui8>}], outputs = [{name = "y", type = tensor<4xui8>}], states = []}} {
-  func.func @main(%x: tensor<4xi8>) -> tensor<4xi8> {
-    %e = tensor.empty() : tensor<4xi8>
-    %0 = linalg.add ins(%x, %x : tensor<4xi8>, tensor<4xi8>) outs(%e : tensor<4xi8>) -> tensor<4xi8>
-    return %0 : tensor<4xi8>
-  }
+func.func @main(%x: tensor<4xi8>) -> tensor<4xi8> attributes {rwkvc.interface = {kind = "graph", inputs = [{name = "x", type = tensor<4xui8>}], outputs = [{name = "y", type = tensor<4xui8>}], states = []}} {
+  %e = tensor.empty() : tensor<4xi8>
+  %0 = linalg.add ins(%x, %x : tensor<4xi8>, tensor<4xi8>) outs(%e : tensor<4xi8>) -> tensor<4xi8>
+  return %0 : tensor<4xi8>
 }
 
 // -----
@@ -109,18 +94,39 @@ module attributes {rwkvc.interface = {
 // CHECK:         %[[CHOSEN:.*]] = scf.if
 // CHECK:         %[[COPY:.*]] = bufferization.alloc_tensor() copy(%[[CHOSEN]])
 // CHECK-NEXT:    bufferization.materialize_in_destination %[[COPY]] in writable
-module attributes {rwkvc.interface = {
-    inputs = [{name = "c", type = tensor<i1>}, {name = "a", type = tensor<4xf32>}, {name = "b", type = tensor<4xf32>}],
+func.func @main(%t: tensor<i1>, %a: tensor<4xf32>, %b: tensor<4xf32>) -> (tensor<4xf32>, tensor<4xf32>) attributes {rwkvc.interface = {kind = "graph", inputs = [{name = "c", type = tensor<i1>}, {name = "a", type = tensor<4xf32>}, {name = "b", type = tensor<4xf32>}],
     outputs = [{name = "a'", type = tensor<4xf32>}, {name = "b'", type = tensor<4xf32>}],
     states = [{input = 1 : i64, output = 0 : i64, initial = 0.0 : f64},
               {input = 2 : i64, output = 1 : i64, initial = 0.0 : f64}]}} {
-  func.func @main(%t: tensor<i1>, %a: tensor<4xf32>, %b: tensor<4xf32>) -> (tensor<4xf32>, tensor<4xf32>) {
-    %c = tensor.extract %t[] : tensor<i1>
-    %0 = scf.if %c -> (tensor<4xf32>) {
-      scf.yield %a : tensor<4xf32>
-    } else {
-      scf.yield %b : tensor<4xf32>
-    }
-    return %0, %b : tensor<4xf32>, tensor<4xf32>
+  %c = tensor.extract %t[] : tensor<i1>
+  %0 = scf.if %c -> (tensor<4xf32>) {
+    scf.yield %a : tensor<4xf32>
+  } else {
+    scf.yield %b : tensor<4xf32>
   }
+  return %0, %b : tensor<4xf32>, tensor<4xf32>
+}
+
+// -----
+
+// Each function that callers know gets buffers; others keep their signature.
+// CHECK-LABEL: func.func @main(%{{.*}}: memref<4xf32>, %{{.*}}: memref<4xf32>)
+// CHECK-LABEL: func.func @step(%{{.*}}: memref<1xi64>, %{{.*}}: memref<1x4xf32>, %{{.*}}: memref<1x4xf32>)
+// CHECK-SAME:    wkv.form = "step"
+// CHECK-LABEL: func.func private @other(%{{.*}}: tensor<4xf32>)
+func.func @main(%x: tensor<4xf32>) -> tensor<4xf32> attributes {rwkvc.interface = {kind = "graph",
+    inputs = [{name = "x", type = tensor<4xf32>}], outputs = [{name = "y", type = tensor<4xf32>}], states = []}} {
+  return %x : tensor<4xf32>
+}
+func.func @step(%t: tensor<1xi64>, %s: tensor<1x4xf32>) -> (tensor<1x4xf32>, tensor<1x4xf32>)
+    attributes {wkv.form = "step", rwkvc.interface = {kind = "step",
+    inputs = [{name = "tokens", type = tensor<1xi64>}, {name = "s", type = tensor<1x4xf32>}],
+    outputs = [{name = "logits", type = tensor<1x4xf32>}, {name = "s", type = tensor<1x4xf32>}],
+    states = [{input = 1 : i64, output = 1 : i64, initial = 0.0 : f64}], token_input = 0 : i64, logits_output = 0 : i64}} {
+  %e = tensor.empty() : tensor<1x4xf32>
+  %0 = linalg.exp ins(%s : tensor<1x4xf32>) outs(%e : tensor<1x4xf32>) -> tensor<1x4xf32>
+  return %0, %s : tensor<1x4xf32>, tensor<1x4xf32>
+}
+func.func private @other(%x: tensor<4xf32>) -> tensor<4xf32> {
+  return %x : tensor<4xf32>
 }

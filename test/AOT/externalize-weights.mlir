@@ -46,4 +46,26 @@ func.func @main() {
   return
 }
 
+// -----
+
+// The functions of a model read the same bytes, also where they see other shapes.
+// CHECK:      rwkvc.weights = [{name = "w0.shared", offset = 0 : i64, {{[^}]*}}}, {name = "w1.own", offset = 256 : i64, {{[^}]*}}}]
+// CHECK-SAME: rwkvc.weights_size = 512 : i64
+// CHECK-LABEL: func.func @main(%{{.*}}: memref<512xi8>)
+// CHECK:         memref.view %{{.*}}[%c0{{.*}}][] : memref<512xi8> to memref<64xf32>
+// CHECK-LABEL: func.func @step(%{{.*}}: memref<512xi8>)
+// CHECK-DAG:     memref.view %{{.*}}[%c0{{.*}}][] : memref<512xi8> to memref<1x64xf32>
+// CHECK-DAG:     memref.view %{{.*}}[%c256{{.*}}][] : memref<512xi8> to memref<64xf32>
+func.func @main() {
+  %w = arith.constant dense_resource<shared> : tensor<64xf32>
+  "test.use"(%w) : (tensor<64xf32>) -> ()
+  return
+}
+func.func @step() attributes {wkv.form = "step"} {
+  %v = arith.constant dense_resource<own> : tensor<64xf32>
+  %w = arith.constant dense_resource<shared> : tensor<1x64xf32>
+  "test.use"(%v, %w) : (tensor<64xf32>, tensor<1x64xf32>) -> ()
+  return
+}
+
 // ERROR: error: the module has no function @main

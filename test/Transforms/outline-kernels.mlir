@@ -49,6 +49,21 @@ func.func @main(%w: memref<4096xi8>, %x: memref<8x4xf32>, %y: memref<8x4xf32>, %
   return
 }
 
+// The same kernel in another function of the model is the same function.
+// MERGED-LABEL: func.func @step
+// MERGED:         call @[[KERNEL]](%{{.*}}, %{{.*}}, %{{.*}})
+func.func @step(%a: memref<8xf32>, %b: memref<8xf32>, %scale: f32) attributes {wkv.form = "step"} {
+  %two = arith.constant 2.0 : f32
+  linalg.generic {indexing_maps = [#id, #id], iterator_types = ["parallel"]}
+      ins(%a : memref<8xf32>) outs(%b : memref<8xf32>) {
+  ^bb0(%p: f32, %q: f32):
+    %r = arith.mulf %p, %two : f32
+    %s = arith.mulf %r, %scale : f32
+    linalg.yield %s : f32
+  }
+  return
+}
+
 // CHECK:       func.func private @kernel_0(%{{.*}}: memref<8xf32>, %{{.*}}: memref<8xf32>, %{{.*}}: f32)
 // CHECK-NEXT:    arith.constant 2.0
 // CHECK-NEXT:    linalg.generic

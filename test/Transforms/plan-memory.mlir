@@ -1,8 +1,9 @@
 // RUN: rwkv-opt %s -split-input-file -rwkvc-plan-memory -verify-diagnostics | FileCheck %s
 
 // %a and %c are never in use at one time and share their bytes; %b overlaps both in time. Booleans take a byte.
-// CHECK-LABEL: rwkvc.workspace_size = 512
-// CHECK: func.func @main(%{{.*}}: memref<64xf32>, %{{.*}}: memref<64xf32>, %[[W:.*]]: memref<512xi8>)
+// CHECK-LABEL: func.func @main(
+// CHECK-SAME:    %{{.*}}: memref<64xf32>, %{{.*}}: memref<64xf32>, %[[W:.*]]: memref<512xi8>)
+// CHECK-SAME:    rwkvc.workspace_size = 512
 func.func @main(%in: memref<64xf32>, %out: memref<64xf32>) {
   // CHECK-DAG:  %[[A:.*]] = memref.view %[[W]][%c0{{[_0-9]*}}][] : memref<512xi8> to memref<64xf32>
   // CHECK-DAG:  %[[B:.*]] = memref.view %[[W]][%c256{{[_0-9]*}}][] : memref<512xi8> to memref<64xf32>
@@ -27,7 +28,8 @@ func.func @main(%in: memref<64xf32>, %out: memref<64xf32>) {
 // -----
 
 // A buffer lives as long as its views, and throughout a loop that uses it: no sharing here.
-// CHECK-LABEL: rwkvc.workspace_size = 192
+// CHECK-LABEL: func.func @main(
+// CHECK-SAME:    rwkvc.workspace_size = 192
 func.func @main(%in: memref<16xf32>, %out: memref<16xf32>) {
   %c0 = arith.constant 0 : index
   %c1 = arith.constant 1 : index
@@ -44,6 +46,26 @@ func.func @main(%in: memref<16xf32>, %out: memref<16xf32>) {
   memref.copy %b, %out : memref<16xf32> to memref<16xf32>
   %x = memref.load %view[%c0, %c1] : memref<4x4xf32>
   memref.store %x, %out[%c0] : memref<16xf32>
+  return
+}
+
+// -----
+
+// A plan for each function; the loader has one workspace for all of them.
+// CHECK-LABEL: func.func @main(%{{.*}}: memref<16xf32>, %{{.*}}: memref<64xi8>)
+// CHECK-SAME:    rwkvc.workspace_size = 64
+// CHECK-LABEL: func.func @prefill(%{{.*}}: memref<64xf32>, %{{.*}}: memref<256xi8>)
+// CHECK-SAME:    rwkvc.workspace_size = 256
+func.func @main(%x: memref<16xf32>) {
+  %a = memref.alloc() : memref<16xf32>
+  memref.copy %x, %a : memref<16xf32> to memref<16xf32>
+  memref.copy %a, %x : memref<16xf32> to memref<16xf32>
+  return
+}
+func.func @prefill(%x: memref<64xf32>) attributes {wkv.form = "prefill"} {
+  %a = memref.alloc() : memref<64xf32>
+  memref.copy %x, %a : memref<64xf32> to memref<64xf32>
+  memref.copy %a, %x : memref<64xf32> to memref<64xf32>
   return
 }
 

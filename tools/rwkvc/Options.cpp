@@ -29,6 +29,9 @@ struct EmitKind {
   llvm::StringRef suffix, description;
 };
 
+/// Beyond it, buffers of a large model's block are larger than memory.
+constexpr int64_t kMaxPrefillBlock = 1 << 16;
+
 constexpr EmitKind kEmitKinds[] = {
     {"so", Emit::SharedLibrary, ".so", "shared library, for rwkv-run"},
     {"exe", Emit::Executable, "", "program that generates text by itself"},
@@ -77,7 +80,7 @@ DriverOptions rwkvc::parseCommandLine(int argc, char **argv) {
   // this tool's command line has only those below.
   cl::ResetCommandLineParser();
   cl::OptionCategory category("rwkvc options");
-  cl::opt<std::string> input(cl::Positional, cl::desc("MODEL.onnx"),
+  cl::opt<std::string> input(cl::Positional, cl::desc("MODEL.onnx|MODEL.mlir"),
                              cl::Required, cl::cat(category));
   cl::opt<std::string> output(
       "o", cl::desc("File to write ('-': standard output, for IR and text)"),
@@ -90,6 +93,35 @@ DriverOptions rwkvc::parseCommandLine(int argc, char **argv) {
       cl::desc("Size of a dimension that the model leaves open, as in --dim "
                "batch=1 (default: 1)"),
       cl::value_desc("name=size"), cl::cat(category));
+  cl::list<std::string> forms(
+      "forms", cl::CommaSeparated,
+      cl::desc("Functions to compile, of: original (the ONNX file's own inputs "
+               "and outputs), step (one token), prefill (a block of tokens, "
+               "for prompts). Step and prefill share one state. Default: all "
+               "that can be derived from the file"),
+      cl::value_desc("list"), cl::cat(category));
+  cl::opt<int64_t> prefillBlock(
+      "prefill-block", cl::init(64),
+      cl::desc("Most tokens that one call of prefill takes; larger blocks are "
+               "faster on long prompts and need more memory; 0: no prefill "
+               "(default: 64)"),
+      cl::value_desc("n"), cl::cat(category));
+  cl::opt<int64_t> batch(
+      "batch", cl::init(1),
+      cl::desc("Texts that step and prefill compute side by side, each with "
+               "its own state (default: 1). The original function keeps the "
+               "file's own batch, see --dim"),
+      cl::value_desc("n"), cl::cat(category));
+  cl::opt<bool> allLogits(
+      "all-logits",
+      cl::desc("Let prefill give the logits after every token of a block and "
+               "not only after the last: to score texts; slower"),
+      cl::cat(category));
+  cl::opt<std::string> from(
+      "from",
+      cl::desc("For a MODEL.mlir: the phase that its intermediate "
+               "representation is at (default: after-import)"),
+      cl::value_desc("phase"), cl::cat(category));
   cl::opt<std::string> explain(
       "explain",
       cl::desc("Say what was recognised as RWKV and what was left as plain "
@@ -171,7 +203,10 @@ DriverOptions rwkvc::parseCommandLine(int argc, char **argv) {
       "  rwkvc model.onnx -o model.so      then: rwkv-run model.so --prompt "
       "Hi\n"
       "  rwkvc model.onnx -o model --emit=exe\n"
-      "  rwkvc model.onnx --explain        what was recognised\n");
+      "  rwkvc model.onnx --explain        what was recognised\n\n"
+      "The compiled model reads prompts in blocks of tokens (prefill), writes "
+      "text token\nby token (step), and keeps the file's own inputs and "
+      "outputs (original); --forms\nchooses among these.\n");
 
   DriverOptions options;
   options.input = input;
@@ -182,6 +217,39 @@ DriverOptions rwkvc::parseCommandLine(int argc, char **argv) {
     if (name.empty() || size.getAsInteger(10, value) || value < 1)
       fail("--dim " + dim + ": expected NAME=SIZE with a size of at least 1");
     options.dims[name] = value;
+  }
+  for (const std::string &form : forms)
+    if (form != "original" && form != "step" && form != "prefill")
+      fail("--forms: '" + form + "' is none of original, step, prefill");
+  options.forms = forms;
+  if (batch < 1)
+    fail("--batch=" + llvm::Twine(batch) + ": expected at least 1");
+  options.batch = batch;
+  if (prefillBlock < 0 || prefillBlock > kMaxPrefillBlock)
+    fail("--prefill-block=" + llvm::Twine(prefillBlock) +
+         ": expected 0 (no prefill) to " + llvm::Twine(kMaxPrefillBlock));
+  options.prefillBlock = prefillBlock;
+  if (!forms.empty() && !llvm::is_contained(options.forms, "prefill")) {
+    if (prefillBlock.getNumOccurrences() && prefillBlock > 0)
+      fail("--prefill-block needs prefill among --forms");
+    options.prefillBlock = 0;
+  }
+  if (prefillBlock.getNumOccurrences() && prefillBlock == 0 &&
+      llvm::is_contained(options.forms, "prefill"))
+    fail("--prefill-block=0 leaves out what --forms asks for: prefill");
+  if (allLogits && options.prefillBlock == 0)
+    fail("--all-logits is about prefill, which is left out");
+  options.allLogits = allLogits;
+  llvm::StringRef inputSuffix = llvm::sys::path::extension(options.input);
+  if (inputSuffix == ".mlir" || inputSuffix == ".mlirbc")
+    options.from = Phase::AfterImport;
+  if (!from.empty()) {
+    auto phase = symbolizePhase(from);
+    if (!options.from)
+      fail("--from is for a model in MLIR's form, a file .mlir or .mlirbc");
+    if (!phase)
+      fail("--from=" + from + ": unknown; rwkvc --help lists the phases");
+    options.from = phase;
   }
   if (explain.getNumOccurrences()) {
     options.explain = explain.empty() ? "text" : explain.getValue();

@@ -32,11 +32,15 @@ struct DriverOptions {
   std::string input, output;
   Emit emit = Emit::SharedLibrary;
   Phase phase = Phase::AfterImport; ///< where Emit::IR stops
+  std::optional<Phase> from; ///< where IR that is read starts; none: ONNX
   llvm::StringMap<int64_t> dims;
   std::string explain; ///< "", "text" or "json"
   std::string triple, cpu, features;
   unsigned optLevel = 2;
   bool threads = true;
+  std::vector<std::string> forms; ///< functions to compile; empty: all
+  int64_t batch = 1, prefillBlock = 64;
+  bool allLogits = false;
   std::optional<bool> oneDNN; ///< none: if the runtime has it
   int64_t oneDNNMinFlops = 1 << 20;
   std::string wkvForm = "auto"; ///< auto, recurrent or chunked

@@ -13,6 +13,7 @@
 #include "mlir/InitAllDialects.h"
 #include "mlir/InitAllExtensions.h"
 #include "mlir/InitAllPasses.h"
+#include "mlir/Parser/Parser.h"
 #include "mlir/Pass/PassManager.h"
 #include "mlir/Pass/PassRegistry.h"
 #include "mlir/Target/LLVMIR/Dialect/All.h"
@@ -108,11 +109,15 @@ private:
   static unsigned countSteps(const DriverOptions &options) {
     // Import, with its phase, and the other phases; for code: weights, code,
     // and the file itself.
+    Phase last = options.emit == Emit::IR ? options.phase : kLastPhase;
+    Phase first = options.from.value_or(Phase::AfterImport);
+    unsigned steps =
+        1 + std::max(0, static_cast<int>(last) - static_cast<int>(first));
     if (options.emit == Emit::IR)
-      return 1 + static_cast<unsigned>(options.phase);
+      return steps;
     bool isText =
         options.emit == Emit::LLVMIR || options.emit == Emit::Assembly;
-    return static_cast<unsigned>(kLastPhase) + (isText ? 3 : 4);
+    return steps + (isText ? 2 : 3);
   }
 
   int fail(llvm::Error error) {
@@ -176,6 +181,8 @@ void Driver::report(mlir::Diagnostic &diagnostic) {
 
 mlir::OwningOpRef<mlir::ModuleOp> Driver::import() {
   progress.step("read " + llvm::sys::path::filename(options.input));
+  if (options.from)
+    return mlir::parseSourceFile<mlir::ModuleOp>(options.input, &context);
   ImportOptions importOptions;
   importOptions.dims = options.dims;
   ImportReport report;
@@ -203,6 +210,10 @@ llvm::Error Driver::runPhase(mlir::ModuleOp module, Phase phase) {
       options.emit != Emit::Executable &&
       llvm::sys::fs::exists(findRuntimeDir() + "/librwkvc-rt-dnnl.so"));
   pipeline.dnnlMinFlops = options.oneDNNMinFlops;
+  pipeline.forms = options.forms;
+  pipeline.batch = options.batch;
+  pipeline.prefillBlock = options.prefillBlock;
+  pipeline.allLogits = options.allLogits;
   pipeline.wkvForm = options.wkvForm;
   pipeline.wkvChunk = options.wkvChunk;
   buildPhase(pm, phase, pipeline);
@@ -420,7 +431,10 @@ int Driver::run() {
     return 1;
   }
   Phase last = options.emit == Emit::IR ? options.phase : kLastPhase;
-  for (int i = 0; i <= static_cast<int>(last); ++i) {
+  int first = options.from && *options.from != Phase::AfterImport
+                  ? static_cast<int>(*options.from) + 1
+                  : 0;
+  for (int i = first; i <= static_cast<int>(last); ++i) {
     auto phase = static_cast<Phase>(i);
     if (phase != Phase::AfterImport)
       progress.step(describePhase(phase));

@@ -35,15 +35,13 @@ struct ModelInfo {
 };
 
 /// Lists the functions of \p module, in the LLVM dialect, that callers know.
-mlir::FailureOr<std::vector<FunctionInfo>>
-readFunctions(mlir::ModuleOp module);
+mlir::FailureOr<std::vector<FunctionInfo>> readFunctions(mlir::ModuleOp module);
 
 /// Adds run functions and the constant `rwkvrt_model_info` of rwkvc-rt/abi.h to
 /// \p module, which \p functions have been lowered to, and makes all else
 /// internal. The constant is `rwkvc_model_<name>`, and `rwkvc_model` too where
 /// \p isWholeProgram.
-void emitModelInfo(llvm::Module &module,
-                   llvm::ArrayRef<FunctionInfo> functions,
+void emitModelInfo(llvm::Module &module, llvm::ArrayRef<FunctionInfo> functions,
                    const ModelInfo &info, bool isWholeProgram);
 
 /// \p name with all that no C identifier may have replaced by '_'.

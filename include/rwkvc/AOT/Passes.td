@@ -91,7 +91,7 @@ def ExternalizeWeights : Pass<"rwkvc-externalize-weights", "::mlir::ModuleOp"> {
     Constants of at least `min-bytes` leave the code: `@main` and each derived form
     get a last argument, the data section of the weights file, and views into it.
     The module attribute `rwkvc.weights` lists name, byte offset and value of each;
-    equal values of one type share their bytes, also those of different functions.
+    equal values share their bytes, also those of different functions or shapes.
     Offsets are multiples of 64.
 
     ```mlir

@@ -136,11 +136,11 @@ unsigned ConvertONNXToLinalgPass::reportLeftovers(const RefusalMap &refusals) {
 
 void ConvertONNXToLinalgPass::eraseDeadOps() {
   SmallVector<Operation *> order;
-  getOperation().walk([&](Operation *op) {
+  getOperation().walk<WalkOrder::PreOrder>([&](Operation *op) {
     if (!isa<ModuleOp>(op))
       order.push_back(op);
   });
-  // Users before what they use.
+  // Users before what they use, and bodies before the ops that have them.
   for (Operation *op : llvm::reverse(order))
     if (isOpTriviallyDead(op))
       op->erase();

@@ -49,9 +49,9 @@ void rwkvrt::cli::benchmark(const rwkvrt_model *model, const Options &options,
     require(rwkvrt_sequence_prefill(sequence.get(), tokens,
                                     static_cast<size_t>(count), &logits));
   };
-  int64_t prompt =
-      rwkvrt_model_find_function(model, RWKVRT_PREFILL) ? options.benchPrompt
-                                                        : 0;
+  int64_t prompt = rwkvrt_model_find_function(model, RWKVRT_PREFILL)
+                       ? options.benchPrompt
+                       : 0;
   double promptSeconds = 0;
   if (prompt) {
     std::vector<int64_t> tokens = makeTokens(model, prompt);

@@ -37,9 +37,7 @@ struct Error {
                      ? std::max(difference, distance)
                      : std::numeric_limits<double>::infinity();
   }
-  double relative() const {
-    return difference == 0 ? 0 : difference / largest;
-  }
+  double relative() const { return difference == 0 ? 0 : difference / largest; }
   double difference = 0, largest = 0;
 };
 
@@ -47,8 +45,7 @@ class FormsCheck {
 public:
   FormsCheck(const rwkvrt_model *model, const Options &options)
       : model(model), options(options), batch(rwkvrt_model_batch(model)),
-        vocabulary(rwkvrt_model_vocabulary_size(model)),
-        random(options.seed) {}
+        vocabulary(rwkvrt_model_vocabulary_size(model)), random(options.seed) {}
 
   void run(size_t n);
   /// The first tokens of the longest length through the file's own signature.
@@ -98,8 +95,7 @@ std::vector<int64_t> FormsCheck::part(const std::vector<int64_t> &tokens,
   size_t n = tokens.size() / batch;
   std::vector<int64_t> result;
   for (size_t text = 0; text < batch; ++text) {
-    auto begin =
-        tokens.begin() + static_cast<std::ptrdiff_t>(text * n + first);
+    auto begin = tokens.begin() + static_cast<std::ptrdiff_t>(text * n + first);
     result.insert(result.end(), begin,
                   begin + static_cast<std::ptrdiff_t>(count));
   }
@@ -160,8 +156,11 @@ void FormsCheck::run(size_t n) {
   };
   SequencePtr expected = make(SIZE_MAX);
   std::vector<float> expectedLogits, logits, expectedRows;
-  // Logits of every token too, while they are few enough to be kept.
-  bool keepsRows = batch * n * vocabulary <= size_t(1) << 22;
+  // Logits of every token too, where blocks give them, while they are few enough
+  // to be kept.
+  const auto &block = *rwkvrt_model_find_function(model, RWKVRT_PREFILL);
+  bool keepsRows = block.outputs[block.logits_output].rank == 3 &&
+                   batch * n * vocabulary <= size_t(1) << 22;
   for (size_t i = 0; i < n; ++i) {
     feed(expected.get(), part(tokens, i, 1), expectedLogits);
     if (keepsRows)
@@ -198,11 +197,13 @@ void FormsCheck::run(size_t n) {
     for (size_t first = 0; first < n;) {
       size_t length = 1 + random() % (n - first);
       bool atOnce = random() % 4 != 0;
-      require(rwkvrt_sequence_set_shortest_block(
-          sequence.get(), !atOnce ? SIZE_MAX : split == 0 ? 1 : 0));
+      require(
+          rwkvrt_sequence_set_shortest_block(sequence.get(), !atOnce ? SIZE_MAX
+                                                             : split == 0 ? 1
+                                                                          : 0));
       for (size_t i = 0; i < (atOnce ? 1 : length); ++i)
-        feed(sequence.get(),
-             part(tokens, first + i, atOnce ? length : 1), logits);
+        feed(sequence.get(), part(tokens, first + i, atOnce ? length : 1),
+             logits);
       if (++numPieces <= 8)
         pieces += (pieces.empty() ? "" : " ") + std::to_string(length) +
                   (atOnce ? "" : "x1");
@@ -263,7 +264,8 @@ private:
   const rwkvrt_function_info &info;
   int64_t token = 0;
   std::vector<std::vector<double>> buffers;
-  std::vector<const void *> inputs; ///< a state's is NULL: it lies in its output
+  std::vector<const void *>
+      inputs; ///< a state's is NULL: it lies in its output
   std::vector<void *> outputs;
 };
 } // namespace
@@ -292,9 +294,10 @@ void FormsCheck::runGraph(size_t n) {
     count(error);
     largest = std::max(largest, error);
   }
-  std::printf("the file's own signature: relative error of logits %.3g over %zu "
-              "tokens%s\n",
-              largest, n, verdict(largest));
+  std::printf(
+      "the file's own signature: relative error of logits %.3g over %zu "
+      "tokens%s\n",
+      largest, n, verdict(largest));
 }
 
 bool FormsCheck::report() const {

@@ -191,7 +191,8 @@ static std::vector<Group> makeOptions(Options &o, bool &help) {
            mode(Mode::Bench);
            o.benchTokens = parseInteger("--bench", v, 1);
          }},
-        {"--bench-prompt", "N", "with --bench: tokens of the prompt (default 512)",
+        {"--bench-prompt", "N",
+         "with --bench: tokens of the prompt (default 512)",
          [&o](const char *v) {
            o.benchPrompt = parseInteger("--bench-prompt", v, 1);
          }}}},

@@ -37,9 +37,9 @@ static void printFunction(const rwkvrt_function_info &info) {
   if (info.batch > 1)
     std::printf(" of each of %lld texts", static_cast<long long>(info.batch));
   if (info.kind == RWKVRT_PREFILL)
-    std::printf(", logits of %s",
-                info.outputs[info.logits_output].rank == 3 ? "all tokens"
-                                                           : "the last one");
+    std::printf(", logits of %s", info.outputs[info.logits_output].rank == 3
+                                      ? "all tokens"
+                                      : "the last one");
   std::printf("; workspace %llu bytes\n",
               static_cast<unsigned long long>(info.workspace_size));
 }

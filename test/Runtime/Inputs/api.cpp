@@ -6,7 +6,8 @@
 //===----------------------------------------------------------------------===//
 //
 // api FOLDER: FOLDER holds the models plain, half, other, retrained, failing,
-// extra and huge, made by make_model.py. Prints what is wrong; the last line is
+// extra and huge, and with derived forms forms, texts, scoring, blocks, steps
+// and breaking, made by make_model.py. Prints what is wrong; the last line is
 // "ok".
 //
 //===----------------------------------------------------------------------===//
@@ -98,7 +99,14 @@ static void testNames() {
   CHECK(rwkvrt_model_find_state(model, "s_in") == 0);
   CHECK(rwkvrt_model_find_state(model, "m_out") == 1);
   CHECK(rwkvrt_model_find_state(model, "token") == -1);
-  CHECK(rwkvrt_model_get_info(model)->num_states == 2);
+  CHECK(rwkvrt_model_num_states(model) == 2);
+  CHECK(std::strcmp(rwkvrt_model_state(model, 1)->name, "m_out") == 0);
+  CHECK(rwkvrt_model_state(model, 2) == nullptr);
+  CHECK(rwkvrt_model_batch(model) == 1);
+  CHECK(rwkvrt_model_find_function(model, RWKVRT_GRAPH)->num_states == 2);
+  CHECK(rwkvrt_model_find_function(model, RWKVRT_STEP) == nullptr);
+  CHECK(rwkvrt_model_find_function(model, 3) == nullptr);
+  CHECK(rwkvrt_model_find_function(model, -1) == nullptr);
   rwkvrt_model_free(model);
 }
 
@@ -126,7 +134,7 @@ static void testSteps() {
 
   const float *unused;
   CHECK_FAILS(rwkvrt_sequence_step(a, 256, &unused), RWKVRT_INVALID_ARGUMENT,
-              "'token': value 256");
+              "token 256 is out of range, expected 0 to 255");
   CHECK_FAILS(rwkvrt_sequence_step(a, -1, &unused), RWKVRT_INVALID_ARGUMENT,
               "token -1");
   CHECK_FAILS(rwkvrt_sequence_step(nullptr, 1, &unused),
@@ -187,7 +195,7 @@ static void testVariants() {
   CHECK_FAILS(rwkvrt_sequence_compare(a, b, &unused), RWKVRT_MISMATCH,
               "different models");
   CHECK_FAILS(rwkvrt_sequence_step(b, int64_t(1) << 40, nullptr),
-              RWKVRT_INVALID_ARGUMENT, "does not fit");
+              RWKVRT_INVALID_ARGUMENT, "is out of range");
 
   rwkvrt_model *failing = load("failing");
   rwkvrt_sequence *c = create(failing);
@@ -272,9 +280,17 @@ static void testStateFiles() {
     rwkvrt_model_free(used);
 }
 
+/// Texts of their own for each of a model's: \p n tokens each, text by text.
+static std::vector<int64_t> makeTokens(size_t batch, size_t n) {
+  std::vector<int64_t> tokens(batch * n);
+  for (size_t i = 0; i < tokens.size(); ++i)
+    tokens[i] = static_cast<int64_t>(i * i * 7 + i * 31) % 256;
+  return tokens;
+}
+
 /// Sequences of one model on threads of their own do not disturb each other.
-static void testSequencesAtOnce() {
-  rwkvrt_model *model = load("plain");
+static void testSequencesAtOnce(const char *name) {
+  rwkvrt_model *model = load(name);
   constexpr int count = 4;
   std::vector<std::vector<float>> expected(count), got(count);
   auto work = [&](int i, std::vector<float> &result) {
@@ -286,6 +302,10 @@ static void testSequencesAtOnce() {
       if (rwkvrt_sequence_step(sequence, (step * 7 + i * 31) % 256, &logits) !=
           RWKVRT_OK)
         return;
+    std::vector<int64_t> tokens = makeTokens(1, 100 + i);
+    if (rwkvrt_sequence_prefill(sequence, tokens.data(), tokens.size(),
+                                &logits) != RWKVRT_OK)
+      return;
     result.assign(logits, logits + 256);
     rwkvrt_sequence_free(sequence);
   };
@@ -354,6 +374,159 @@ static void testParallelFor() {
   CHECK(rwkvrt_get_num_threads() == standard);
 }
 
+static std::vector<float> prefill(rwkvrt_sequence *sequence,
+                                  const std::vector<int64_t> &tokens,
+                                  size_t batch) {
+  const float *logits = nullptr;
+  CHECK(rwkvrt_sequence_prefill(sequence, tokens.data(), tokens.size() / batch,
+                                &logits) == RWKVRT_OK);
+  return std::vector<float>(logits, logits + 256 * batch);
+}
+
+/// Tokens of each text from \p first on.
+static std::vector<int64_t> slice(const std::vector<int64_t> &tokens,
+                                  size_t batch, size_t first, size_t count) {
+  std::vector<int64_t> result;
+  for (size_t text = 0; text < batch; ++text) {
+    auto begin = tokens.begin() + text * (tokens.size() / batch) + first;
+    result.insert(result.end(), begin, begin + count);
+  }
+  return result;
+}
+
+/// Blocks, steps and mixtures give the same, bit by bit in these models.
+static void testForms() {
+  for (auto [name, batch] : {std::pair<const char *, size_t>{"plain", 1},
+                             {"forms", 1},
+                             {"texts", 3},
+                             {"scoring", 3},
+                             {"blocks", 1},
+                             {"steps", 1}}) {
+    rwkvrt_model *model = load(name);
+    CHECK(rwkvrt_model_batch(model) == batch);
+    CHECK(rwkvrt_model_vocabulary_size(model) == 256);
+    for (size_t n : {1, 2, 3, 7, 8, 9, 16, 17, 65}) {
+      std::vector<int64_t> tokens = makeTokens(batch, n);
+      rwkvrt_sequence *stepped = create(model);
+      std::vector<float> rows(batch * n * 256), logits, got(rows.size());
+      for (size_t i = 0; i < n; ++i) {
+        logits = prefill(stepped, slice(tokens, batch, i, 1), batch);
+        for (size_t text = 0; text < batch; ++text)
+          std::copy_n(&logits[text * 256], 256, &rows[(text * n + i) * 256]);
+      }
+      for (size_t shortest : {0, 1, 5}) {
+        rwkvrt_sequence *sequence = create(model);
+        CHECK(rwkvrt_sequence_set_shortest_block(sequence, shortest) ==
+              RWKVRT_OK);
+        CHECK(prefill(sequence, tokens, batch) == logits);
+        CHECK(distance(sequence, stepped) == 0);
+        CHECK(rwkvrt_sequence_reset(sequence) == RWKVRT_OK);
+        CHECK(rwkvrt_sequence_prefill_logits(sequence, tokens.data(), n,
+                                             got.data()) == RWKVRT_OK);
+        CHECK(got == rows);
+        CHECK(distance(sequence, stepped) == 0);
+        // In two parts, with a copy and a file between them.
+        CHECK(rwkvrt_sequence_reset(sequence) == RWKVRT_OK);
+        size_t first = n / 2;
+        if (first)
+          prefill(sequence, slice(tokens, batch, 0, first), batch);
+        rwkvrt_sequence *copy = nullptr, *loaded = create(model);
+        std::string file = folder + "/part";
+        CHECK(rwkvrt_sequence_clone(sequence, &copy) == RWKVRT_OK);
+        CHECK(rwkvrt_sequence_save(sequence, file.c_str()) == RWKVRT_OK);
+        CHECK(rwkvrt_sequence_load(loaded, file.c_str()) == RWKVRT_OK);
+        for (rwkvrt_sequence *rest : {sequence, copy, loaded}) {
+          CHECK(prefill(rest, slice(tokens, batch, first, n - first), batch) ==
+                logits);
+          CHECK(distance(rest, stepped) == 0);
+          rwkvrt_sequence_free(rest);
+        }
+      }
+      rwkvrt_sequence_free(stepped);
+    }
+    rwkvrt_model_free(model);
+  }
+}
+
+/// The forms and the file's own signature do not share a state.
+static void testFormsAndGraph() {
+  rwkvrt_model *forms = load("forms"), *plain = load("plain");
+  CHECK(rwkvrt_model_find_function(forms, RWKVRT_PREFILL)->block == 8);
+  CHECK(rwkvrt_model_find_input(forms, "s_in") == 1);
+  CHECK(rwkvrt_model_find_state(forms, "s_in") == -1);
+  CHECK(rwkvrt_model_find_state(forms, "wkv.1") == 1);
+  rwkvrt_sequence *a = create(forms), *b = create(plain);
+  std::vector<float> expected = feed(b, "same");
+  CHECK(feed(a, "same") == expected);
+  int64_t token = 's';
+  float s[64] = {}, m[64], logits[256];
+  std::fill_n(m, 64, -1e30f);
+  const void *inputs[] = {&token, nullptr, nullptr};
+  void *outputs[] = {logits, s, m, nullptr};
+  for (char c : std::string("same")) {
+    token = c;
+    CHECK(rwkvrt_model_run(forms, inputs, outputs) == RWKVRT_OK);
+  }
+  CHECK(std::equal(expected.begin(), expected.end(), logits));
+  std::string file = folder + "/own";
+  CHECK(rwkvrt_sequence_save(b, file.c_str()) == RWKVRT_OK);
+  CHECK_FAILS(rwkvrt_sequence_load(a, file.c_str()), RWKVRT_MISMATCH,
+              "other states");
+
+  rwkvrt_model *blocks = load("blocks");
+  CHECK(rwkvrt_model_find_input(blocks, "token") == -1);
+  CHECK_FAILS(rwkvrt_model_run(blocks, inputs, outputs),
+              RWKVRT_INVALID_ARGUMENT, "without the file's own signature");
+  rwkvrt_sequence_free(a);
+  rwkvrt_sequence_free(b);
+  for (rwkvrt_model *used : {forms, plain, blocks})
+    rwkvrt_model_free(used);
+}
+
+/// What is refused leaves the state as it was; what breaks says so.
+static void testPrefillErrors() {
+  rwkvrt_model *model = load("texts");
+  rwkvrt_sequence *a = create(model), *before = nullptr;
+  std::vector<int64_t> tokens = makeTokens(3, 20);
+  prefill(a, tokens, 3);
+  CHECK(rwkvrt_sequence_clone(a, &before) == RWKVRT_OK);
+  const float *logits = nullptr;
+  tokens[2 * 20 + 18] = 256;
+  CHECK_FAILS(rwkvrt_sequence_prefill(a, tokens.data(), 20, &logits),
+              RWKVRT_INVALID_ARGUMENT,
+              "token 256 at position 18 of text 2 is out of range, expected 0 "
+              "to 255");
+  tokens[19] = -1;
+  std::vector<float> rows(3 * 20 * 256);
+  CHECK_FAILS(rwkvrt_sequence_prefill_logits(a, tokens.data(), 20, rows.data()),
+              RWKVRT_INVALID_ARGUMENT, "token -1 at position 19 of text 0");
+  CHECK_FAILS(rwkvrt_sequence_prefill(a, tokens.data(), 0, &logits),
+              RWKVRT_INVALID_ARGUMENT, "0 tokens: expected at least 1");
+  CHECK_FAILS(rwkvrt_sequence_prefill(a, tokens.data(), SIZE_MAX / 2, &logits),
+              RWKVRT_INVALID_ARGUMENT, "tokens: expected at least 1");
+  CHECK_FAILS(rwkvrt_sequence_prefill(a, nullptr, 1, &logits),
+              RWKVRT_INVALID_ARGUMENT, "'tokens' is NULL");
+  CHECK_FAILS(rwkvrt_sequence_prefill(nullptr, tokens.data(), 1, &logits),
+              RWKVRT_INVALID_ARGUMENT, "'sequence' is NULL");
+  CHECK_FAILS(rwkvrt_sequence_prefill_logits(a, tokens.data(), 1, nullptr),
+              RWKVRT_INVALID_ARGUMENT, "'logits' is NULL");
+  CHECK_FAILS(rwkvrt_sequence_step(a, 1, &logits), RWKVRT_INVALID_ARGUMENT,
+              "computes 3 texts at once");
+  CHECK(distance(a, before) == 0);
+  CHECK(rwkvrt_sequence_prefill(a, tokens.data(), 5, nullptr) == RWKVRT_OK);
+  rwkvrt_sequence_free(a);
+  rwkvrt_sequence_free(before);
+
+  rwkvrt_model *breaking = load("breaking");
+  rwkvrt_sequence *b = create(breaking);
+  CHECK(rwkvrt_sequence_step(b, 1, &logits) == RWKVRT_OK);
+  CHECK_FAILS(rwkvrt_sequence_prefill(b, tokens.data(), 8, &logits),
+              RWKVRT_RUN_FAILED, "'recurrence' failed with status 5");
+  rwkvrt_sequence_free(b);
+  rwkvrt_model_free(model);
+  rwkvrt_model_free(breaking);
+}
+
 int main(int argc, char **argv) {
   folder = argc > 1 ? argv[1] : ".";
   testNames();
@@ -361,7 +534,11 @@ int main(int argc, char **argv) {
   testGraphInterface();
   testVariants();
   testStateFiles();
-  testSequencesAtOnce();
+  testSequencesAtOnce("plain");
+  testSequencesAtOnce("forms");
+  testForms();
+  testFormsAndGraph();
+  testPrefillErrors();
   testParallelFor();
   std::printf(failures ? "%d failures\n" : "ok\n", failures);
   return failures != 0;

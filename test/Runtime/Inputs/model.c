@@ -12,8 +12,9 @@
  * token
  *
  * make_model.py writes W and model.h, and computes the same in numpy. Macros
- * make variants, most of them wrong on purpose. FORMS adds the derived forms for
- * BATCH texts and blocks of BLOCK tokens, which check what they are called with.
+ * make variants, most of them wrong on purpose. FORMS adds the derived forms
+ * for BATCH texts and blocks of BLOCK tokens, which check what they are called
+ * with.
  *
  *===------------------------------------------------------------------------===
  */
@@ -55,6 +56,7 @@
 #ifndef STATUS
 #define STATUS 0
 #endif
+/* FAULT_… break prefill: padding counts; the second text's state is changed. */
 #define PREFILL_WORKSPACE (4 * width * sizeof(float))
 
 enum { vocabulary = 256, width = 64 };
@@ -147,6 +149,12 @@ static int32_t run_prefill(const void *weights, void *const *inputs,
     if (tokens[i] >= vocabulary)
       return 9;
   memset(workspace, 0xff, PREFILL_WORKSPACE);
+#ifdef FAULT_PADDING
+  length = BLOCK;
+#endif
+#ifdef FAULT_TEXT
+  ((float *)outputs[1])[width] += 0.01f;
+#endif
   forward(weights, tokens, BLOCK, length, outputs, workspace);
   return PREFILL_STATUS;
 }

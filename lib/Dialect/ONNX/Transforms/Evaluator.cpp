@@ -6,6 +6,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "EvaluatorSupport.h"
+#include "mlir/Transforms/RegionUtils.h"
 #include <cmath>
 #include <memory>
 
@@ -143,6 +144,102 @@ rwkvc::onnx::evaluate(Operation *op, ArrayRef<const HostTensor *> inputs,
   return std::move(evaluation.outputs);
 }
 
+/// The values from outside that the body of \p scan uses.
+static SmallVector<Value> getCaptured(ScanOp scan) {
+  SetVector<Value> captured;
+  getUsedValuesDefinedAbove(scan.getBody(), captured);
+  captured.remove_if([](Value value) {
+    return isNone(value) || value.getDefiningOp<ConstantOp>();
+  });
+  return captured.takeVector();
+}
+
+/// Runs the body of \p scan once per token. \p inputs are its operands, \p outer
+/// what its body captures.
+static FailureOr<SmallVector<HostTensor>>
+evaluateScan(ScanOp scan, ArrayRef<const HostTensor *> inputs,
+             const DenseMap<Value, HostTensor> &outer,
+             const EvaluatorOptions &options) {
+  Block &body = scan.getBody().front();
+  size_t numStates = inputs.size() - scan.getNumScanInputs();
+  auto backwards = [](std::optional<ArrayRef<int64_t>> directions) {
+    return directions &&
+           llvm::any_of(*directions, [](int64_t d) { return d != 0; });
+  };
+  if (scan.getNumScanInputs() < 1 ||
+      static_cast<size_t>(scan.getNumScanInputs()) > inputs.size() ||
+      backwards(scan.getScanInputDirections()) ||
+      backwards(scan.getScanOutputDirections()))
+    return failure();
+  auto getAxis = [](std::optional<ArrayRef<int64_t>> axes, size_t index,
+                    int64_t rank) {
+    return normalizeAxis(axes && index < axes->size() ? (*axes)[index] : 0,
+                         rank);
+  };
+  SmallVector<int64_t> axes;
+  std::optional<int64_t> numTokens;
+  for (size_t i = numStates; i < inputs.size(); ++i) {
+    auto axis = getAxis(scan.getScanInputAxes(), i - numStates,
+                        inputs[i]->getRank());
+    if (!axis || (numTokens && *numTokens != inputs[i]->shape[*axis]))
+      return failure();
+    axes.push_back(*axis);
+    numTokens = inputs[i]->shape[*axis];
+  }
+  SmallVector<HostTensor> results(scan->getNumResults());
+  for (size_t i = 0; i < numStates; ++i)
+    results[i] = *inputs[i];
+  DenseMap<Value, HostTensor> values = outer;
+  for (int64_t t = 0; t < *numTokens; ++t) {
+    for (size_t i = 0; i < inputs.size(); ++i) {
+      HostTensor &argument = values[body.getArgument(i)];
+      if (i < numStates) {
+        argument = results[i];
+        continue;
+      }
+      AxisView view = viewAxis(inputs[i]->shape, axes[i - numStates]);
+      argument.elementType = inputs[i]->elementType;
+      argument.shape = inputs[i]->shape;
+      argument.shape.erase(argument.shape.begin() + axes[i - numStates]);
+      argument.data.clear();
+      for (int64_t o = 0; o < view.outer; ++o) {
+        auto row = inputs[i]->data.begin() + (o * view.size + t) * view.inner;
+        argument.data.insert(argument.data.end(), row, row + view.inner);
+      }
+    }
+    auto step = evaluateRegion(
+        llvm::to_vector(body.getTerminator()->getOperands()), values, options);
+    if (failed(step) || step->size() != results.size())
+      return failure();
+    for (size_t i = 0; i < results.size(); ++i) {
+      HostTensor &own = (*step)[i];
+      if (i < numStates) {
+        results[i] = std::move(own);
+        continue;
+      }
+      HostTensor &all = results[i];
+      auto axis = getAxis(scan.getScanOutputAxes(), i - numStates,
+                          own.getRank() + 1);
+      if (!axis)
+        return failure();
+      if (t == 0) {
+        all.elementType = own.elementType;
+        all.shape = own.shape;
+        all.shape.insert(all.shape.begin() + *axis, *numTokens);
+        std::optional<int64_t> count = countElements(all.shape);
+        if (!count || *count > kMaxElements)
+          return failure();
+        all.data.resize(*count);
+      }
+      AxisView view = viewAxis(all.shape, *axis);
+      for (int64_t o = 0; o < view.outer; ++o)
+        std::copy_n(own.data.begin() + o * view.inner, view.inner,
+                    all.data.begin() + (o * view.size + t) * view.inner);
+    }
+  }
+  return results;
+}
+
 FailureOr<SmallVector<HostTensor>>
 rwkvc::onnx::evaluateRegion(ArrayRef<Value> outputs,
                             const DenseMap<Value, HostTensor> &inputs,
@@ -177,10 +274,19 @@ rwkvc::onnx::evaluateRegion(ArrayRef<Value> outputs,
       computed[value] = std::make_unique<HostTensor>(std::move(*tensor));
       continue;
     }
-    if (!hasEvaluation(op))
+    auto scan = dyn_cast<ScanOp>(op);
+    if (!scan && !hasEvaluation(op))
       return failure();
     SmallVector<const HostTensor *> operands;
     bool isReady = true;
+    SmallVector<Value> captured;
+    if (scan)
+      captured = getCaptured(scan);
+    for (Value outer : captured)
+      if (!find(outer)) {
+        stack.push_back(outer);
+        isReady = false;
+      }
     for (Value operand : op->getOperands()) {
       const HostTensor *tensor = isNone(operand) ? nullptr : find(operand);
       if (!tensor && !isNone(operand)) {
@@ -193,8 +299,15 @@ rwkvc::onnx::evaluateRegion(ArrayRef<Value> outputs,
     }
     if (!isReady)
       continue;
-    FailureOr<SmallVector<HostTensor>> results =
-        evaluate(op, operands, options);
+    FailureOr<SmallVector<HostTensor>> results;
+    if (scan) {
+      DenseMap<Value, HostTensor> outer;
+      for (Value value : captured)
+        outer[value] = *find(value);
+      results = evaluateScan(scan, operands, outer, options);
+    } else {
+      results = evaluate(op, operands, options);
+    }
     if (failed(results))
       return failure();
     for (auto [result, tensor] : llvm::zip(op->getResults(), *results))

@@ -49,7 +49,7 @@ Value MatrixRecurrence::materializeConstant(ImplicitLocOpBuilder &b,
   SmallVector<int64_t> offsets{factor.offset};
   for (int64_t name : llvm::reverse(order)) {
     auto it = factor.strides.find(static_cast<unsigned>(name));
-    int64_t size = it == factor.strides.end() ? 1 : coordinates.sizes.at(name);
+    int64_t size = it == factor.strides.end() ? 1 : coordinates.size(name);
     result.shape.insert(result.shape.begin(), size);
     SmallVector<int64_t> inner = offsets;
     for (int64_t i = 1; i < size; ++i)
@@ -79,7 +79,7 @@ Value MatrixRecurrence::materializeFactor(ImplicitLocOpBuilder &b,
   for (auto [stride, name] : llvm::reverse(digits)) {
     if (stride != block)
       return {};
-    block *= coordinates.sizes.at(name);
+    block *= coordinates.size(name);
   }
   Value value = factor.atom;
   int64_t total = 1;
@@ -99,10 +99,10 @@ Value MatrixRecurrence::materializeFactor(ImplicitLocOpBuilder &b,
   }
   SmallVector<int64_t> sizes, perm, shape;
   for (auto [stride, name] : digits)
-    sizes.push_back(coordinates.sizes.at(name));
+    sizes.push_back(coordinates.size(name));
   for (int64_t name : order) {
     auto *it = llvm::find_if(digits, [&](auto d) { return d.second == name; });
-    shape.push_back(it == digits.end() ? 1 : coordinates.sizes.at(name));
+    shape.push_back(it == digits.end() ? 1 : coordinates.size(name));
     if (it != digits.end())
       perm.push_back(it - digits.begin());
   }
@@ -116,11 +116,14 @@ Value MatrixRecurrence::materialize(ImplicitLocOpBuilder &b, const Group &group,
                                     ArrayRef<int64_t> second,
                                     ArrayRef<int64_t> shape) {
   Type element = getElementTypeOrSelf(state.getType());
-  SmallVector<int64_t> order(first.begin(), first.end());
-  order.append(second.begin(), second.end());
+  SmallVector<int64_t> order;
+  if (shape.size() > 2 && shape[1] != 1)
+    order.push_back(kTokenName);
+  llvm::append_range(order, first);
+  llvm::append_range(order, second);
   SmallVector<int64_t> full;
   for (int64_t name : order)
-    full.push_back(coordinates.sizes.at(name));
+    full.push_back(coordinates.size(name));
   Value product;
   for (const Factor &factor : group.factors) {
     Value view = materializeFactor(b, factor, order);
@@ -174,7 +177,7 @@ Value MatrixRecurrence::restore(ImplicitLocOpBuilder &b, Value value,
                                 Value to) {
   SmallVector<int64_t> sizes, perm;
   for (int64_t name : from)
-    sizes.push_back(coordinates.sizes.at(name));
+    sizes.push_back(coordinates.size(name));
   for (int64_t name : order)
     perm.push_back(llvm::find(from, name) - from.begin());
   value = transpose(b, reshapeTo(b, value, sizes), perm);
@@ -187,18 +190,24 @@ std::pair<Value, Value> MatrixRecurrence::build(OpBuilder &builder,
   ImplicitLocOpBuilder b(loc, builder);
   int64_t H = coordinates.count(heads), K = coordinates.count(keys);
   int64_t V = coordinates.count(values);
-  SmallVector<int64_t> keyShape{1, 1, H, K}, valueShape{1, 1, H, V};
+  int64_t T = coordinates.tokens;
+  SmallVector<int64_t> keyShape{1, T, H, K}, valueShape{1, T, H, V};
+  // A decay that all tokens share stays one row.
+  SmallVector<int64_t> decayShape{1, 1, H, K};
+  if (hasRemoval() || dependsOnToken(decay))
+    decayShape[1] = T;
   Value r = materialize(b, receptance, heads, keys, keyShape);
   Value k = materialize(b, key, heads, keys, keyShape);
   Value v = materialize(b, value, heads, values, valueShape);
-  Value w = materialize(b, decay, heads, keys, keyShape);
+  Value w = materialize(b, decay, heads, keys, decayShape);
   if (!r || !k || !v || !w)
     return {};
   // The state in the law's layout.
   SmallVector<int64_t> layout(heads.begin(), heads.end());
   llvm::append_range(layout, hasRemoval() ? values : keys);
   llvm::append_range(layout, hasRemoval() ? keys : values);
-  Factor whole{state, offset, {}};
+  Value initial = scan ? scan->getOperand(scanState) : state;
+  Factor whole{initial, offset, {}};
   for (auto [stride, size] : coordinates.sizes)
     whole.strides[static_cast<unsigned>(stride)] = stride;
   Value s = materializeFactor(b, whole, layout);
@@ -224,9 +233,12 @@ std::pair<Value, Value> MatrixRecurrence::build(OpBuilder &builder,
       return {};
     op = Wkv6Op::create(b, yType, s.getType(), r, k, v, w, u, y, s);
   }
-  SmallVector<int64_t> readAxes(heads.begin(), heads.end());
+  SmallVector<int64_t> readAxes;
+  if (scan)
+    readAxes.push_back(kTokenName);
+  llvm::append_range(readAxes, heads);
   llvm::append_range(readAxes, values);
-  return {restore(b, op->getResult(1), layout, updateOrder, update),
+  return {restore(b, op->getResult(1), layout, updateOrder, getFinalState()),
           restore(b, op->getResult(0), readAxes, readOrder, read)};
 }
 
@@ -236,7 +248,7 @@ std::pair<Value, Value> MatrixRecurrence::build(OpBuilder &builder,
 
 bool MatrixRecurrence::check(Value newUpdate, Value newRead) {
   RandomLeaves leaves;
-  leaves.add(state);
+  leaves.add(scan ? skipReshapes(scan->getOperand(scanState)) : state);
   auto addAll = [&](const auto &factors) {
     for (const Factor &factor : factors)
       leaves.add(factor.atom);
@@ -245,22 +257,37 @@ bool MatrixRecurrence::check(Value newUpdate, Value newRead) {
     addAll(group->factors);
   if (bonus)
     addAll(bonus->factors);
-  auto before = onnx::evaluateRegion({update, read}, leaves.get());
+  auto before = onnx::evaluateRegion({getFinalState(), read}, leaves.get());
   // All but the tensor that the output is written into.
   SmallVector<Value> inputs(op->getOperands());
   inputs.erase(inputs.end() - 2);
   auto operands = onnx::evaluateRegion(inputs, leaves.get());
   if (failed(before) || failed(operands))
     return false;
-  auto data = [&](unsigned i) -> const Array & { return (*operands)[i].data; };
   int64_t H = coordinates.count(heads), K = coordinates.count(keys);
   int64_t V = coordinates.count(values);
-  StepResult step = hasRemoval()
-                        ? evaluateWkv7(data(0), data(1), data(2), data(3),
-                                       data(4), data(5), data(6), H, K, V)
-                        : evaluateWkv6(data(0), data(1), data(2), data(3),
-                                       data(4), data(5), H, K, V);
-  leaves.set(op->getResult(0), step.y);
+  // Row t of operand i, which may be the same for all tokens.
+  auto row = [&](unsigned i, int64_t t, int64_t size) {
+    const Array &data = (*operands)[i].data;
+    if (static_cast<int64_t>(data.size()) == size)
+      return data;
+    return Array(data.begin() + t * size, data.begin() + (t + 1) * size);
+  };
+  StepResult step;
+  step.states.push_back(operands->back().data);
+  Array y;
+  for (int64_t t = 0; t < coordinates.tokens; ++t) {
+    const Array &s = step.states[0];
+    step = hasRemoval()
+               ? evaluateWkv7(row(0, t, H * K), row(1, t, H * K),
+                              row(2, t, H * K), row(3, t, H * V),
+                              row(4, t, H * K), row(5, t, H * K), s, H, K, V)
+               : evaluateWkv6(row(0, t, H * K), row(1, t, H * K),
+                              row(2, t, H * V), row(3, t, H * K),
+                              row(4, 0, H * K), s, H, K, V);
+    y.insert(y.end(), step.y.begin(), step.y.end());
+  }
+  leaves.set(op->getResult(0), y);
   leaves.set(op->getResult(1), step.states[0]);
   auto after = onnx::evaluateRegion({newUpdate, newRead}, leaves.get());
   return succeeded(after) && agree((*before)[0].data, (*after)[0].data) &&

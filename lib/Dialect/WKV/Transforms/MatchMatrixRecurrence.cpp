@@ -84,6 +84,24 @@ bool MatrixRecurrence::dependsOn(const Factor &factor, ArrayRef<int64_t> axis) {
   });
 }
 
+MatrixRecurrence::MatrixRecurrence(onnx::ScanOp scan, unsigned index)
+    : update(scan.getBody().front().getTerminator()->getOperand(index)),
+      scan(scan), scanState(index) {}
+
+/// Whether the group's tensors exist where the op will be built.
+bool MatrixRecurrence::isOutside(const Group &group) const {
+  return !scan || llvm::none_of(group.factors, [&](const Factor &factor) {
+    Value atom = factor.atom;
+    return atom.getParentBlock() != scan->getBlock();
+  });
+}
+
+bool MatrixRecurrence::dependsOnToken(const Group &group) const {
+  return llvm::any_of(group.factors, [](const Factor &factor) {
+    return factor.strides.count(kTokenName);
+  });
+}
+
 bool MatrixRecurrence::matchUpdate(SumOfProductsAnalysis &analysis) {
   const std::optional<SumOfProducts> &form = analysis.get(update);
   if (!form || form->terms.size() < 2 || form->terms.size() > 3)
@@ -113,6 +131,17 @@ bool MatrixRecurrence::matchUpdate(SumOfProductsAnalysis &analysis) {
       return false;
     name[digit] = it->second;
     updateOrder.push_back(it->second);
+  }
+  if (scan) {
+    // The next token must find the state where this one did.
+    if (state != scan.getBody().front().getArgument(scanState) || offset != 0 ||
+        !llvm::is_sorted(updateOrder, std::greater<>()) ||
+        coordinates.count(updateOrder) !=
+            cast<RankedTensorType>(state.getType()).getNumElements())
+      return false;
+    name[kTokenDigit] = kTokenName;
+    if (auto it = form->sizes.find(kTokenDigit); it != form->sizes.end())
+      coordinates.tokens = it->second;
   }
   auto split = [&](const Term &term, SmallVectorImpl<Factor> &factors) {
     Term rest = term;
@@ -160,6 +189,12 @@ static bool nameDigits(const SumOfProducts &form, const Factor &root,
                        const StateCoordinates &coordinates,
                        std::map<unsigned, int64_t> &name) {
   for (auto [digit, stride] : root.strides) {
+    if (stride == kTokenStride) {
+      if (form.sizes.lookup(digit) != coordinates.tokens)
+        return false;
+      name[digit] = kTokenName;
+      continue;
+    }
     auto it = rootToState.find(stride);
     if (it == rootToState.end())
       return false;
@@ -206,13 +241,15 @@ bool MatrixRecurrence::matchRead(Value candidate,
   }
   std::map<unsigned, int64_t> name;
   if (!nameDigits(*form, root, toState, coordinates, name) ||
-      name.size() != coordinates.sizes.size())
+      name.size() != coordinates.sizes.size() + (scan ? 1 : 0))
     return false;
   // Keys are summed; of the rest, values are in one factor of the outer product
   // only, heads in all.
   Axis keyAxis, rest;
   for (auto &[digit, stride] : name)
-    (llvm::is_contained(live->sums, digit) ? keyAxis : rest).push_back(stride);
+    if (stride != kTokenName)
+      (llvm::is_contained(live->sums, digit) ? keyAxis : rest)
+          .push_back(stride);
   if (keyAxis.size() != live->sums.size())
     return false;
   llvm::sort(keyAxis, std::greater<>());
@@ -326,6 +363,13 @@ bool MatrixRecurrence::matchRead(Value candidate,
     b = bGroup;
   }
 
+  if (bonusGroup && dependsOnToken(*bonusGroup))
+    return false;
+  for (const Group *group : {&decay, &k, &v, &receptanceGroup, &a, &b})
+    if (!isOutside(*group))
+      return false;
+  if (bonusGroup && !isOutside(*bonusGroup))
+    return false;
   readOrder.clear();
   for (unsigned digit : form->outputDigits()) {
     if (!name.count(digit))

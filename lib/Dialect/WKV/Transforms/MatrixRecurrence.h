@@ -9,6 +9,7 @@
 #define RWKVC_LIB_DIALECT_WKV_TRANSFORMS_MATRIXRECURRENCE_H
 
 #include "RaiseRecurrence.h"
+#include "rwkvc/Dialect/ONNX/IR/ONNX.h"
 #include "rwkvc/Dialect/WKV/Transforms/SumOfProducts.h"
 
 namespace rwkvc::wkv {
@@ -17,15 +18,22 @@ namespace rwkvc::wkv {
 using Axis =
     llvm::SmallVector<int64_t, 2>; // strides, outermost (largest) first
 
+/// The name of the digit that counts tokens, which moves no state element.
+inline constexpr int64_t kTokenName = 0;
+
 /// A normal form whose digits are named by the state element stride they move:
 /// the common coordinates of the state, its update and its read.
 struct StateCoordinates {
   std::map<int64_t, int64_t> sizes; // stride -> number of values
+  int64_t tokens = 1;
 
+  int64_t size(int64_t name) const {
+    return name == kTokenName ? tokens : sizes.at(name);
+  }
   int64_t count(llvm::ArrayRef<int64_t> axis) const {
     int64_t n = 1;
     for (int64_t stride : axis)
-      n *= sizes.at(stride);
+      n *= size(stride);
     return n;
   }
 };
@@ -38,8 +46,10 @@ struct Group {
 
 class MatrixRecurrence {
 public:
-  MatrixRecurrence(mlir::Value state, mlir::Value update)
-      : state(state), update(update) {}
+  /// The law that computes \p update, one token's.
+  explicit MatrixRecurrence(mlir::Value update) : update(update) {}
+  /// The law of state \p index of \p scan, over all of its tokens.
+  MatrixRecurrence(onnx::ScanOp scan, unsigned index);
 
   /// Matches the update law; fills decay, outer product and removal.
   bool matchUpdate(SumOfProductsAnalysis &analysis);
@@ -54,7 +64,12 @@ public:
   bool hasRemoval() const { return removal.has_value(); }
   bool hasBonus() const { return bonus.has_value(); }
   mlir::Value getState() const { return state; }
+  /// What one token computes; in a Scan's body for one that runs over several.
   mlir::Value getUpdate() const { return update; }
+  /// The value of the graph that is the state after all tokens.
+  mlir::Value getFinalState() const {
+    return scan ? mlir::Value(scan->getResult(scanState)) : update;
+  }
   mlir::Value getRead() const { return read; }
   mlir::Operation *getOp() const { return op; }
 
@@ -80,7 +95,12 @@ private:
                       llvm::ArrayRef<int64_t> from,
                       llvm::ArrayRef<int64_t> order, mlir::Value to);
 
+  bool isOutside(const Group &group) const;
+  bool dependsOnToken(const Group &group) const;
+
   mlir::Value state, update, read;
+  onnx::ScanOp scan;       // null where there is one token
+  unsigned scanState = 0;  // number of its state
   int64_t offset = 0; // of the state within its tensor
   StateCoordinates coordinates;
   llvm::SmallVector<int64_t> updateOrder,

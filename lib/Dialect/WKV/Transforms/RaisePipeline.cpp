@@ -12,8 +12,10 @@
 
 void rwkvc::wkv::buildRaisePipeline(mlir::OpPassManager &pm) {
   pm.addPass(onnx::createInlineSingleTrips());
+  pm.addPass(onnx::createRerollScans());
   pm.addPass(createPairStates());
   pm.addPass(createRaiseRecurrence());
+  pm.addPass(createDistributeScans());
   // Decays are found through the recurrences and mixes through the shifts, the
   // rest anywhere; what a raised value replaces is dead.
   pm.addPass(createRaiseDecay());

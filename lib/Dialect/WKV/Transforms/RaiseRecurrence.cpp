@@ -38,13 +38,31 @@ struct RaiseRecurrencePass
       if (func.isExternal() || !func.getBody().hasOneBlock())
         continue;
       raiseMatrixRecurrences(func);
-      RaiseCounts counts = raiseVectorRecurrences(func);
-      numRecurrences += counts.raised;
-      numRejected += counts.rejected;
-      sortTopologically(&func.getBody().front());
+      Block &block = func.getBody().front();
+      raiseVectors(block, getStatePairs(func));
+      for (auto scan : block.getOps<onnx::ScanOp>())
+        raiseVectors(scan.getBody().front(), getStatePairs(scan));
+      sortTopologically(&block);
+      eraseDeadOps(block);
     }
   }
 
+  /// Erases what the recurrences took the place of, scans included.
+  static void eraseDeadOps(Block &block) {
+    Operation *previous = nullptr;
+    for (Operation *op = block.getTerminator(); op; op = previous) {
+      previous = op->getPrevNode();
+      if (isOpTriviallyDead(op) || (isa<onnx::ScanOp>(op) && op->use_empty()))
+        op->erase();
+      else if (auto scan = dyn_cast<onnx::ScanOp>(op))
+        eraseDeadOps(scan.getBody().front());
+    }
+  }
+  void raiseVectors(Block &block, ArrayRef<StatePair> states) {
+    RaiseCounts counts = raiseVectorRecurrences(block, states);
+    numRecurrences += counts.raised;
+    numRejected += counts.rejected;
+  }
   void raiseMatrixRecurrences(func::FuncOp func);
 };
 
@@ -100,6 +118,20 @@ static SmallVector<Value> findMatrixStates(func::FuncOp func) {
   return states;
 }
 
+/// The states of \p scan that may be matrices, by number.
+static SmallVector<unsigned> findMatrixStates(onnx::ScanOp scan,
+                                              int64_t batch) {
+  SmallVector<unsigned> states;
+  unsigned count = scan->getNumOperands() - scan.getNumScanInputs();
+  for (unsigned i = 0; i < count; ++i)
+    if (numLargeDims(scan->getOperand(i), batch) >= 2 &&
+        scan->getOperand(i).getType() ==
+            scan.getBody().front().getArgument(i).getType() &&
+        scan->getOperand(i).getType() == scan->getResult(i).getType())
+      states.push_back(i);
+  return states;
+}
+
 /// Whether \p value is computed from one of \p sources, all of one block.
 static bool isComputedFrom(Value value, ArrayRef<Value> sources) {
   Operation *first = nullptr;
@@ -122,26 +154,38 @@ static bool isComputedFrom(Value value, ArrayRef<Value> sources) {
 
 void RaiseRecurrencePass::raiseMatrixRecurrences(func::FuncOp func) {
   SmallVector<Value> states = findMatrixStates(func);
+  Block &block = func.getBody().front();
+  std::vector<MatrixRecurrence> candidates;
+  for (Value update : findStateUpdates(block, getStatePairs(func)))
+    candidates.emplace_back(update);
+  for (auto scan : block.getOps<onnx::ScanOp>())
+    for (unsigned i : findMatrixStates(scan, getBatch(func))) {
+      states.push_back(scan.getBody().front().getArgument(i));
+      candidates.emplace_back(scan, i);
+    }
   if (states.empty())
     return;
-  Block &block = func.getBody().front();
   auto visit = [&](SumOfProductsAnalysis &analysis) {
     // In program order, so that the analysis never recurses deeply.
-    for (Operation &op : block)
+    for (Operation &op : block) {
+      if (auto scan = dyn_cast<onnx::ScanOp>(op))
+        for (Operation &inner : scan.getBody().front())
+          for (Value result : inner.getResults())
+            analysis.get(result);
       for (Value result : op.getResults())
         analysis.get(result);
+    }
   };
   SumOfProductsAnalysis analysis(states);
   visit(analysis);
 
   std::vector<MatrixRecurrence> found;
   SmallVector<Value> roots(states);
-  for (Value update : findStateUpdates(func)) {
-    MatrixRecurrence recurrence({}, update);
+  for (MatrixRecurrence &recurrence : candidates) {
     if (!recurrence.matchUpdate(analysis))
       continue;
     found.push_back(recurrence);
-    roots.push_back(update);
+    roots.push_back(recurrence.getUpdate());
   }
   LLVM_DEBUG(llvm::dbgs() << found.size() << " state updates match\n");
   // Reads, with the updates as atoms beside the states.
@@ -165,7 +209,7 @@ void RaiseRecurrencePass::raiseMatrixRecurrences(func::FuncOp func) {
     for (Value result :
          readers.lookup(recurrence.hasRemoval() ? recurrence.getUpdate()
                                                 : recurrence.getState())) {
-      if (result == recurrence.getUpdate() ||
+      if (result == recurrence.getFinalState() ||
           (matched && recurrence.hasBonus()))
         continue;
       MatrixRecurrence attempt = recurrence;
@@ -178,13 +222,14 @@ void RaiseRecurrencePass::raiseMatrixRecurrences(func::FuncOp func) {
     }
     if (!matched)
       continue;
-    Operation *update = recurrence.getUpdate().getDefiningOp();
+    Operation *update = recurrence.getFinalState().getDefiningOp();
     Operation *read = recurrence.getRead().getDefiningOp();
     builder.setInsertionPoint(update->isBeforeInBlock(read) ? read : update);
     Operation *before = &*std::prev(builder.getInsertionPoint());
     auto [newUpdate, newRead] = recurrence.build(builder, read->getLoc());
     // An operand that the recurrence itself feeds would make a cycle.
-    SmallVector<Value> replaced{recurrence.getUpdate(), recurrence.getRead()};
+    SmallVector<Value> replaced{recurrence.getFinalState(),
+                                recurrence.getRead()};
     bool cyclic =
         newUpdate &&
         llvm::any_of(recurrence.getOp()->getOperands(), [&](Value operand) {
@@ -198,7 +243,7 @@ void RaiseRecurrencePass::raiseMatrixRecurrences(func::FuncOp func) {
       continue;
     }
     // The order of the block is mended by the pass at the end.
-    recurrence.getUpdate().replaceAllUsesWith(newUpdate);
+    recurrence.getFinalState().replaceAllUsesWith(newUpdate);
     recurrence.getRead().replaceAllUsesWith(newRead);
     ++numRecurrences;
   }

@@ -11,37 +11,34 @@
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/ImplicitLocOpBuilder.h"
 #include "mlir/IR/Value.h"
+#include "rwkvc/Dialect/ONNX/IR/ONNX.h"
 #include "rwkvc/Dialect/ONNX/Transforms/Evaluator.h"
+#include "rwkvc/Dialect/ONNX/Transforms/RandomLeaves.h"
 #include "rwkvc/Dialect/WKV/Transforms/RecurrenceLaws.h"
-#include <random>
 
 namespace rwkvc::wkv {
 
-/// Random values for the tensors that enter a region under test. Deterministic.
-class RandomLeaves {
-public:
-  /// Gives \p value uniform numbers in [-1, 1), once; constants keep their own.
-  void add(mlir::Value value);
-  void set(mlir::Value value, const Array &data);
-  /// The next random number.
-  double next();
-  const llvm::DenseMap<mlir::Value, onnx::HostTensor> &get() const {
-    return tensors;
-  }
+using onnx::agree;
+using onnx::RandomLeaves;
 
-private:
-  llvm::DenseMap<mlir::Value, onnx::HostTensor> tensors;
-  // The same numbers in every run: a compiler's result must not vary.
-  // NOLINTNEXTLINE(bugprone-random-generator-seed)
-  std::mt19937_64 engine{20230522};
+/// A state of a model or of a Scan: the terminator's operand \p result is the
+/// next value of the argument.
+struct StatePair {
+  mlir::BlockArgument argument;
+  unsigned result;
 };
 
-/// Whether two results agree to float64 rounding, and neither is NaN.
-bool agree(llvm::ArrayRef<double> x, llvm::ArrayRef<double> y);
+/// The states of \p func as wkv-pair-states found them, or those of \p scan.
+llvm::SmallVector<StatePair> getStatePairs(mlir::func::FuncOp func);
+llvm::SmallVector<StatePair> getStatePairs(onnx::ScanOp scan);
 
-/// The values that the graph computes as new states, without the reshapes,
-/// casts and scatters that bring them into an output tensor.
-llvm::SmallVector<mlir::Value> findStateUpdates(mlir::func::FuncOp func);
+/// The values that a block computes as new states, without the reshapes, casts
+/// and scatters that bring them into an output tensor.
+llvm::SmallVector<mlir::Value>
+findStateUpdates(mlir::Block &block, llvm::ArrayRef<StatePair> states);
+
+/// What \p value is a reshape of.
+mlir::Value skipReshapes(mlir::Value value);
 
 /// Views in the onnx dialect; each is the value itself where nothing changes.
 mlir::Value reshapeTo(mlir::ImplicitLocOpBuilder &b, mlir::Value value,
@@ -67,7 +64,8 @@ struct RaiseCounts {
 };
 
 /// Raises v4's recurrence: three vector states, updated elementwise.
-RaiseCounts raiseVectorRecurrences(mlir::func::FuncOp func);
+RaiseCounts raiseVectorRecurrences(mlir::Block &block,
+                                   llvm::ArrayRef<StatePair> states);
 
 } // namespace rwkvc::wkv
 

@@ -8,52 +8,10 @@
 #include "RaiseRecurrence.h"
 #include "rwkvc/Dialect/ONNX/IR/ONNX.h"
 #include "rwkvc/Dialect/WKV/IR/WKV.h"
-#include <cmath>
 
 using namespace mlir;
 using namespace rwkvc;
 using namespace rwkvc::wkv;
-
-static onnx::HostTensor emptyTensor(Value value) {
-  auto type = cast<RankedTensorType>(value.getType());
-  onnx::HostTensor tensor;
-  tensor.shape.assign(type.getShape().begin(), type.getShape().end());
-  tensor.elementType = type.getElementType();
-  tensor.data.resize(type.getNumElements());
-  return tensor;
-}
-
-void RandomLeaves::add(Value value) {
-  if (!value || tensors.contains(value) ||
-      value.getDefiningOp<onnx::ConstantOp>())
-    return;
-  onnx::HostTensor tensor = emptyTensor(value);
-  for (double &x : tensor.data)
-    x = next();
-  tensors[value] = std::move(tensor);
-}
-
-double RandomLeaves::next() {
-  return std::uniform_real_distribution<double>(-1.0, 1.0)(engine);
-}
-
-void RandomLeaves::set(Value value, const Array &data) {
-  onnx::HostTensor tensor = emptyTensor(value);
-  tensor.data.assign(data.begin(), data.end());
-  tensors[value] = std::move(tensor);
-}
-
-bool rwkvc::wkv::agree(ArrayRef<double> x, ArrayRef<double> y) {
-  // Weights may be in 16 bits and constants in float32, but both sides use the
-  // same ones: only the order of float64 operations differs.
-  constexpr double kTolerance = 1e-6;
-  if (x.size() != y.size())
-    return false;
-  for (auto [a, b] : llvm::zip(x, y))
-    if (!(std::abs(a - b) <= kTolerance * std::max(1.0, std::abs(a))))
-      return false;
-  return true;
-}
 
 Value rwkvc::wkv::intConstant(ImplicitLocOpBuilder &b,
                               ArrayRef<int64_t> values) {
@@ -63,23 +21,26 @@ Value rwkvc::wkv::intConstant(ImplicitLocOpBuilder &b,
       b, type, cast<ElementsAttr>(DenseElementsAttr::get(type, values)));
 }
 
-Value rwkvc::wkv::reshapeTo(ImplicitLocOpBuilder &b, Value value,
-                            ArrayRef<int64_t> shape) {
-  auto type = cast<RankedTensorType>(value.getType());
-  // A reshape of a reshape is one of the first tensor.
-  Value source = value;
-  while (Operation *op = source.getDefiningOp()) {
+Value rwkvc::wkv::skipReshapes(Value value) {
+  while (Operation *op = value.getDefiningOp()) {
     if (!isa<onnx::ReshapeOp, onnx::SqueezeOp, onnx::UnsqueezeOp,
              onnx::FlattenOp>(op) ||
         !getFloatShape(op->getOperand(0)))
       break;
-    source = op->getOperand(0);
-    if (source.getType() == type.clone(shape))
-      return source;
+    value = op->getOperand(0);
   }
+  return value;
+}
+
+Value rwkvc::wkv::reshapeTo(ImplicitLocOpBuilder &b, Value value,
+                            ArrayRef<int64_t> shape) {
+  auto type = cast<RankedTensorType>(value.getType());
   if (type.getShape() == shape)
     return value;
-  value = source;
+  // A reshape of a reshape is one of the first tensor.
+  value = skipReshapes(value);
+  if (value.getType() == type.clone(shape))
+    return value;
   OperationState s(b.getLoc(), onnx::ReshapeOp::getOperationName());
   s.addOperands({value, intConstant(b, shape)});
   s.addTypes(type.clone(shape));
@@ -131,13 +92,29 @@ std::optional<ArrayRef<int64_t>> rwkvc::wkv::getFloatShape(Value value) {
   return type.getShape();
 }
 
-SmallVector<Value> rwkvc::wkv::findStateUpdates(func::FuncOp func) {
+SmallVector<StatePair> rwkvc::wkv::getStatePairs(func::FuncOp func) {
+  SmallVector<StatePair> states;
+  for (BlockArgument argument : func.getArguments())
+    if (auto result = func.getArgAttrOfType<IntegerAttr>(
+            argument.getArgNumber(), kStateAttr))
+      states.push_back({argument, static_cast<unsigned>(result.getInt())});
+  return states;
+}
+
+SmallVector<StatePair> rwkvc::wkv::getStatePairs(onnx::ScanOp scan) {
+  SmallVector<StatePair> states;
+  unsigned count = scan->getNumOperands() - scan.getNumScanInputs();
+  for (unsigned i = 0; i < count; ++i)
+    states.push_back({scan.getBody().front().getArgument(i), i});
+  return states;
+}
+
+SmallVector<Value>
+rwkvc::wkv::findStateUpdates(Block &block, ArrayRef<StatePair> states) {
   SmallVector<Value> updates;
   SmallVector<Value> worklist;
-  Operation *terminator = func.getBody().front().getTerminator();
-  for (unsigned i = 0; i < func.getNumArguments(); ++i)
-    if (auto result = func.getArgAttrOfType<IntegerAttr>(i, kStateAttr))
-      worklist.push_back(terminator->getOperand(result.getInt()));
+  for (const StatePair &state : states)
+    worklist.push_back(block.getTerminator()->getOperand(state.result));
   llvm::SmallDenseSet<Value> seen;
   while (!worklist.empty()) {
     Value value = worklist.pop_back_val();

@@ -306,13 +306,12 @@ static void replace(const LayerRegion &region, const Roles &roles) {
   restore(op.getNewMax(), region.updates[roles.max]);
 }
 
-RaiseCounts rwkvc::wkv::raiseVectorRecurrences(func::FuncOp func) {
+RaiseCounts
+rwkvc::wkv::raiseVectorRecurrences(Block &block, ArrayRef<StatePair> pairs) {
   RaiseCounts counts;
   // Values that are part of a state argument, through views only.
   DenseMap<Value, unsigned> stateReads;
-  for (BlockArgument argument : func.getArguments()) {
-    if (!func.getArgAttr(argument.getArgNumber(), kStateAttr))
-      continue;
+  for (const auto &[argument, result] : pairs) {
     SmallVector<Value> worklist{argument};
     while (!worklist.empty()) {
       Value value = worklist.pop_back_val();
@@ -330,7 +329,7 @@ RaiseCounts rwkvc::wkv::raiseVectorRecurrences(func::FuncOp func) {
             return isa<onnx::AddOp, onnx::SubOp, onnx::MulOp, onnx::MaxOp>(
                 user);
           }))
-        stateReads[value] = argument.getArgNumber();
+        stateReads[value] = result;
     }
   }
   // Updates by the states they read: a layer's three share one set.
@@ -339,7 +338,7 @@ RaiseCounts rwkvc::wkv::raiseVectorRecurrences(func::FuncOp func) {
     llvm::SetVector<Value> leaves, inner;
   };
   llvm::MapVector<Value, Layer> layers; // by first state, see below
-  for (Value update : findStateUpdates(func)) {
+  for (Value update : findStateUpdates(block, pairs)) {
     VectorRecurrence region(stateReads);
     if (!update.getDefiningOp() || !region.collect(update) ||
         region.getStates().empty() || region.getInner().empty())
@@ -369,11 +368,8 @@ RaiseCounts rwkvc::wkv::raiseVectorRecurrences(func::FuncOp func) {
     // Order updates as the states they continue: by the argument's pair.
     // Roles are found by evaluation, so only the pairing must hold.
     SmallVector<Value> ordered;
-    Operation *terminator = func.getBody().front().getTerminator();
     for (Value state : region.states) {
-      unsigned number = stateReads.lookup(state);
-      auto pair = func.getArgAttrOfType<IntegerAttr>(number, kStateAttr);
-      Value end = terminator->getOperand(pair.getInt());
+      Value end = block.getTerminator()->getOperand(stateReads.lookup(state));
       for (Value update : region.updates) {
         // The update reaches this state's output through views and writes.
         llvm::SmallDenseSet<Value> seen;
@@ -402,7 +398,7 @@ RaiseCounts rwkvc::wkv::raiseVectorRecurrences(func::FuncOp func) {
       continue;
     region.updates = ordered;
     // The output: a quotient of values of this region.
-    for (Operation &op : func.getBody().front()) {
+    for (Operation &op : block) {
       if (!isa<onnx::DivOp, onnx::MulOp>(op) || region.output)
         continue;
       Value candidate = op.getResult(0);

@@ -24,10 +24,16 @@ using Form = std::optional<SumOfProducts>;
 // Digits
 //===----------------------------------------------------------------------===//
 
+static unsigned digitLimit(const SumOfProducts &form) {
+  unsigned limit = 0;
+  for (auto [digit, unused] : form.sizes)
+    if (digit != kTokenDigit)
+      limit = std::max(limit, digit + 1);
+  return limit;
+}
+
 static unsigned freshDigit(SumOfProducts &form, int64_t size) {
-  unsigned digit = 0;
-  for (auto [other, unused] : form.sizes)
-    digit = std::max(digit, other + 1);
+  unsigned digit = digitLimit(form);
   form.sizes[digit] = size;
   return digit;
 }
@@ -115,8 +121,8 @@ static void renumber(SumOfProducts &form, unsigned base) {
     digits.push_back(digit);
   llvm::sort(digits);
   for (unsigned digit : digits) {
-    map[digit] = base;
-    sizes[base++] = form.sizes[digit];
+    map[digit] = digit == kTokenDigit ? digit : base++;
+    sizes[map[digit]] = form.sizes[digit];
   }
   for (auto &dim : form.dims)
     for (unsigned &digit : dim)
@@ -132,13 +138,6 @@ static void renumber(SumOfProducts &form, unsigned base) {
     }
   }
   form.sizes = std::move(sizes);
-}
-
-static unsigned digitLimit(const SumOfProducts &form) {
-  unsigned limit = 0;
-  for (auto [digit, unused] : form.sizes)
-    limit = std::max(limit, digit + 1);
-  return limit;
 }
 
 /// Number from which one operand's digits are counted, so that digits which
@@ -411,10 +410,90 @@ SumOfProducts SumOfProductsAnalysis::atom(Value value) {
   return form;
 }
 
+/// The axis of token \p index of \p scan's inputs or outputs, from \p axes; none
+/// where tokens are taken backwards.
+static std::optional<int64_t> getTokenAxis(
+    std::optional<ArrayRef<int64_t>> axes,
+    std::optional<ArrayRef<int64_t>> directions, unsigned index, int64_t rank) {
+  int64_t axis = axes && index < axes->size() ? (*axes)[index] : 0;
+  if (directions && index < directions->size() && (*directions)[index] != 0)
+    return std::nullopt;
+  axis = axis < 0 ? axis + rank : axis;
+  return axis >= 0 && axis < rank ? std::optional(axis) : std::nullopt;
+}
+
+Form SumOfProductsAnalysis::computeScanInput(BlockArgument argument) {
+  auto scan = dyn_cast<onnx::ScanOp>(argument.getOwner()->getParentOp());
+  if (!scan)
+    return std::nullopt;
+  unsigned states = scan->getNumOperands() - scan.getNumScanInputs();
+  if (argument.getArgNumber() < states)
+    return std::nullopt;
+  unsigned index = argument.getArgNumber() - states;
+  Form form = get(scan->getOperand(argument.getArgNumber()));
+  auto axis = form ? getTokenAxis(scan.getScanInputAxes(),
+                                  scan.getScanInputDirections(), index,
+                                  form->dims.size())
+                   : std::nullopt;
+  if (!axis || form->dims[*axis].size() != 1)
+    return std::nullopt;
+  unsigned digit = form->dims[*axis][0];
+  form->dims[*axis].clear();
+  renameDigit(*form, digit, kTokenDigit);
+  form->dims.erase(form->dims.begin() + *axis);
+  return form;
+}
+
+Form SumOfProductsAnalysis::computeScanOutput(OpResult result) {
+  auto scan = dyn_cast<onnx::ScanOp>(result.getOwner());
+  if (!scan)
+    return std::nullopt;
+  unsigned states = scan->getNumOperands() - scan.getNumScanInputs();
+  if (result.getResultNumber() < states)
+    return std::nullopt;
+  Value yielded = scan.getBody().front().getTerminator()->getOperand(
+      result.getResultNumber());
+  if (!isStatic(yielded) || !isFloat(yielded))
+    return std::nullopt;
+  Form form = get(yielded);
+  ArrayRef<int64_t> shape = staticShape(result);
+  auto axis = getTokenAxis(
+      scan.getScanOutputAxes(), scan.getScanOutputDirections(),
+      result.getResultNumber() - states, shape.size());
+  if (!form || !axis || form->dims.size() + 1 != shape.size())
+    return std::nullopt;
+  int64_t tokens = shape[*axis];
+  form->sizes.erase(kTokenDigit);
+  unsigned digit = freshDigit(*form, tokens);
+  form->dims.insert(form->dims.begin() + *axis,
+                    SmallVector<unsigned, 2>{digit});
+  Block &body = scan.getBody().front();
+  for (Term &term : form->terms)
+    for (Factor &factor : term.factors) {
+      auto it = factor.strides.find(kTokenDigit);
+      if (it != factor.strides.end()) {
+        int64_t stride = it->second;
+        factor.strides.erase(it);
+        factor.strides[digit] = stride;
+      } else if (factor.atom.getParentBlock() == &body) {
+        factor.strides[digit] = kTokenStride;
+      }
+    }
+  return form;
+}
+
 Form SumOfProductsAnalysis::compute(Value value) {
   Operation *op = value.getDefiningOp();
-  if (!op || roots.contains(value))
+  if (roots.contains(value))
     return atom(value);
+  if (!op) {
+    Form form = computeScanInput(cast<BlockArgument>(value));
+    return form ? form : atom(value);
+  }
+  if (isa<onnx::ScanOp>(op)) {
+    Form form = computeScanOutput(cast<OpResult>(value));
+    return form ? form : atom(value);
+  }
   if (std::optional<double> scalar = scalarConstant(value)) {
     SumOfProducts form;
     form.dims.resize(staticShape(value).size());
@@ -430,7 +509,7 @@ Form SumOfProductsAnalysis::compute(Value value) {
       llvm::TypeSwitch<Operation *, Form>(op)
           .Case<onnx::IdentityOp>(
               [&](auto op) -> Form { return form(op.getInput()); })
-          .Case<onnx::CastOp>([&](auto op) -> Form {
+          .Case<onnx::CastOp, onnx::CastLikeOp>([&](auto op) -> Form {
             if (!isFloat(op.getInput()))
               return std::nullopt;
             return form(op.getInput());

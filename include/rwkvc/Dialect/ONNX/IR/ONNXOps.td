@@ -21,7 +21,7 @@ def ONNX_Dialect : Dialect {
     The import form. Every node of an ONNX graph becomes one op with the operand
     order, attribute names and semantics of the newest operator set; an omitted
     operand is the result of `onnx.NoValue`. Unsigned element types are kept
-    (`ui8`). Operators outside the list in `utils/onnx_ops.txt`, and all those of
+    (`ui8`). Operators outside the list in `python/rwkvc/onnx_ops.txt`, and all those of
     other domains, are `onnx.Custom`.
 
     The dialect does not model opsets, functions or symbolic dimensions: the

@@ -91,4 +91,34 @@ def InlineSingleTrips : Pass<"onnx-inline-single-trips", "::mlir::ModuleOp"> {
   let statistics = [Statistic<"numInlined", "inlined", "Scans replaced">];
 }
 
+def RerollScans : Pass<"onnx-reroll-scans", "::mlir::ModuleOp"> {
+  let summary = "Turn code that an exporter unrolled over tokens back into scans";
+  let description = [{
+    Starts where one value per token is collected: a `Concat`, or a chain of
+    scatters. The values are walked backwards side by side. What is the same op for
+    every token becomes one op of a `Scan` body; slices of one tensor at each token
+    become an input of the scan, also slices at the token before; what the token
+    before computed becomes a state. The time is linear in the number of nodes.
+
+    The first token may differ where an exporter folded what it does to the empty
+    state: then both forms of it are compared in float64 on random values. Loops of
+    fewer than three tokens, and loops whose tokens do not depend on each other,
+    stay.
+
+    ```mlir
+    %k0 = onnx.Gather(%k, 0)
+    %s1 = onnx.Add(%s0, %k0)
+    %k1 = onnx.Gather(%k, 1)
+    %s2 = onnx.Add(%s1, %k1)
+    ...
+    %y = onnx.Concat(%s1, %s2, ...)
+    // after
+    %s, %y = onnx.Scan(%s0, %k) { ^bb0(%a, %b): %n = onnx.Add(%a, %b)
+                                                onnx.Yield(%n, %n) }
+    ```
+  }];
+  let dependentDialects = ["::rwkvc::onnx::ONNXDialect"];
+  let statistics = [Statistic<"numRerolled", "rerolled", "Scans made">];
+}
+
 #endif // RWKVC_DIALECT_ONNX_TRANSFORMS_PASSES_TD

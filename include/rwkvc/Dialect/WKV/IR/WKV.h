@@ -69,11 +69,17 @@ inline constexpr llvm::StringLiteral kIndexLimitAttr = "wkv.index_limit";
 /// logits.
 inline constexpr llvm::StringLiteral kTokenInputAttr = "wkv.token_input";
 inline constexpr llvm::StringLiteral kLogitsOutputAttr = "wkv.logits_output";
-/// Function attribute of a derived form: "step" (one token) or "prefill" (a
-/// block of tokens). The file's own function, @main, has none.
+
+/// Functions of a module: the graph as the file has it, and the derived forms
+/// over the states of the ops: one token of each sequence, or a block of them.
+inline constexpr llvm::StringLiteral kMainName = "main";
+inline constexpr llvm::StringLiteral kStepName = "step";
+inline constexpr llvm::StringLiteral kPrefillName = "prefill";
+/// Function attribute of a derived form, and its values.
 inline constexpr llvm::StringLiteral kFormAttr = "wkv.form";
-/// Unit attributes of a derived form: the argument with the token ids, the one
-/// with the number of tokens that count, and the result with the logits.
+inline constexpr llvm::StringLiteral kStepForm = "step";
+inline constexpr llvm::StringLiteral kPrefillForm = "prefill";
+/// Unit attributes of a form's arguments and result.
 inline constexpr llvm::StringLiteral kTokensAttr = "wkv.tokens";
 inline constexpr llvm::StringLiteral kLengthAttr = "wkv.length";
 inline constexpr llvm::StringLiteral kLogitsAttr = "wkv.logits";

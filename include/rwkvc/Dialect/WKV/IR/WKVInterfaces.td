@@ -20,6 +20,14 @@ def WKV_RecurrenceOpInterface : OpInterface<"RecurrenceOpInterface"> {
     InterfaceMethod<"Number of tokens T.", "int64_t", "getNumTokens">,
     InterfaceMethod<"Number of heads H; 1 where the state is a vector.",
                     "int64_t", "getNumHeads">,
+    InterfaceMethod<[{
+      Whether operand number `operand` may have one row that all sequences and
+      tokens share, in place of one for each.
+    }], "bool", "mayShareOverTokens", (ins "unsigned":$operand),
+    [{
+      return $_op.getOperandRole(operand) ==
+             ::rwkvc::wkv::OperandRole::TokenOrFixed;
+    }]>,
     InterfaceMethod<"The old state, one value per tensor.",
                     "::llvm::SmallVector<::mlir::Value>", "getStates">,
     InterfaceMethod<"The new state, in the order of getStates.",

@@ -62,6 +62,29 @@ def RaiseRecurrence : Pass<"wkv-raise-recurrence", "::mlir::ModuleOp"> {
   ];
 }
 
+def DistributeScans : Pass<"wkv-distribute-scans", "::mlir::ModuleOp"> {
+  let summary = "Turn scans over one-token recurrences into recurrences over all tokens";
+  let description = [{
+    Where every state of a `Scan` is carried by a recurrence of one token, the
+    recurrence takes over the loop: it gets all tokens, and so does every other op
+    of the body, along a new leading axis. A scan without states, which only maps
+    tokens, becomes plain ops.
+
+    ```mlir
+    %s1, %y = onnx.Scan(%s, %r, %k, %v) { ^bb0(...): wkv.wkv6 ... 1x1x4x16 }
+    // after
+    %y, %s1 = wkv.wkv6 receptance(%r) ... 1x7x4x16
+    ```
+
+    A scan that carries a state in any other way, or has an op in its body that has
+    no form over several tokens, stays.
+  }];
+  let dependentDialects = ["::rwkvc::onnx::ONNXDialect",
+                           "::mlir::tensor::TensorDialect"];
+  let statistics = [Statistic<"numDistributed", "distributed",
+                              "Scans replaced">];
+}
+
 def RaiseTokenShift : Pass<"wkv-raise-token-shift", "::mlir::ModuleOp"> {
   let summary = "Recognise token shift by where elements go";
   let description = [{
@@ -328,6 +351,118 @@ def ExplainStates : Pass<"wkv-explain-states", "::mlir::ModuleOp"> {
     is not linear in the old one, ...
     ```
   }];
+}
+
+def ExposeStates : Pass<"wkv-expose-states", "::mlir::ModuleOp"> {
+  let summary = "Build a step over the states that recurrences and shifts have";
+  let description = [{
+    Files split, pack, stack, transpose, reshape or convert the states. From
+    `@main` this builds `@step`, whose arguments are the tokens and, for each
+    recurrence and token shift, the state of that op; what packed and unpacked
+    the file's own states is gone from it. `@main` stays as it is.
+
+    ```mlir
+    func.func @main(%t: tensor<1xi64>, %packed: tensor<1x30x64xf32> {wkv.state = 1})
+      %row = tensor.extract_slice %packed[0, 1, 0] [1, 1, 64] [1, 1, 1]
+      %shifted, %kept = wkv.token_shift %x state(%row)
+      %next = tensor.insert_slice %kept into %packed[0, 1, 0] [1, 1, 64] [1, 1, 1]
+    // and after
+    func.func @step(%t: tensor<1xi64> {wkv.tokens},
+                    %row: tensor<1x64xf32> {onnx.name = "shift.0", wkv.state = 1}, ...)
+        attributes {wkv.form = "step"}
+      %shifted, %kept = wkv.token_shift %x state(%row)
+    ```
+
+    It is built only where these hold, which are checked element by element:
+    every state of an op is moved from state inputs, or is one constant, which
+    becomes the state's `wkv.initial`; at the place that it was moved from, the
+    output that continues the input holds the op's new state; nothing else reads a
+    state input; there are no inputs but the token and states. Otherwise a remark
+    says which input and op are in the way.
+
+    Over several tokens the function has the form "sequence" and the file's axes of
+    tokens and logits: see `wkv-restrict-to-step`.
+  }];
+  let dependentDialects = ["::rwkvc::wkv::WKVDialect",
+                           "::mlir::tensor::TensorDialect"];
+  let statistics = [Statistic<"numStates", "states", "States exposed">];
+}
+
+def RestrictToStep : Pass<"wkv-restrict-to-step", "::mlir::ModuleOp"> {
+  let summary = "Build the form for one token from that for a fixed number";
+  let description = [{
+    Takes the `@step` that `wkv-expose-states` builds from a file over several
+    tokens (form "sequence") and follows the tokens' axis through every op, by the
+    maps of linalg ops, the groups of reshapes and the bounds of slices. Then the
+    function is built again with one token; recurrences and token shifts go on
+    from their states.
+
+    ```mlir
+    func.func @step(%t: tensor<1x8xi64>, %s: tensor<1x4x16x16xf32>, ...)
+        attributes {wkv.form = "sequence"}
+      %r = linalg.matmul ins(%x, %w : tensor<8x64xf32>, tensor<64x64xf32>) ...
+      %last = tensor.extract_slice %h[7, 0] [1, 64] [1, 1]
+    // after
+    func.func @step(%t: tensor<1xi64>, %s: tensor<1x4x16x16xf32>, ...)
+        attributes {wkv.form = "step"}
+      %r = linalg.matmul ins(%x, %w : tensor<1x64xf32>, tensor<64x64xf32>) ...
+    ```
+
+    The last token may be taken out; any other use of a position, a sum over
+    tokens, or parameters that differ from position to position, is in the way: a
+    remark names the op, and there is no step.
+  }];
+  let dependentDialects = [
+    "::mlir::arith::ArithDialect", "::mlir::func::FuncDialect",
+    "::mlir::linalg::LinalgDialect", "::mlir::tensor::TensorDialect",
+    "::rwkvc::wkv::WKVDialect"
+  ];
+  let statistics = [Statistic<"numSteps", "steps", "Functions restricted">];
+}
+
+def LiftToSequence : Pass<"wkv-lift-to-sequence", "::mlir::ModuleOp"> {
+  let summary = "Build the form for a block of tokens from that for one";
+  let description = [{
+    From `@step` this builds `@prefill`, which takes `block` tokens of each of
+    `batch` sequences and the number of those that count. Every value that depends
+    on the token gets a leading axis over all tokens of all sequences; others, the
+    weights first of all, stay as they are. So matrices times a vector become
+    matrix products. A token shift is of the whole block then, and a recurrence
+    runs over its tokens.
+
+    ```mlir
+    func.func @step(%t: tensor<1xi64> {wkv.tokens}, %s: tensor<1x4x16x16xf32>, ...)
+      %r = linalg.matmul ins(%x, %w : tensor<1x64xf32>, tensor<64x64xf32>) ...
+      %y, %n = wkv.wkv7 ... state(%s) : (tensor<1x1x4x16xf32>, ...
+    // and after, for block=32
+    func.func @prefill(%t: tensor<1x32xi64> {wkv.tokens}, %length: tensor<i64> {wkv.length},
+                       %s: tensor<1x4x16x16xf32>, ...) attributes {wkv.form = "prefill"}
+      %r = linalg.generic ... ins(%x, %w : tensor<32x64xf32>, tensor<64x64xf32>) ...
+      %y, %n = wkv.wkv7 ... length(%length) state(%s) : (tensor<1x32x4x16xf32>, ...
+    ```
+
+    The logits are those after the last token that counts, and what only they need
+    is computed for the one or two tokens it takes; with `all-logits` they are those
+    of all tokens. For more than one sequence `@step` is lifted likewise.
+
+    What an op becomes is up to `LiftingDialectInterface`, by which dialects add
+    rules. Where there is none, or where what an op does depends on the token (the
+    condition of a branch, the bounds of a loop, the place of an insertion), a
+    remark names the op and no function is added.
+  }];
+  let dependentDialects = [
+    "::mlir::arith::ArithDialect", "::mlir::func::FuncDialect",
+    "::mlir::linalg::LinalgDialect", "::mlir::scf::SCFDialect",
+    "::mlir::tensor::TensorDialect", "::rwkvc::wkv::WKVDialect"
+  ];
+  let options = [
+    Option<"batch", "batch", "int64_t", /*default=*/"1", "Sequences">,
+    Option<"block", "block", "int64_t", /*default=*/"64",
+           "Tokens of a block; 0: no form for blocks">,
+    Option<"allLogits", "all-logits", "bool", /*default=*/"false",
+           "Give the logits after every token of a block">
+  ];
+  let statistics = [Statistic<"numForms", "forms", "Functions built">];
 }
 
 #endif // RWKVC_DIALECT_WKV_TRANSFORMS_PASSES_TD

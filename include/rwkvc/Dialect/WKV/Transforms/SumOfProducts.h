@@ -28,6 +28,13 @@
 
 namespace rwkvc::wkv {
 
+/// The digit that counts the tokens of the Scan in whose body a value is. It
+/// belongs to no dimension there; outside it is a digit like any other.
+inline constexpr unsigned kTokenDigit = 1u << 30;
+
+/// The stride of a factor that is a body's value, chosen by token.
+inline constexpr int64_t kTokenStride = int64_t(1) << 40;
+
 /// One tensor element chosen by the digits of a term.
 struct Factor {
   mlir::Value atom;
@@ -53,7 +60,9 @@ struct SumOfProducts {
   llvm::SmallVector<unsigned> outputDigits() const;
 };
 
-/// Computes normal forms of onnx values on demand.
+/// Computes normal forms of onnx values on demand. What goes into a Scan by
+/// token is seen as the tensor outside, with kTokenDigit for its axis; what it
+/// collects is seen as the body's value, for each token.
 class SumOfProductsAnalysis {
 public:
   /// Values of \p roots are atoms; a sum is opened only where it depends on
@@ -72,6 +81,8 @@ public:
 
 private:
   std::optional<SumOfProducts> compute(mlir::Value value);
+  std::optional<SumOfProducts> computeScanInput(mlir::BlockArgument argument);
+  std::optional<SumOfProducts> computeScanOutput(mlir::OpResult result);
   SumOfProducts atom(mlir::Value value);
 
   llvm::DenseSet<mlir::Value> roots;

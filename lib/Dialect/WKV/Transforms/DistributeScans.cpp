@@ -1,0 +1,303 @@
+//===- DistributeScans.cpp - From one token to all tokens -----------------===//
+//
+// Part of the rwkvc project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "mlir/IR/IRMapping.h"
+#include "rwkvc/Dialect/ONNX/IR/ONNX.h"
+#include "rwkvc/Dialect/ONNX/Transforms/TokenBatcher.h"
+#include "rwkvc/Dialect/WKV/IR/WKV.h"
+#include "rwkvc/Dialect/WKV/Transforms/Passes.h"
+
+namespace rwkvc::wkv {
+#define GEN_PASS_DEF_DISTRIBUTESCANS
+#include "rwkvc/Dialect/WKV/Transforms/Passes.h.inc"
+} // namespace rwkvc::wkv
+
+using namespace mlir;
+using namespace rwkvc;
+using namespace rwkvc::wkv;
+
+static RankedTensorType getType(Value value) {
+  return cast<RankedTensorType>(value.getType());
+}
+
+/// The ops from \p value down to \p source that only reshape or cast, the one
+/// nearest to the source last; none where there are others between them.
+static std::optional<SmallVector<Operation *>> getViews(Value value,
+                                                        Value source) {
+  SmallVector<Operation *> views;
+  while (value != source) {
+    Operation *op = value.getDefiningOp();
+    if (!op || !isa<onnx::CastOp, onnx::IdentityOp, onnx::ReshapeOp,
+                    onnx::SqueezeOp, onnx::UnsqueezeOp, onnx::FlattenOp>(op))
+      return std::nullopt;
+    views.push_back(op);
+    value = op->getOperand(0);
+  }
+  return views;
+}
+
+/// What \p value is a view of.
+static Value skipViews(Value value) {
+  while (Operation *op = value.getDefiningOp()) {
+    if (!isa<onnx::CastOp, onnx::IdentityOp, onnx::ReshapeOp, onnx::SqueezeOp,
+             onnx::UnsqueezeOp, onnx::FlattenOp>(op))
+      break;
+    value = op->getOperand(0);
+  }
+  return value;
+}
+
+namespace {
+
+class ScanDistributor {
+public:
+  explicit ScanDistributor(onnx::ScanOp scan)
+      : scan(scan), body(scan.getBody().front()), b(scan.getLoc(), scan),
+        numStates(scan->getNumOperands() - scan.getNumScanInputs()) {}
+
+  /// The values that replace the results of the scan, or failure.
+  FailureOr<SmallVector<Value>> run();
+
+private:
+  std::optional<int64_t> getNumTokens();
+  int64_t getAxis(std::optional<ArrayRef<int64_t>> axes, unsigned index,
+                  int64_t rank);
+  LogicalResult matchStates();
+  LogicalResult distribute(RecurrenceOpInterface op,
+                           onnx::TokenBatcher &batcher);
+  Value replay(ArrayRef<Operation *> views, Value source);
+
+  onnx::ScanOp scan;
+  Block &body;
+  ImplicitLocOpBuilder b;
+  unsigned numStates;
+  /// By state: the recurrence's number for it, and the new state.
+  struct Link {
+    SmallVector<Operation *> before, after;
+    Value newState;
+  };
+  DenseMap<OpOperand *, unsigned> stateOperands; // of recurrences -> state
+  SmallVector<Link> links;
+  DenseSet<Operation *> stateViews;
+  IRMapping newStates;
+};
+
+} // namespace
+
+int64_t ScanDistributor::getAxis(std::optional<ArrayRef<int64_t>> axes,
+                                 unsigned index, int64_t rank) {
+  int64_t axis = axes && index < axes->size() ? (*axes)[index] : 0;
+  return axis < 0 ? axis + rank : axis;
+}
+
+std::optional<int64_t> ScanDistributor::getNumTokens() {
+  auto isBackwards = [](std::optional<ArrayRef<int64_t>> directions) {
+    return directions &&
+           llvm::any_of(*directions, [](int64_t d) { return d != 0; });
+  };
+  if (scan.getNumScanInputs() < 1 ||
+      isBackwards(scan.getScanInputDirections()) ||
+      isBackwards(scan.getScanOutputDirections()))
+    return std::nullopt;
+  auto isStatic = [](Type type) {
+    auto tensor = dyn_cast<RankedTensorType>(type);
+    return tensor && tensor.hasStaticShape();
+  };
+  if (!llvm::all_of(scan->getOperandTypes(), isStatic) ||
+      !llvm::all_of(scan->getResultTypes(), isStatic))
+    return std::nullopt;
+  RankedTensorType type = getType(scan->getOperand(numStates));
+  return type.getDimSize(getAxis(scan.getScanInputAxes(), 0, type.getRank()));
+}
+
+/// Finds for every state the recurrence that carries it on.
+LogicalResult ScanDistributor::matchStates() {
+  links.resize(numStates);
+  for (auto op : body.getOps<RecurrenceOpInterface>()) {
+    if (op.getNumTokens() != 1)
+      return failure();
+    for (auto [old, next] : llvm::zip(op.getStates(), op.getNewStates())) {
+      auto argument = dyn_cast<BlockArgument>(skipViews(old));
+      if (!argument || argument.getOwner() != &body ||
+          argument.getArgNumber() >= numStates)
+        return failure();
+      unsigned state = argument.getArgNumber();
+      Value yielded = body.getTerminator()->getOperand(state);
+      auto before = getViews(old, argument), after = getViews(yielded, next);
+      if (!before || !after || links[state].newState)
+        return failure();
+      links[state] = {*before, *after, next};
+      stateViews.insert(before->begin(), before->end());
+      for (OpOperand &operand : op->getOpOperands())
+        if (operand.get() == old)
+          stateOperands[&operand] = state;
+    }
+  }
+  // Nothing else may read a state.
+  for (unsigned i = 0; i < numStates; ++i) {
+    if (!links[i].newState)
+      return failure();
+    for (OpOperand &use : body.getArgument(i).getUses())
+      if (!stateViews.contains(use.getOwner()) && !stateOperands.contains(&use))
+        return failure();
+  }
+  for (Operation *view : stateViews)
+    for (OpOperand &use : view->getResult(0).getUses())
+      if (!stateViews.contains(use.getOwner()) && !stateOperands.contains(&use))
+        return failure();
+  return success();
+}
+
+/// The \p views, given nearest to the source last, of another source.
+Value ScanDistributor::replay(ArrayRef<Operation *> views, Value source) {
+  for (Operation *view : llvm::reverse(views)) {
+    IRMapping map;
+    map.map(view->getOperand(0), source);
+    source = b.clone(*view, map)->getResult(0);
+  }
+  return source;
+}
+
+LogicalResult ScanDistributor::distribute(RecurrenceOpInterface op,
+                                          onnx::TokenBatcher &batcher) {
+  auto destination = cast<DestinationStyleOpInterface>(op.getOperation());
+  SmallVector<Value> operands;
+  SmallVector<Type> types(op->getResultTypes());
+  // [T, B, 1, ...] to [B, T, ...].
+  auto toTokens = [&](Value batched) {
+    batched = batcher.moveFromFront(batched, 1);
+    SmallVector<int64_t> shape(getType(batched).getShape());
+    shape.erase(shape.begin() + 2);
+    return batcher.reshape(batched, shape);
+  };
+  for (OpOperand &operand : op->getOpOperands()) {
+    Value value = operand.get();
+    if (auto it = stateOperands.find(&operand); it != stateOperands.end()) {
+      operands.push_back(
+          replay(links[it->second].before, scan->getOperand(it->second)));
+      continue;
+    }
+    if (destination.isDpsInit(&operand)) { // the output, not a state
+      SmallVector<int64_t> shape(getType(value).getShape());
+      shape[1] = batcher.getNumTokens();
+      types[0] = getType(value).clone(shape);
+      operands.push_back(tensor::EmptyOp::create(
+          b, shape, getType(value).getElementType()));
+      continue;
+    }
+    // Parameters of all tokens have no axis for them.
+    bool hasTokens = getType(value).getRank() >= 3;
+    if (!hasTokens || !batcher.lookup(value)) {
+      if (batcher.lookup(value))
+        return failure();
+      bool mayShare = op.mayShareOverTokens(operand.getOperandNumber());
+      operands.push_back(hasTokens && !mayShare ? toTokens(batcher.get(value))
+                                                : value);
+      continue;
+    }
+    operands.push_back(toTokens(batcher.lookup(value)));
+  }
+  IRMapping map;
+  map.map(op->getOperands(), operands);
+  Operation *all = b.clone(*op, map);
+  for (auto [result, type] : llvm::zip(all->getResults(), types))
+    result.setType(type);
+  SmallVector<int64_t> shape(getType(all->getResult(0)).getShape());
+  shape.insert(shape.begin() + 2, 1);
+  batcher.set(op->getResult(0), batcher.moveToFront(
+                                    batcher.reshape(all->getResult(0), shape),
+                                    1));
+  for (auto [own, replaced] :
+       llvm::zip(op.getNewStates(),
+                 cast<RecurrenceOpInterface>(all).getNewStates()))
+    newStates.map(own, replaced);
+  return success();
+}
+
+FailureOr<SmallVector<Value>> ScanDistributor::run() {
+  std::optional<int64_t> numTokens = getNumTokens();
+  if (!numTokens || failed(matchStates()))
+    return failure();
+  onnx::TokenBatcher batcher(b, *numTokens);
+  for (unsigned i = numStates; i < scan->getNumOperands(); ++i) {
+    Value input = scan->getOperand(i);
+    batcher.set(body.getArgument(i),
+                batcher.moveToFront(
+                    input, getAxis(scan.getScanInputAxes(), i - numStates,
+                                   getType(input).getRank())));
+  }
+  for (Operation &op : llvm::make_early_inc_range(body.without_terminator())) {
+    if (stateViews.contains(&op))
+      continue;
+    b.setLoc(op.getLoc());
+    if (auto recurrence = dyn_cast<RecurrenceOpInterface>(op)) {
+      if (failed(distribute(recurrence, batcher)))
+        return failure();
+      continue;
+    }
+    bool varies = llvm::any_of(op.getOperands(), [&](Value operand) {
+      return batcher.lookup(operand) || newStates.contains(operand);
+    });
+    if (!varies) {
+      op.moveBefore(scan);
+      continue;
+    }
+    // Views of a new state go to the terminator.
+    if (llvm::any_of(links, [&](const Link &link) {
+          return llvm::is_contained(link.after, &op);
+        }))
+      continue;
+    if (failed(batcher.batch(&op)))
+      return failure();
+  }
+  SmallVector<Value> results;
+  for (auto [i, yielded] :
+       llvm::enumerate(body.getTerminator()->getOperands())) {
+    Value result = scan->getResult(i);
+    if (i < numStates) {
+      results.push_back(
+          replay(links[i].after, newStates.lookup(links[i].newState)));
+      continue;
+    }
+    if (newStates.contains(yielded))
+      return failure();
+    results.push_back(batcher.moveFromFront(
+        batcher.get(yielded), getAxis(scan.getScanOutputAxes(), i - numStates,
+                                      getType(result).getRank())));
+  }
+  return results;
+}
+
+namespace {
+
+struct DistributeScansPass
+    : wkv::impl::DistributeScansBase<DistributeScansPass> {
+  void runOnOperation() override {
+    SmallVector<onnx::ScanOp> scans;
+    getOperation().walk([&](onnx::ScanOp scan) { scans.push_back(scan); });
+    for (onnx::ScanOp scan : scans) {
+      Operation *before = scan->getPrevNode();
+      auto results = ScanDistributor(scan).run();
+      if (succeeded(results)) {
+        scan->replaceAllUsesWith(*results);
+        scan.erase();
+        ++numDistributed;
+        continue;
+      }
+      // What was built is dead.
+      while (Operation *last = scan->getPrevNode()) {
+        if (last == before || !last->use_empty())
+          break;
+        last->erase();
+      }
+    }
+  }
+};
+
+} // namespace

@@ -1,0 +1,349 @@
+# Part of the rwkvc project, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Runs compiled models on numpy arrays, through the runtime's C API (include/rwkvc-rt/rwkvc-rt.h)."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import functools
+import os
+import pathlib
+import shutil
+import threading
+import weakref
+from collections.abc import Mapping
+from collections.abc import Sequence as Series
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .errors import Error
+
+_PACKAGE = pathlib.Path(__file__).resolve().parent
+_LIBRARY = "librwkvc-rt.so"
+
+
+class ModelError(Error):
+    """The runtime refused a call. status: the name of its status, "bad file" for instance."""
+
+    def __init__(self, message: str, status: str):
+        super().__init__(message)
+        self.status = status
+
+
+# -- the C API ---------------------------------------------------------------------------------------------------------
+
+ABI_VERSION = 1  # of include/rwkvc-rt/abi.h, whose structures follow
+
+
+class _TensorInfo(ctypes.Structure):
+    _fields_ = [
+        ("name", ctypes.c_char_p),
+        ("dtype", ctypes.c_int32),
+        ("rank", ctypes.c_int32),
+        ("dims", ctypes.POINTER(ctypes.c_int64)),
+        ("index_limit", ctypes.c_int64),
+    ]
+
+
+class _StateInfo(ctypes.Structure):
+    _fields_ = [("input", ctypes.c_int32), ("output", ctypes.c_int32), ("initial", ctypes.c_double)]
+
+
+class _ModelInfo(ctypes.Structure):
+    """The fields that are read here; the structure goes on."""
+
+    _fields_ = [
+        ("abi_version", ctypes.c_uint32),
+        ("struct_size", ctypes.c_uint32),
+        ("name", ctypes.c_char_p),
+        ("producer", ctypes.c_char_p),
+        ("target", ctypes.c_char_p),
+        ("num_inputs", ctypes.c_uint32),
+        ("num_outputs", ctypes.c_uint32),
+        ("num_states", ctypes.c_uint32),
+        ("reserved", ctypes.c_uint32),
+        ("inputs", ctypes.POINTER(_TensorInfo)),
+        ("outputs", ctypes.POINTER(_TensorInfo)),
+        ("states", ctypes.POINTER(_StateInfo)),
+        ("token_input", ctypes.c_int32),
+        ("logits_output", ctypes.c_int32),
+    ]
+
+
+_Handle = ctypes.c_void_p
+_Status = ctypes.c_int
+_Logits = ctypes.POINTER(ctypes.c_float)
+# name -> (result, arguments)
+_FUNCTIONS = {
+    "rwkvrt_last_error": (ctypes.c_char_p, ()),
+    "rwkvrt_status_name": (ctypes.c_char_p, (_Status,)),
+    "rwkvrt_dtype_name": (ctypes.c_char_p, (ctypes.c_int32,)),
+    "rwkvrt_model_load": (_Status, (ctypes.c_char_p, ctypes.POINTER(_Handle))),
+    "rwkvrt_model_free": (None, (_Handle,)),
+    "rwkvrt_model_get_info": (ctypes.POINTER(_ModelInfo), (_Handle,)),
+    "rwkvrt_model_vocabulary_size": (ctypes.c_size_t, (_Handle,)),
+    "rwkvrt_model_run": (_Status, (_Handle, ctypes.POINTER(ctypes.c_void_p), ctypes.POINTER(ctypes.c_void_p))),
+    "rwkvrt_sequence_create": (_Status, (_Handle, ctypes.POINTER(_Handle))),
+    "rwkvrt_sequence_clone": (_Status, (_Handle, ctypes.POINTER(_Handle))),
+    "rwkvrt_sequence_free": (None, (_Handle,)),
+    "rwkvrt_sequence_reset": (_Status, (_Handle,)),
+    "rwkvrt_sequence_step": (_Status, (_Handle, ctypes.c_int64, ctypes.POINTER(_Logits))),
+    "rwkvrt_sequence_state": (ctypes.c_void_p, (_Handle, ctypes.c_uint32)),
+    "rwkvrt_sequence_save": (_Status, (_Handle, ctypes.c_char_p)),
+    "rwkvrt_sequence_load": (_Status, (_Handle, ctypes.c_char_p)),
+    "rwkvrt_sequence_compare": (_Status, (_Handle, _Handle, ctypes.POINTER(ctypes.c_double))),
+    "rwkvrt_set_num_threads": (_Status, (ctypes.c_int32,)),
+    "rwkvrt_get_num_threads": (ctypes.c_int32, ()),
+}
+
+
+def _find_library() -> str:
+    """$RWKVC_RUNTIME, else beside this package, in the tree's build, beside rwkvc; else the loader's own search."""
+    chosen = os.environ.get("RWKVC_RUNTIME")
+    if chosen:
+        return chosen
+    folders = [_PACKAGE / "lib", _PACKAGE.parents[1] / "build" / "lib"]
+    driver = shutil.which(os.environ.get("RWKVC") or "rwkvc")
+    if driver:
+        folders.append(pathlib.Path(driver).resolve().parents[1] / "lib")
+    return next((str(folder / _LIBRARY) for folder in folders if (folder / _LIBRARY).is_file()), _LIBRARY)
+
+
+@functools.cache
+def _runtime() -> ctypes.CDLL:
+    path = _find_library()
+    try:
+        library = ctypes.CDLL(path)
+        for name, (result, arguments) in _FUNCTIONS.items():
+            function = getattr(library, name)
+            function.restype, function.argtypes = result, arguments
+    except (OSError, AttributeError) as error:
+        text = f"cannot load rwkvc's runtime {path}: {error}; build it, or name it in RWKVC_RUNTIME"
+        raise ModelError(text, "input/output error") from error
+    return library
+
+
+def _require(status: int) -> None:
+    if status:
+        # The message is the calling thread's, so nothing may come between.
+        message = _runtime().rwkvrt_last_error().decode(errors="replace")
+        raise ModelError(message, _runtime().rwkvrt_status_name(status).decode())
+
+
+# -- what a model takes and gives --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """An input or output of a model.
+
+    index_limit: of inputs that index a table, as token ids do: values are 0 to index_limit - 1; 0 for other tensors
+    """
+
+    name: str
+    dtype: np.dtype
+    shape: tuple[int, ...]
+    index_limit: int = 0
+
+
+@dataclass(frozen=True)
+class State:
+    """A state that a model carries from one call to the next: two tensors of one type; initial fills the empty one."""
+
+    input: Tensor
+    output: Tensor
+    initial: float
+
+
+def _numpy_type(number: int) -> np.dtype:
+    name = _runtime().rwkvrt_dtype_name(number).decode()
+    if name != "bfloat16":
+        return np.dtype(name)
+    try:
+        import ml_dtypes
+    except ImportError:
+        raise ModelError("the model has bfloat16 tensors; install ml_dtypes to use them", "mismatch") from None
+    return np.dtype(ml_dtypes.bfloat16)
+
+
+def _read_tensors(infos: Any, count: int) -> tuple[Tensor, ...]:
+    return tuple(
+        Tensor(info.name.decode(), _numpy_type(info.dtype), tuple(info.dims[: info.rank]), info.index_limit)
+        for info in infos[:count]
+    )
+
+
+def _to_array(tensor: Tensor, value: Any) -> np.ndarray:
+    """The value as the model takes it. An array must have the very type; numbers and lists are converted."""
+    if hasattr(value, "dtype"):
+        array = np.asarray(value, order="C")
+        if array.dtype != tensor.dtype:
+            raise TypeError(f"input '{tensor.name}': expected an array of {tensor.dtype}, got {array.dtype}")
+    else:
+        try:
+            array = np.asarray(value, dtype=tensor.dtype, order="C")
+        except (TypeError, ValueError, OverflowError) as error:
+            raise TypeError(f"input '{tensor.name}': expected {tensor.dtype}: {error}") from error
+    if array.shape != tensor.shape:
+        raise ValueError(f"input '{tensor.name}': expected shape {list(tensor.shape)}, got {list(array.shape)}")
+    return array
+
+
+def _pointers(arrays: Series[np.ndarray]) -> ctypes.Array:
+    return (ctypes.c_void_p * max(1, len(arrays)))(*(array.ctypes.data for array in arrays))
+
+
+class Model:
+    """A compiled model, by `load`. It is read-only: any number of threads may use one at once.
+
+    name, producer, target: what the compiler wrote about it; target is "<triple> <cpu>"
+    inputs, outputs: the ONNX graph's, in its order
+    states: pairs of them
+    token_input, logits_output: which tensors these are; None if that is not known
+    vocabulary_size: number of logits; 0 if they are not known
+    """
+
+    def __init__(self, path: str | os.PathLike):
+        runtime = _runtime()
+        self.path = pathlib.Path(path)
+        handle = _Handle()
+        _require(runtime.rwkvrt_model_load(os.fsencode(path), ctypes.byref(handle)))
+        # Sequences hold their model in the runtime, so the order in which Python frees them does not matter.
+        weakref.finalize(self, runtime.rwkvrt_model_free, handle)
+        self._handle = handle
+        info = runtime.rwkvrt_model_get_info(handle).contents
+        if info.abi_version != ABI_VERSION:
+            text = f"the runtime has binary interface {info.abi_version}, this package knows {ABI_VERSION}"
+            raise ModelError(f"{path}: {text}; use those of one version", "mismatch")
+        self.name, self.producer, self.target = (text.decode() for text in (info.name, info.producer, info.target))
+        self.inputs = _read_tensors(info.inputs, info.num_inputs)
+        self.outputs = _read_tensors(info.outputs, info.num_outputs)
+        self.states = tuple(
+            State(self.inputs[state.input], self.outputs[state.output], state.initial)
+            for state in info.states[: info.num_states]
+        )
+        self.token_input = self.inputs[info.token_input] if info.token_input >= 0 else None
+        self.logits_output = self.outputs[info.logits_output] if info.logits_output >= 0 else None
+        self.vocabulary_size: int = runtime.rwkvrt_model_vocabulary_size(handle)
+
+    def __repr__(self) -> str:
+        return f"<rwkvc.Model {self.name} ({self.path})>"
+
+    def run(self, inputs: Mapping[str, Any] | Series[Any]) -> dict[str, np.ndarray]:
+        """Calls the model through the ONNX graph's own interface.
+
+        inputs: arrays by name, or in the graph's order. States may be left out of a mapping: they are empty then.
+        Returns new arrays by name, the states' next values among them.
+
+        Raises TypeError or ValueError for inputs of another type, shape, name or number, ModelError for what the
+        runtime refuses, as a token out of range.
+        """
+        if not isinstance(inputs, Mapping):
+            if len(inputs) != len(self.inputs):
+                names = ", ".join(tensor.name for tensor in self.inputs)
+                raise ValueError(f"expected {len(self.inputs)} inputs ({names}), got {len(inputs)}")
+            inputs = {tensor.name: value for tensor, value in zip(self.inputs, inputs)}
+        known = {tensor.name for tensor in self.inputs}
+        for name in inputs:
+            if name not in known:
+                raise ValueError(f"no input '{name}'; the model has {', '.join(sorted(known)) or 'none'}")
+        empty = {state.input.name: state.initial for state in self.states}
+        arrays = []
+        for tensor in self.inputs:
+            if tensor.name in inputs:
+                arrays.append(_to_array(tensor, inputs[tensor.name]))
+            elif tensor.name in empty:
+                arrays.append(np.full(tensor.shape, empty[tensor.name], tensor.dtype))
+            else:
+                raise ValueError(f"input '{tensor.name}' is missing")
+        outputs = [np.empty(tensor.shape, tensor.dtype) for tensor in self.outputs]
+        _require(_runtime().rwkvrt_model_run(self._handle, _pointers(arrays), _pointers(outputs)))
+        return {tensor.name: array for tensor, array in zip(self.outputs, outputs)}
+
+    def sequence(self) -> Sequence:
+        """A new sequence with the empty state."""
+        handle = _Handle()
+        _require(_runtime().rwkvrt_sequence_create(self._handle, ctypes.byref(handle)))
+        return Sequence(self, handle)
+
+
+class Sequence:
+    """One text's state, by `Model.sequence`. Calls from several threads wait for each other."""
+
+    def __init__(self, model: Model, handle: _Handle):
+        self.model = model
+        self._handle = handle
+        self._lock = threading.Lock()
+        weakref.finalize(self, _runtime().rwkvrt_sequence_free, handle)
+
+    def step(self, token: int) -> np.ndarray:
+        """Feeds one token; returns the logits of the next, float32 [vocabulary_size].
+
+        Raises ModelError for a token out of range, or a model that does not take one token a call.
+        """
+        logits = _Logits()
+        with self._lock:
+            _require(_runtime().rwkvrt_sequence_step(self._handle, int(token), ctypes.byref(logits)))
+            return np.ctypeslib.as_array(logits, (self.model.vocabulary_size,)).copy()
+
+    def reset(self) -> None:
+        """Back to the empty state."""
+        with self._lock:
+            _require(_runtime().rwkvrt_sequence_reset(self._handle))
+
+    def clone(self) -> Sequence:
+        """An independent sequence that goes on from the same state."""
+        handle = _Handle()
+        with self._lock:
+            _require(_runtime().rwkvrt_sequence_clone(self._handle, ctypes.byref(handle)))
+        return Sequence(self.model, handle)
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Writes the state to a file, which holds the old or the new state at any time."""
+        with self._lock:
+            _require(_runtime().rwkvrt_sequence_save(self._handle, os.fsencode(path)))
+
+    def load(self, path: str | os.PathLike) -> None:
+        """Takes the state of a file that `save` wrote. What is refused leaves the state as it was."""
+        with self._lock:
+            _require(_runtime().rwkvrt_sequence_load(self._handle, os.fsencode(path)))
+
+    def difference(self, other: Sequence) -> float:
+        """The largest absolute difference between the two states; 0 if they are equal."""
+        found = ctypes.c_double()
+        first, second = sorted((self, other), key=id)  # one order for all, so that no two threads wait for each other
+        with first._lock, second._lock if second is not first else contextlib.nullcontext():
+            _require(_runtime().rwkvrt_sequence_compare(self._handle, other._handle, ctypes.byref(found)))
+        return found.value
+
+    def states(self) -> dict[str, np.ndarray]:
+        """The state tensors by the names of their outputs. They are views: writing them changes the state, and they
+        change with the next step."""
+        found = {}
+        for number, state in enumerate(self.model.states):
+            tensor = state.output
+            size = int(np.prod(tensor.shape, dtype=np.int64)) * tensor.dtype.itemsize
+            memory = (ctypes.c_char * size).from_address(_runtime().rwkvrt_sequence_state(self._handle, number))
+            memory.owner = self  # the views keep the sequence alive
+            found[tensor.name] = np.frombuffer(memory, tensor.dtype).reshape(tensor.shape)
+        return found
+
+
+def load(path: str | os.PathLike) -> Model:
+    """Loads a shared library that `compile` made. Its code runs with the program's rights: load what you trust.
+
+    Raises ModelError for a file that is missing, damaged, or for another machine or version.
+    """
+    return Model(path)
+
+
+def set_num_threads(threads: int) -> None:
+    """Threads that one call of any model may use; 0 restores the default (see docs/RuntimeContract.md)."""
+    _require(_runtime().rwkvrt_set_num_threads(threads))
+
+
+def get_num_threads() -> int:
+    return _runtime().rwkvrt_get_num_threads()
