@@ -11,6 +11,7 @@
 #include "rwkvc/Dialect/WKV/Transforms/Passes.h"
 
 void rwkvc::wkv::buildRaisePipeline(mlir::OpPassManager &pm) {
+  pm.addPass(onnx::createLoopsToScans());
   pm.addPass(onnx::createInlineSingleTrips());
   pm.addPass(onnx::createRerollScans());
   pm.addPass(createPairStates());

@@ -89,6 +89,7 @@ private:
     places[old] = place;
   }
 
+  Operation *cloneWith(Operation *op, ValueRange operands);
   Value reduceConstant(Value value, const Place &place);
   Value reduce(Value value, const Place &place);
   Value get(Value value, const Place &place);
@@ -156,6 +157,21 @@ Value Restriction::reduceConstant(Value value, const Place &place) {
       b, value.getLoc(), DenseElementsAttr::getFromRawBuffer(to, kept));
 }
 
+/// A copy of \p op with \p operands, whose regions read the counterparts of what
+/// they read.
+Operation *Restriction::cloneWith(Operation *op, ValueRange operands) {
+  // Not with the whole mapping: what that knows of the regions of an earlier
+  // copy would stand for their own arguments.
+  IRMapping captured;
+  llvm::SetVector<Value> outer;
+  getUsedValuesDefinedAbove(op->getRegions(), outer);
+  for (Value value : outer)
+    captured.map(value, mapping.lookup(value));
+  Operation *copy = b.clone(*op, captured);
+  copy->setOperands(operands);
+  return copy;
+}
+
 /// \p value, which does not depend on the tokens, for one token where a place
 /// for each is laid out; null where these differ.
 Value Restriction::reduce(Value value, const Place &place) {
@@ -184,9 +200,7 @@ Value Restriction::reduce(Value value, const Place &place) {
   for (OpOperand *input : op.getDpsInputOperands())
     operands.push_back(mapping.lookup(input->get()));
   operands.push_back(init);
-  IRMapping captured(mapping);
-  Operation *copy = b.clone(*op, captured);
-  copy->setOperands(operands);
+  Operation *copy = cloneWith(op, operands);
   copy->getResult(0).setType(to);
   return copy->getResult(0);
 }
@@ -328,9 +342,7 @@ LogicalResult Restriction::restrictLinalg(linalg::LinalgOp op) {
                            "position";
     operands.push_back(value);
   }
-  IRMapping inner(mapping);
-  Operation *copy = b.clone(*op, inner);
-  copy->setOperands(operands);
+  Operation *copy = cloneWith(op, operands);
   for (auto [result, value, own] :
        llvm::zip_equal(op->getResults(), copy->getResults(), resultPlaces)) {
     value.setType(typeAt(result.getType(), own));
