@@ -12,6 +12,7 @@ from unittest import mock
 
 import numpy as np
 import onnx
+import onnx.inliner
 from onnx import helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 from test_export import random_checkpoint
@@ -38,6 +39,22 @@ def make_model(nodes, inputs, outputs, constants=(), domains=(), value_info=(), 
     graph = helper.make_graph(nodes, "graph", infos, results, tensors, value_info=list(value_info))
     opsets = [helper.make_opsetid("", opset), *(helper.make_opsetid(domain, 1) for domain in domains)]
     return helper.make_model(graph, opset_imports=opsets, ir_version=13 if opset > 23 else 9)
+
+
+def expand(model, operator):
+    """With the operator's function inlined, as some tools leave it."""
+    changed = onnx.ModelProto()
+    changed.CopyFrom(model)
+    # The library's inliner wants types of constants and of operands that are left out, and attributes written out.
+    changed.graph.value_info.add().name = ""
+    for tensor in changed.graph.initializer:
+        changed.graph.value_info.append(helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
+    (node,) = (node for node in changed.graph.node if node.op_type == operator)
+    given = {attribute.name for attribute in node.attribute}
+    for name, attribute in onnx.defs.get_schema(operator, 27, "").attributes.items():
+        if name not in given and not attribute.required:
+            node.attribute.append(attribute.default_value)
+    return onnx.inliner.inline_selected_functions(changed, [("", operator)], inline_schema_functions=True)
 
 
 class Numbers:
@@ -474,6 +491,9 @@ class LinearAttention(Compiling):
                 # In float64 the reference's numbers, which it computes in float32, would be no better.
                 expected = dict(zip(("y", "s_out"), ReferenceEvaluator(model).run(None, inputs)))
                 self.check(model, inputs, expected, raised={"wkv." + law: 1})
+                inlined = expand(model, "LinearAttention")
+                self.assertNotEqual(inlined.graph.node[-1].op_type, "LinearAttention")
+                self.check(inlined, inputs, expected, raised={"wkv." + law: 1})
 
     def test_half_precision(self):
         model, inputs = self.model("gated_delta", Numbers(1, 1, 1), decay=2, beta=2, kind=HALF)
@@ -578,6 +598,7 @@ class CausalConv(Compiling):
             with self.subTest(**{k: v for k, v in options.items() if k != "weight"}):
                 model, inputs, expected = self.model(n, 2, **options)
                 self.check(model, inputs, expected, raised=raised)
+                self.check(expand(model, "CausalConvWithState"), inputs, expected, raised=raised)
 
     def test_other_kernels(self):
         n = Numbers(1, 1, 1)
@@ -591,6 +612,7 @@ class CausalConv(Compiling):
             with self.subTest(kernel=kernel, **options):
                 model, inputs, expected = self.model(n, kernel, **options)
                 self.check(model, inputs, expected, raised={})
+                self.check(expand(model, "CausalConvWithState"), inputs, expected, raised={})
 
 
 if __name__ == "__main__":

@@ -243,10 +243,6 @@ static bool isZero(Value value) {
   return data && llvm::all_of(*data, [](double x) { return x == 0; });
 }
 
-static std::optional<Array> readInts(Value value) {
-  return onnx::isNone(value) ? std::nullopt : readConstant(value);
-}
-
 /// \p value without the one row that stands before it in axis 1, or behind it;
 /// null where there is none. The row before must be zero.
 static Value dropPadding(Value value, bool before) {

@@ -12,6 +12,7 @@
 
 void rwkvc::wkv::buildRaisePipeline(mlir::OpPassManager &pm) {
   pm.addPass(onnx::createLoopsToScans());
+  pm.addPass(createRecoverSequenceOps());
   pm.addPass(onnx::createInlineSingleTrips());
   pm.addPass(onnx::createRerollScans());
   pm.addPass(createPairStates());

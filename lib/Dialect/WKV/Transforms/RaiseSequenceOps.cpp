@@ -28,6 +28,10 @@ RankedTensorType wkv::typeOf(Value value) {
   return cast<RankedTensorType>(value.getType());
 }
 
+std::optional<Array> wkv::readInts(Value value) {
+  return onnx::isNone(value) ? std::nullopt : readConstant(value);
+}
+
 Value wkv::slice(ImplicitLocOpBuilder &b, Value value, int64_t axis,
                  int64_t start, int64_t end) {
   RankedTensorType type = typeOf(value);

@@ -15,6 +15,9 @@ namespace rwkvc::wkv {
 
 mlir::RankedTensorType typeOf(mlir::Value value);
 
+/// The numbers of a constant; none where the node leaves the operand out.
+std::optional<Array> readInts(mlir::Value value);
+
 /// Rows \p start to \p end - 1 of an axis.
 mlir::Value slice(mlir::ImplicitLocOpBuilder &b, mlir::Value value,
                   int64_t axis, int64_t start, int64_t end);

@@ -87,6 +87,33 @@ def RaiseCustomOps : Pass<"wkv-raise-custom-ops", "::mlir::ModuleOp"> {
                               "Recurrences raised">];
 }
 
+def RecoverSequenceOps : Pass<"wkv-recover-sequence-ops", "::mlir::ModuleOp"> {
+  let summary = "Recognise the inlined bodies of LinearAttention and CausalConvWithState";
+  let description = [{
+    A `Scan` with one state [B, H, K, V] whose body, evaluated in float64 on random
+    values, computes a rule of `LinearAttention` for some assignment of query, key,
+    value, decay and rate to its inputs, becomes that operator. A depthwise `Conv` of
+    a concatenation of the columns before and the input becomes
+    `CausalConvWithState`, with the last columns as its state.
+
+    ```mlir
+    %p = onnx.Concat(%past, %x)                // [B, C, k - 1], [B, C, T]
+    %y = onnx.Conv(%p, %w) {group = C}
+    %n = onnx.Slice(%p)                        // the last k - 1 columns
+    // after
+    %y, %n = onnx.CausalConvWithState(%x, %w, %none, %past)
+    ```
+
+    Other scans and convolutions stay.
+  }];
+  let dependentDialects = ["::rwkvc::onnx::ONNXDialect"];
+  let statistics = [
+    Statistic<"numAttentions", "attentions", "LinearAttention recognised">,
+    Statistic<"numConvolutions", "convolutions",
+              "CausalConvWithState recognised">
+  ];
+}
+
 def RaiseSequenceOps : Pass<"wkv-raise-sequence-ops", "::mlir::ModuleOp"> {
   let summary = "Write ONNX's linear attention and causal convolution in wkv ops";
   let description = [{
