@@ -2,7 +2,7 @@
 # Part of the rwkvc project, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #
-# Sets up and runs every check: lint, Python tests, lit tests of the compiler, numerics of real models. All run,
+# Sets up and runs every check: lint, Python tests, lit tests of the compiler, numerics and forms of real models. All run,
 # whichever fails; the exit status tells whether one did, and the last line is "N passed, N failed".
 #
 #   RWKVC_TEST_MODELS=DIR   also use the models in DIR/onnx and DIR/weights
@@ -49,6 +49,7 @@ check "lint" utils/lint
 check "Python tests" .venv/bin/python -m unittest discover -s python/tests
 check "compiler tests" ninja -C build check-rwkvc
 check "numerics of real models" .venv/bin/python test/python/numerics.py
+check "forms of real models" .venv/bin/python test/python/forms.py
 check "ONNX's node tests" .venv/bin/python test/python/node_tests.py $([ "${RWKVC_NODE_TESTS:-}" = all ] || echo --sample)
 
 printf '\n'

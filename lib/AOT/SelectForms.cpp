@@ -38,7 +38,9 @@ struct SelectFormsPass : aot::impl::SelectFormsBase<SelectFormsPass> {
     if (llvm::none_of(*entries, isWanted)) {
       getOperation().emitError()
           << "the model has none of the functions that were asked for: "
-          << llvm::join(forms, ", ");
+          << llvm::join(forms, ", ")
+          << "; they are derived from graphs that take token ids and carry a "
+             "state from token to token";
       return signalPassFailure();
     }
     for (func::FuncOp entry : *entries)

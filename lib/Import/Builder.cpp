@@ -409,7 +409,8 @@ LogicalResult ModuleBuilder::buildTypedNode(NodeProto &node,
                      << custom.getOpType() << "' of domain '"
                      << custom.getDomain()
                      << "' is unknown; add its type to the value_info of the "
-                        "graph";
+                        "graph, or describe the operator by --custom-ops if it "
+                        "computes a WKV recurrence";
     state.addOperands(value);
   }
   if (failed(checkOperandTypes(node, schema, state.operands)))

@@ -157,6 +157,7 @@ OwningOpRef<ModuleOp> importModel(StringRef path, Location file,
   FailureOr<int64_t> opset = checkVersions(model, file);
   if (failed(opset))
     return nullptr;
+  registerCustomOps(model);
   // Initializers need not be inputs, as in every later version.
   model.set_ir_version(std::max<int64_t>(model.ir_version(), 4));
   TensorReader reader(file, llvm::sys::path::parent_path(path));

@@ -61,7 +61,8 @@ mlir::LogicalResult bindDimensions(::onnx::ModelProto &model,
                                    ImportReport &report, mlir::Location file);
 
 /// Drops the types that the file declares for values which inference finds out:
-/// they may be stale. Those of unknown operators' results stay.
+/// they may be stale. Those of the results of unknown and of custom operators
+/// stay.
 void dropDeclaredTypes(::onnx::GraphProto &graph);
 
 /// Compares the inferred types of the outputs with those \p declared: other
@@ -83,6 +84,13 @@ llvm::SmallVector<llvm::StringRef> getUsedNames(const ::onnx::NodeProto &node);
 /// Teaches the ONNX library the types that operators of onnxruntime's optimiser
 /// and those without inference of their own give.
 void registerSchemas();
+
+/// Does so for the custom ops of the registry (CustomOps.h), and declares their
+/// domains in \p model.
+void registerCustomOps(::onnx::ModelProto &model);
+
+/// Whether the registry knows the operator of \p node.
+bool isCustomOp(const ::onnx::NodeProto &node);
 
 } // namespace rwkvc::import
 

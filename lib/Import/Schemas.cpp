@@ -6,13 +6,16 @@
 //===----------------------------------------------------------------------===//
 //
 // Types of the results of the operators that onnxruntime's optimiser writes and
-// ONNXToLinalg lowers, registered with the ONNX library so that its shape
-// inference passes through them.
+// ONNXToLinalg lowers, and of the registry of custom ops, registered with the
+// ONNX library so that its shape inference passes through them.
 //
 //===----------------------------------------------------------------------===//
 
 #include "Prepare.h"
 #include "onnx/defs/schema.h"
+#include "rwkvc/Dialect/WKV/IR/CustomOps.h"
+#include "llvm/ADT/StringSet.h"
+#include <limits>
 #include <mutex>
 
 using ::onnx::InferenceContext;
@@ -131,7 +134,87 @@ void add(const char *name, const char *domain, int inputs, int outputs,
   ::onnx::RegisterSchema(std::move(schema), 0, /*fail_duplicate_schema=*/false);
 }
 
+/// Results of a custom op: elements of the value or of the state, and shapes by
+/// the registry where the operands' are known.
+void inferCustomOp(InferenceContext &ctx,
+                   const rwkvc::wkv::CustomOpSignature &op) {
+  bool isKnown = true;
+  std::vector<llvm::SmallVector<int64_t>> storage(op.operands.size());
+  for (size_t i = 0; i < storage.size(); ++i) {
+    isKnown &= ::onnx::hasInputShape(ctx, i);
+    if (!isKnown)
+      break;
+    for (const auto &dim : ::onnx::getInputShape(ctx, i).dim()) {
+      isKnown &= dim.has_dim_value();
+      storage[i].push_back(dim.dim_value());
+    }
+  }
+  for (size_t i = 0; i < op.results.size(); ++i) {
+    llvm::StringRef role = op.results[i].role;
+    bool isState = role != "output" && role != "packed";
+    size_t like = op.isUnpack() ? 0 : *op.findOperand(isState ? role : "value");
+    ::onnx::propagateElemTypeFromInputToOutput(ctx, like, i);
+  }
+  if (!isKnown)
+    return;
+  std::vector<rwkvc::wkv::Shape> shapes(storage.begin(), storage.end());
+  auto sizes = rwkvc::wkv::solveSizes(op, shapes);
+  if (!sizes) {
+    // -wkv-raise-custom-ops reports it, with the node.
+    llvm::consumeError(sizes.takeError());
+    return;
+  }
+  for (size_t i = 0; i < op.results.size(); ++i) {
+    TensorShapeProto shape;
+    for (int64_t size : rwkvc::wkv::getResultShape(op, i, *sizes, shapes))
+      shape.add_dim()->set_dim_value(size);
+    ::onnx::updateOutputShape(ctx, i, shape);
+  }
+}
+
+/// A schema for all operators of one name.
+void addCustomOp(const std::string &domain, const std::string &name) {
+  auto &versions = ::onnx::OpSchemaRegistry::DomainToVersionRange::Instance();
+  if (!versions.Map().count(domain))
+    versions.AddDomainToVersion(domain, 1, 1);
+  OpSchema schema;
+  schema.SetName(name).SetDomain(domain).SinceVersion(1);
+  schema.AllowUncheckedAttributes();
+  schema.Input(0, "inputs", "", "T", OpSchema::Variadic, false);
+  schema.Output(0, "outputs", "", "T", OpSchema::Variadic, false);
+  schema.TypeConstraint("T", OpSchema::all_tensor_types_ir4(), "");
+  schema.TypeAndShapeInferenceFunction([=](InferenceContext &ctx) {
+    if (auto op = rwkvc::wkv::findCustomOp(domain, name, ctx.getNumInputs(),
+                                           ctx.getNumOutputs()))
+      inferCustomOp(ctx, *op);
+  });
+  ::onnx::RegisterSchema(std::move(schema), 0, /*fail_duplicate_schema=*/false);
+}
+
 } // namespace
+
+bool rwkvc::import::isCustomOp(const ::onnx::NodeProto &node) {
+  return wkv::findCustomOp(node.domain(), node.op_type(), node.input_size(),
+                           node.output_size())
+      .has_value();
+}
+
+void rwkvc::import::registerCustomOps(::onnx::ModelProto &model) {
+  llvm::StringSet<> imported, domains;
+  for (const auto &opset : model.opset_import())
+    imported.insert(opset.domain());
+  for (const wkv::CustomOpSignature &op : wkv::getCustomOps()) {
+    // Some tools drop what the file says of foreign domains.
+    if (domains.insert(op.domain).second && !imported.contains(op.domain)) {
+      auto *opset = model.add_opset_import();
+      opset->set_domain(op.domain);
+      opset->set_version(1);
+    }
+    if (!::onnx::OpSchemaRegistry::Schema(
+            op.name, std::numeric_limits<int>::max(), op.domain))
+      addCustomOp(op.domain, op.name);
+  }
+}
 
 void rwkvc::import::registerSchemas() {
   static std::once_flag once;

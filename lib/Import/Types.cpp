@@ -76,7 +76,8 @@ static void dropTypes(GraphProto &graph, bool keepInputs) {
           tensor->mutable_shape();
         }
     }
-    if (!::onnx::OpSchemaRegistry::Schema(
+    if (isCustomOp(node) ||
+        !::onnx::OpSchemaRegistry::Schema(
             node.op_type(), std::numeric_limits<int>::max(), node.domain()))
       custom.insert(node.output().begin(), node.output().end());
   }

@@ -176,6 +176,7 @@ static void buildBufferize(OpPassManager &pm) {
 static void buildKernels(OpPassManager &pm, const PipelineOptions &options) {
   pm.addPass(createOutlineKernels());
   pm.addPass(func::createDuplicateFunctionEliminationPass());
+  pm.addPass(cpu::createPrefetchRows());
   cpu::VectorizeKernelsOptions vectorize;
   vectorize.vectorBits = options.vectorBits;
   vectorize.minParallelWork = options.minParallelWork;

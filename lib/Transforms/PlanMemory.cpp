@@ -82,8 +82,8 @@ std::optional<int64_t> countIterations(scf::ForallOp loop) {
     auto stride = getConstantIntValue(step);
     if (!first || !end || !stride)
       return std::nullopt;
-    count *= std::max<int64_t>(llvm::divideCeilSigned(*end - *first, *stride),
-                               0);
+    count *=
+        std::max<int64_t>(llvm::divideCeilSigned(*end - *first, *stride), 0);
   }
   return count;
 }
@@ -107,7 +107,8 @@ struct PlanMemoryPass : rwkvc::impl::PlanMemoryBase<PlanMemoryPass> {
   }
 
   /// The buffers of \p entry; those of parallel loops, which are placed within
-  /// one iteration's share, go to \p inLoops and are there as one for each loop.
+  /// one iteration's share, go to \p inLoops and are there as one for each
+  /// loop.
   FailureOr<Buffers> collect(func::FuncOp entry,
                              llvm::MapVector<Operation *, Buffers> &inLoops) {
     Positions positions(entry);
@@ -149,8 +150,7 @@ struct PlanMemoryPass : rwkvc::impl::PlanMemoryBase<PlanMemoryPass> {
       alloc.emitError("a buffer of dynamic size cannot be planned");
       return failure();
     }
-    Buffer buffer{
-        alloc, {}, aot::getNumBytes(alloc.getType()), INT64_MAX, -1};
+    Buffer buffer{alloc, {}, aot::getNumBytes(alloc.getType()), INT64_MAX, -1};
     SmallVector<Operation *> users;
     for (Value alias : aliases.resolve(alloc.getResult())) {
       if (auto argument = dyn_cast<BlockArgument>(alias);
@@ -165,7 +165,8 @@ struct PlanMemoryPass : rwkvc::impl::PlanMemoryBase<PlanMemoryPass> {
     }
     if (users.empty())
       return buffer;
-    // Each run of the innermost block that has all uses has a buffer of its own.
+    // Each run of the innermost block that has all uses has a buffer of its
+    // own.
     Block *block = alloc->getBlock();
     while (llvm::any_of(users, [&](Operation *user) {
       return !block->findAncestorOpInBlock(*user);
@@ -232,9 +233,9 @@ struct PlanMemoryPass : rwkvc::impl::PlanMemoryBase<PlanMemoryPass> {
       std::optional<int64_t> count = countIterations(loop);
       int64_t part = *count ? buffer.size / *count : 0;
       b.setInsertionPointToStart(loop.getBody());
-      Value start = arith::MulIOp::create(
-          b, loc, countIteration(b, loop),
-          arith::ConstantIndexOp::create(b, loc, part));
+      Value start =
+          arith::MulIOp::create(b, loc, countIteration(b, loop),
+                                arith::ConstantIndexOp::create(b, loc, part));
       for (const Buffer &inner : inLoops[loop])
         place(inner, share, start);
     }
@@ -261,10 +262,11 @@ struct PlanMemoryPass : rwkvc::impl::PlanMemoryBase<PlanMemoryPass> {
   static Value countIteration(OpBuilder &b, scf::ForallOp loop) {
     Location loc = loop.getLoc();
     Value number;
-    for (auto [iv, from, to, step] : llvm::zip_equal(
-             loop.getInductionVars(), loop.getMixedLowerBound(),
-             loop.getMixedUpperBound(), loop.getMixedStep())) {
-      int64_t first = *getConstantIntValue(from), end = *getConstantIntValue(to);
+    for (auto [iv, from, to, step] :
+         llvm::zip_equal(loop.getInductionVars(), loop.getMixedLowerBound(),
+                         loop.getMixedUpperBound(), loop.getMixedStep())) {
+      int64_t first = *getConstantIntValue(from),
+              end = *getConstantIntValue(to);
       int64_t stride = *getConstantIntValue(step);
       auto constant = [&](int64_t value) -> Value {
         return arith::ConstantIndexOp::create(b, loc, value);

@@ -5,8 +5,8 @@
     import rwkvc
     model = rwkvc.load(rwkvc.compile("model.onnx"))
     text = model.sequence()
-    for token in prompt:
-        logits = text.step(token)
+    logits = text.prefill(prompt)
+    logits = text.step(token)
 
 `compile` and `load` are below; `rwkvc.export` writes checkpoints as ONNX files, `rwkvc.reference` computes every RWKV
 version in numpy, `rwkvc.backend` is an ONNX backend.
@@ -14,12 +14,13 @@ version in numpy, `rwkvc.backend` is an ONNX backend.
 
 from .compiler import CompileError, compile
 from .errors import Error
-from .runtime import Model, ModelError, Sequence, State, Tensor, get_num_threads, load, set_num_threads
+from .runtime import Function, Model, ModelError, Sequence, State, Tensor, get_num_threads, load, set_num_threads
 
 __version__ = "0.1.0"
 __all__ = [
     "CompileError",
     "Error",
+    "Function",
     "Model",
     "ModelError",
     "Sequence",

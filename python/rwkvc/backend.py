@@ -282,7 +282,9 @@ class Backend(onnx.backend.base.Backend):
         if reason:
             raise _unsupported(reason)
         known = ("dims", "opt_level", "threads", "cpu", "arguments", "timeout")
-        options = {"opt_level": 1, "threads": False} | {key: kwargs[key] for key in known if key in kwargs}
+        options = {"opt_level": 1, "threads": False, "arguments": ["--forms=original"]} | {
+            key: kwargs[key] for key in known if key in kwargs
+        }
         return CompiledModel(_update_opset(model), options)
 
     @classmethod

@@ -53,7 +53,7 @@ def find_driver() -> pathlib.Path:
     return pathlib.Path(found).resolve()
 
 
-def compile(  # noqa: A001 (the package's word for it)
+def compile(
     model: str | os.PathLike | onnx.ModelProto,
     output: str | os.PathLike | None = None,
     *,

@@ -35,7 +35,7 @@ class ModelError(Error):
 
 # -- the C API ---------------------------------------------------------------------------------------------------------
 
-ABI_VERSION = 1  # of include/rwkvc-rt/abi.h, whose structures follow
+ABI_VERSION = 2  # of include/rwkvc-rt/abi.h, whose structures follow
 
 
 class _TensorInfo(ctypes.Structure):
@@ -52,6 +52,26 @@ class _StateInfo(ctypes.Structure):
     _fields_ = [("input", ctypes.c_int32), ("output", ctypes.c_int32), ("initial", ctypes.c_double)]
 
 
+class _FunctionInfo(ctypes.Structure):
+    _fields_ = [
+        ("kind", ctypes.c_int32),
+        ("num_inputs", ctypes.c_uint32),
+        ("num_outputs", ctypes.c_uint32),
+        ("num_states", ctypes.c_uint32),
+        ("inputs", ctypes.POINTER(_TensorInfo)),
+        ("outputs", ctypes.POINTER(_TensorInfo)),
+        ("states", ctypes.POINTER(_StateInfo)),
+        ("token_input", ctypes.c_int32),
+        ("length_input", ctypes.c_int32),
+        ("logits_output", ctypes.c_int32),
+        ("reserved", ctypes.c_uint32),
+        ("batch", ctypes.c_int64),
+        ("block", ctypes.c_int64),
+        ("workspace_size", ctypes.c_uint64),
+        ("run", ctypes.c_void_p),
+    ]
+
+
 class _ModelInfo(ctypes.Structure):
     """The fields that are read here; the structure goes on."""
 
@@ -61,21 +81,17 @@ class _ModelInfo(ctypes.Structure):
         ("name", ctypes.c_char_p),
         ("producer", ctypes.c_char_p),
         ("target", ctypes.c_char_p),
-        ("num_inputs", ctypes.c_uint32),
-        ("num_outputs", ctypes.c_uint32),
-        ("num_states", ctypes.c_uint32),
-        ("reserved", ctypes.c_uint32),
-        ("inputs", ctypes.POINTER(_TensorInfo)),
-        ("outputs", ctypes.POINTER(_TensorInfo)),
-        ("states", ctypes.POINTER(_StateInfo)),
-        ("token_input", ctypes.c_int32),
-        ("logits_output", ctypes.c_int32),
+        ("num_functions", ctypes.c_uint32),
+        ("function_size", ctypes.c_uint32),
+        ("functions", ctypes.POINTER(_FunctionInfo)),
     ]
 
 
+_KINDS = ("graph", "step", "prefill")  # rwkvrt_function_kind
 _Handle = ctypes.c_void_p
 _Status = ctypes.c_int
 _Logits = ctypes.POINTER(ctypes.c_float)
+_Tokens = ctypes.POINTER(ctypes.c_int64)
 # name -> (result, arguments)
 _FUNCTIONS = {
     "rwkvrt_last_error": (ctypes.c_char_p, ()),
@@ -84,6 +100,9 @@ _FUNCTIONS = {
     "rwkvrt_model_load": (_Status, (ctypes.c_char_p, ctypes.POINTER(_Handle))),
     "rwkvrt_model_free": (None, (_Handle,)),
     "rwkvrt_model_get_info": (ctypes.POINTER(_ModelInfo), (_Handle,)),
+    "rwkvrt_model_num_states": (ctypes.c_uint32, (_Handle,)),
+    "rwkvrt_model_state": (ctypes.POINTER(_TensorInfo), (_Handle, ctypes.c_uint32)),
+    "rwkvrt_model_batch": (ctypes.c_size_t, (_Handle,)),
     "rwkvrt_model_vocabulary_size": (ctypes.c_size_t, (_Handle,)),
     "rwkvrt_model_run": (_Status, (_Handle, ctypes.POINTER(ctypes.c_void_p), ctypes.POINTER(ctypes.c_void_p))),
     "rwkvrt_sequence_create": (_Status, (_Handle, ctypes.POINTER(_Handle))),
@@ -91,6 +110,9 @@ _FUNCTIONS = {
     "rwkvrt_sequence_free": (None, (_Handle,)),
     "rwkvrt_sequence_reset": (_Status, (_Handle,)),
     "rwkvrt_sequence_step": (_Status, (_Handle, ctypes.c_int64, ctypes.POINTER(_Logits))),
+    "rwkvrt_sequence_prefill": (_Status, (_Handle, _Tokens, ctypes.c_size_t, ctypes.POINTER(_Logits))),
+    "rwkvrt_sequence_prefill_logits": (_Status, (_Handle, _Tokens, ctypes.c_size_t, _Logits)),
+    "rwkvrt_sequence_set_shortest_block": (_Status, (_Handle, ctypes.c_size_t)),
     "rwkvrt_sequence_state": (ctypes.c_void_p, (_Handle, ctypes.c_uint32)),
     "rwkvrt_sequence_save": (_Status, (_Handle, ctypes.c_char_p)),
     "rwkvrt_sequence_load": (_Status, (_Handle, ctypes.c_char_p)),
@@ -158,6 +180,23 @@ class State:
     initial: float
 
 
+@dataclass(frozen=True)
+class Function:
+    """One of the functions of a model: the ONNX graph itself, or a form derived from it.
+
+    batch, block: sequences, and most tokens of each, that a call computes; 0 for the graph, whose axes may mean anything
+    token_input, logits_output: which tensors these are; None if that is not known
+    """
+
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    states: tuple[State, ...]
+    token_input: Tensor | None
+    logits_output: Tensor | None
+    batch: int
+    block: int
+
+
 def _numpy_type(number: int) -> np.dtype:
     name = _runtime().rwkvrt_dtype_name(number).decode()
     if name != "bfloat16":
@@ -173,6 +212,20 @@ def _read_tensors(infos: Any, count: int) -> tuple[Tensor, ...]:
     return tuple(
         Tensor(info.name.decode(), _numpy_type(info.dtype), tuple(info.dims[: info.rank]), info.index_limit)
         for info in infos[:count]
+    )
+
+
+def _read_function(info: _FunctionInfo) -> Function:
+    inputs = _read_tensors(info.inputs, info.num_inputs)
+    outputs = _read_tensors(info.outputs, info.num_outputs)
+    return Function(
+        inputs,
+        outputs,
+        tuple(State(inputs[s.input], outputs[s.output], s.initial) for s in info.states[: info.num_states]),
+        inputs[info.token_input] if info.token_input >= 0 else None,
+        outputs[info.logits_output] if info.logits_output >= 0 else None,
+        info.batch,
+        info.block,
     )
 
 
@@ -200,9 +253,10 @@ class Model:
     """A compiled model, by `load`. It is read-only: any number of threads may use one at once.
 
     name, producer, target: what the compiler wrote about it; target is "<triple> <cpu>"
-    inputs, outputs: the ONNX graph's, in its order
-    states: pairs of them
-    token_input, logits_output: which tensors these are; None if that is not known
+    functions: what it holds, by kind: "graph" is the ONNX file's own, "step" and "prefill" were derived from it
+    inputs, outputs, states: those of the graph; empty if the model was compiled without
+    sequence_states: what a sequence's state consists of
+    batch: texts that a sequence computes at once
     vocabulary_size: number of logits; 0 if they are not known
     """
 
@@ -219,14 +273,16 @@ class Model:
             text = f"the runtime has binary interface {info.abi_version}, this package knows {ABI_VERSION}"
             raise ModelError(f"{path}: {text}; use those of one version", "mismatch")
         self.name, self.producer, self.target = (text.decode() for text in (info.name, info.producer, info.target))
-        self.inputs = _read_tensors(info.inputs, info.num_inputs)
-        self.outputs = _read_tensors(info.outputs, info.num_outputs)
-        self.states = tuple(
-            State(self.inputs[state.input], self.outputs[state.output], state.initial)
-            for state in info.states[: info.num_states]
+        if info.function_size != ctypes.sizeof(_FunctionInfo):
+            raise ModelError(f"{path}: the runtime is of another version than this package", "mismatch")
+        self.functions = {_KINDS[f.kind]: _read_function(f) for f in info.functions[: info.num_functions]}
+        graph = self.functions.get("graph", Function((), (), (), None, None, 0, 0))
+        self.inputs, self.outputs, self.states = graph.inputs, graph.outputs, graph.states
+        count = runtime.rwkvrt_model_num_states(handle)
+        self.sequence_states = tuple(
+            _read_tensors(runtime.rwkvrt_model_state(handle, number), 1)[0] for number in range(count)
         )
-        self.token_input = self.inputs[info.token_input] if info.token_input >= 0 else None
-        self.logits_output = self.outputs[info.logits_output] if info.logits_output >= 0 else None
+        self.batch: int = runtime.rwkvrt_model_batch(handle)
         self.vocabulary_size: int = runtime.rwkvrt_model_vocabulary_size(handle)
 
     def __repr__(self) -> str:
@@ -241,6 +297,8 @@ class Model:
         Raises TypeError or ValueError for inputs of another type, shape, name or number, ModelError for what the
         runtime refuses, as a token out of range.
         """
+        if "graph" not in self.functions:
+            raise ModelError(f"{self.path}: compiled without the graph's own function; use a sequence", "mismatch")
         if not isinstance(inputs, Mapping):
             if len(inputs) != len(self.inputs):
                 names = ", ".join(tensor.name for tensor in self.inputs)
@@ -282,12 +340,45 @@ class Sequence:
     def step(self, token: int) -> np.ndarray:
         """Feeds one token; returns the logits of the next, float32 [vocabulary_size].
 
-        Raises ModelError for a token out of range, or a model that does not take one token a call.
+        Raises ModelError for a token out of range, or a model that has no form for one token, or several texts.
         """
         logits = _Logits()
         with self._lock:
             _require(_runtime().rwkvrt_sequence_step(self._handle, int(token), ctypes.byref(logits)))
             return np.ctypeslib.as_array(logits, (self.model.vocabulary_size,)).copy()
+
+    def prefill(self, tokens: Any, all_logits: bool = False) -> np.ndarray:
+        """Feeds tokens, [n] or [batch, n]; returns the float32 logits after the last one, [vocabulary_size], with the
+        axis of the batch if the tokens have it, and with one for the tokens if all_logits is set.
+
+        The result is that of so many steps, up to rounding. Raises ModelError for a token out of range, named with its
+        position, and then feeds none.
+        """
+        given = np.asarray(tokens)
+        if given.dtype.kind not in "iu":
+            raise TypeError(f"expected integer tokens, got {given.dtype}")
+        rows = np.ascontiguousarray(np.atleast_2d(given), np.int64)
+        batch, size = self.model.batch, self.model.vocabulary_size
+        if rows.ndim != 2 or len(rows) != batch or not rows.size or not size:
+            expected = "tokens [n]" if batch == 1 else f"tokens [{batch}, n]"
+            reason = f"got shape {list(given.shape)}" if size else "for a model whose logits are known"
+            raise ValueError(f"expected {expected} with n of at least 1, {reason}")
+        pointer, count = rows.ctypes.data_as(_Tokens), rows.shape[1]
+        with self._lock:
+            if all_logits:
+                found = np.empty((batch, count, size), np.float32)
+                target = found.ctypes.data_as(_Logits)
+                _require(_runtime().rwkvrt_sequence_prefill_logits(self._handle, pointer, count, target))
+            else:
+                logits = _Logits()
+                _require(_runtime().rwkvrt_sequence_prefill(self._handle, pointer, count, ctypes.byref(logits)))
+                found = np.ctypeslib.as_array(logits, (batch, size)).copy()
+        return found if given.ndim == 2 else found[0]
+
+    def set_shortest_block(self, tokens: int) -> None:
+        """From how many tokens on a block is computed at once instead of stepped; 0 restores the default."""
+        with self._lock:
+            _require(_runtime().rwkvrt_sequence_set_shortest_block(self._handle, tokens))
 
     def reset(self) -> None:
         """Back to the empty state."""
@@ -320,11 +411,10 @@ class Sequence:
         return found.value
 
     def states(self) -> dict[str, np.ndarray]:
-        """The state tensors by the names of their outputs. They are views: writing them changes the state, and they
+        """The state tensors by name. They are views: writing them changes the state, and they
         change with the next step."""
         found = {}
-        for number, state in enumerate(self.model.states):
-            tensor = state.output
+        for number, tensor in enumerate(self.model.sequence_states):
             size = int(np.prod(tensor.shape, dtype=np.int64)) * tensor.dtype.itemsize
             memory = (ctypes.c_char * size).from_address(_runtime().rwkvrt_sequence_state(self._handle, number))
             memory.owner = self  # the views keep the sequence alive

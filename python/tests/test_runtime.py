@@ -77,6 +77,19 @@ class RecordedRuns(Compiled):
                         self.assertEqual(found[key].dtype, expected.dtype)
                         np.testing.assert_allclose(found[key], expected, rtol=0, atol=atol, err_msg=f"{name} {key}")
 
+    def test_several_texts(self):
+        path = DATA / (ONE_TOKEN + ".onnx")
+        model = rwkvc.load(rwkvc.compile(path, self.folder / "two.so", arguments=["--batch=2", "--forms=prefill,step"]))
+        self.assertEqual((model.batch, model.inputs, set(model.functions)), (2, (), {"step", "prefill"}))
+        one, two = rwkvc.load(self.library), model.sequence()
+        texts = np.array([list(b"in the "), list(b"of this")])
+        expected = np.stack([one.sequence().prefill(text) for text in texts])
+        np.testing.assert_allclose(two.prefill(texts), expected, rtol=1e-4, atol=1e-5)
+        with self.assertRaisesRegex(ValueError, r"expected tokens \[2, n\]"):
+            two.prefill(texts[0])
+        with self.assertRaisesRegex(rwkvc.ModelError, "without the graph's own function"):
+            model.run({})
+
     def test_open_dimensions(self):
         name = "v6_rwkvpytorch_rec_o18_fp32_dynbatch"
         model = rwkvc.load(rwkvc.compile(DATA / (name + ".onnx"), self.folder / "three.so", dims={"batch_size": 3}))
@@ -89,17 +102,18 @@ class RecordedRuns(Compiled):
 class Sequences(Compiled):
     def setUp(self):
         self.model = rwkvc.load(self.library)
+        self.graph = self.model.functions["graph"]
 
     def logits_by_run(self, tokens):
         """The same through the graph's own interface."""
         inputs = {}
         for token in tokens:
-            shape = self.model.token_input.shape
+            shape = self.graph.token_input.shape
             outputs = self.model.run(
-                {**inputs, self.model.token_input.name: np.full(shape, token, self.model.token_input.dtype)}
+                {**inputs, self.graph.token_input.name: np.full(shape, token, self.graph.token_input.dtype)}
             )
             inputs = {state.input.name: outputs[state.output.name] for state in self.model.states}
-        return outputs[self.model.logits_output.name].ravel()
+        return outputs[self.graph.logits_output.name].ravel()
 
     def test_step_is_run(self):
         text = self.model.sequence()
@@ -107,6 +121,29 @@ class Sequences(Compiled):
             logits = text.step(token)
         np.testing.assert_allclose(logits, self.logits_by_run(b"in the "), rtol=1e-6, atol=1e-6)
         self.assertEqual(logits.shape, (self.model.vocabulary_size,))
+
+    def test_prefill_is_steps(self):
+        self.assertEqual(set(self.model.functions), {"graph", "step", "prefill"})
+        tokens = np.frombuffer(b"in the beginning of this", np.uint8)
+        stepped, text = self.model.sequence(), self.model.sequence()
+        text.set_shortest_block(1)
+        expected = np.stack([stepped.step(token) for token in tokens])
+        np.testing.assert_allclose(text.prefill(tokens[:9], all_logits=True), expected[:9], rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(text.prefill(tokens[None, 9:]), expected[None, -1], rtol=1e-4, atol=1e-5)
+        self.assertLess(text.difference(stepped), 1e-4)
+
+    def test_refused_prefill(self):
+        text = self.model.sequence()
+        for tokens, kind, message in (
+            ([], TypeError, "integer tokens"),
+            (np.zeros(0, int), ValueError, r"tokens \[n\] with n of at least 1, got shape \[0\]"),
+            ([[1, 2], [3, 4]], ValueError, r"got shape \[2, 2\]"),
+            ([0.5], TypeError, "integer tokens, got float64"),
+            ([1, 2, 1 << 40], rwkvc.ModelError, "1099511627776"),
+        ):
+            with self.subTest(message), self.assertRaisesRegex(kind, message):
+                text.prefill(tokens)
+        self.assertEqual(text.difference(self.model.sequence()), 0)
 
     def test_clone_reset_and_compare(self):
         text = self.model.sequence()
@@ -138,7 +175,7 @@ class Sequences(Compiled):
         text = self.model.sequence()
         text.step(104)
         saved = {name: array.copy() for name, array in text.states().items()}
-        self.assertEqual(set(saved), {state.output.name for state in self.model.states})
+        self.assertEqual(list(saved), [tensor.name for tensor in self.model.sequence_states])
         expected = text.step(105)
         for name, array in text.states().items():
             array[...] = saved[name]
@@ -174,19 +211,19 @@ class Sequences(Compiled):
 
     def test_refused_tokens(self):
         text = self.model.sequence()
-        for token in (-1, self.model.token_input.index_limit):
+        for token in (-1, self.graph.token_input.index_limit):
             with self.assertRaisesRegex(rwkvc.ModelError, f"{token} (is out of range|does not fit)") as caught:
                 text.step(token)
             self.assertEqual(caught.exception.status, "invalid argument")
 
     def test_refused_inputs(self):
-        token, state = self.model.token_input.name, self.model.states[0].input
-        right = {token: np.zeros(self.model.token_input.shape, self.model.token_input.dtype)}
+        token, state = self.graph.token_input.name, self.model.states[0].input
+        right = {token: np.zeros(self.graph.token_input.shape, self.graph.token_input.dtype)}
         for inputs, kind, message in (
             ({}, ValueError, f"input '{token}' is missing"),
             ({**right, "tokne": 1}, ValueError, "no input 'tokne'; the model has .*" + token),
             (
-                {token: np.zeros(self.model.token_input.shape, np.int16)},
+                {token: np.zeros(self.graph.token_input.shape, np.int16)},
                 TypeError,
                 "expected an array of int32, got int16",
             ),
@@ -221,7 +258,7 @@ class Types(Compiled):
 
     def test_no_sequence_of_other_graphs(self):
         model = rwkvc.load(rwkvc.compile(make_graph(onnx.TensorProto.FLOAT), self.folder / "graph.so"))
-        self.assertEqual((model.states, model.token_input), ((), None))
+        self.assertEqual((model.states, list(model.functions)), ((), ["graph"]))
         with self.assertRaisesRegex(rwkvc.ModelError, "token"):
             model.sequence().step(0)
 

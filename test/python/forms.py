@@ -10,8 +10,10 @@ forms. Exit status: 0 all passed, 1 something failed, 2 nothing could be run.
 """
 
 import argparse
+import concurrent.futures
 import fnmatch
 import json
+import os
 import pathlib
 import re
 import sys
@@ -68,6 +70,7 @@ def main():
     parser.add_argument("--all-logits", action="store_true", help="compile for logits after every token")
     parser.add_argument("--sequences", action="store_true", help="also files that hold a sequence")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), metavar="N", help="models at one time")
     options = parser.parse_args()
     table = json.loads(pathlib.Path(__file__).with_name("tolerances.json").read_text())
     if options.sequences:
@@ -77,18 +80,21 @@ def main():
     if not models:
         print(f"error: no model's name contains '{options.only}'")
         return 2
-    rows = []
+    jobs = [(model, batch) for model in models for batch in options.batch]
+    rows = [None] * len(jobs)
     with tempfile.TemporaryDirectory() as folder:
-        for model in models:
-            for batch in options.batch:
-                try:
-                    row = [model.stem, *check_forms(tools, table, model, batch, options, pathlib.Path(folder))]
-                except Failed as failure:
-                    row = [model.stem, str(batch), *["-"] * (len(COLUMNS) - 3), f"FAIL: {failure}"]
-                rows.append(row)
-                print(
-                    f"[{len(rows)}/{len(models) * len(options.batch)}] {row[0]}, batch {batch}: {row[-1]}", flush=True
-                )
+
+        def run_job(model, batch):
+            try:
+                return [model.stem, *check_forms(tools, table, model, batch, options, pathlib.Path(folder))]
+            except Failed as failure:
+                return [model.stem, str(batch), *["-"] * (len(COLUMNS) - 3), f"FAIL: {failure}"]
+
+        with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
+            running = {pool.submit(run_job, *job): number for number, job in enumerate(jobs)}
+            for done, future in enumerate(concurrent.futures.as_completed(running), 1):
+                row = rows[running[future]] = future.result()
+                print(f"[{done}/{len(jobs)}] {row[0]}, batch {row[1]}: {row[-1]}", flush=True)
     print()
     for row in (COLUMNS, ["---"] * len(COLUMNS), *rows):
         print("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |")

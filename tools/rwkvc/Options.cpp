@@ -173,6 +173,11 @@ DriverOptions rwkvc::parseCommandLine(int argc, char **argv) {
   cl::opt<std::string> compiler(
       "cc", cl::desc("C compiler to link with (default: cc)"),
       cl::value_desc("program"), cl::cat(category));
+  cl::list<std::string> customOps(
+      "custom-ops",
+      cl::desc("Operators of other domains that compute a WKV recurrence, in "
+               "JSON (see docs/Plugins.md)"),
+      cl::value_desc("file"), cl::cat(category));
   cl::list<std::string> dialectPlugins(
       "load-dialect-plugin", cl::desc("Load dialects from a plugin library"),
       cl::value_desc("file"), cl::cat(category));
@@ -298,6 +303,7 @@ DriverOptions rwkvc::parseCommandLine(int argc, char **argv) {
   if (embed != cl::BOU_UNSET)
     options.embedWeights = embed == cl::BOU_TRUE;
   options.compiler = compiler;
+  options.customOps = customOps;
   options.dialectPlugins = dialectPlugins;
   options.passPlugins = passPlugins;
   for (llvm::StringRef insertion : insertPass) {

@@ -47,6 +47,7 @@ struct DriverOptions {
   int64_t wkvChunk = 0;         ///< tokens of a chunk; 0: by cost
   std::optional<bool> embedWeights;
   std::string compiler; ///< C compiler that links
+  std::vector<std::string> customOps; ///< files
   std::vector<std::string> dialectPlugins, passPlugins;
   std::map<Phase, std::vector<std::string>> insertions; ///< text pipelines
   bool verifyEach = false, timing = false, quiet = false;

@@ -25,6 +25,7 @@
 #include "rwkvc/AOT/ModelInfo.h"
 #include "rwkvc/AOT/WeightsFile.h"
 #include "rwkvc/Conversion/DnnlToRuntime/DnnlToRuntime.h"
+#include "rwkvc/Dialect/WKV/IR/CustomOps.h"
 #include "rwkvc/Dialect/WKV/Transforms/Explain.h"
 #include "rwkvc/Import/Import.h"
 #include "rwkvc/InitAll.h"
@@ -452,7 +453,8 @@ int Driver::run() {
   return 0;
 }
 
-/// Loads plugins; what they register is known before pipelines are parsed.
+/// Loads plugins and custom ops; what they register is known before pipelines
+/// are parsed and models are read.
 static llvm::Error loadPlugins(const DriverOptions &options,
                                mlir::DialectRegistry &registry) {
   for (const std::string &path : options.dialectPlugins) {
@@ -467,6 +469,10 @@ static llvm::Error loadPlugins(const DriverOptions &options,
       return plugin.takeError();
     plugin->registerPassRegistryCallbacks();
   }
+  // After plugins: the user's word counts.
+  for (const std::string &path : options.customOps)
+    if (llvm::Error error = wkv::loadCustomOps(path))
+      return error;
   return llvm::Error::success();
 }
 

@@ -293,8 +293,9 @@ Results lowerCustom(Lowering &b, onnx::CustomOp op,
   if (entry == entries().end())
     return b.refuse("no lowering is known for operator '" + op.getOpType() +
                     "' of domain '" + (domain.empty() ? "ai.onnx" : domain) +
-                    "'; load a plugin that gives it one, or export the model "
-                    "without it");
+                    "'; describe it by --custom-ops if it computes a WKV "
+                    "recurrence, load a plugin that gives it a lowering, or "
+                    "export the model without it");
   Node node{b, op, in.getInputs()};
   for (unsigned i = 0; i < entry->second.required; ++i)
     if (!node.input(i))

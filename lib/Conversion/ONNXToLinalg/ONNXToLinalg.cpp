@@ -156,6 +156,7 @@ void rwkvc::populateONNXToLinalgPatterns(const TypeConverter &converter,
   addCastLowerings(set);
   addComMicrosoftLowerings(set);
   addControlFlowLowerings(set);
+  addConvolutionLowerings(set);
   addElementwiseLowerings(set);
   addGatherLowerings(set);
   addMatMulLowerings(set);

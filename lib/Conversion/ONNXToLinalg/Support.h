@@ -141,6 +141,7 @@ private:
 void addCastLowerings(LoweringSet &set);
 void addComMicrosoftLowerings(LoweringSet &set);
 void addControlFlowLowerings(LoweringSet &set);
+void addConvolutionLowerings(LoweringSet &set);
 void addElementwiseLowerings(LoweringSet &set);
 void addGatherLowerings(LoweringSet &set);
 void addMatMulLowerings(LoweringSet &set);

@@ -92,8 +92,9 @@ struct VectorizeKernelsPass
     SmallVector<scf::ForallOp> loops;
     func.walk([&](scf::ForallOp loop) { loops.push_back(loop); });
     for (scf::ForallOp loop : loops) {
-      bool isKernel = func.isPrivate() && loop->getParentOp() == func &&
-                      llvm::hasNItems(func.getBody().front().getOps<scf::ForallOp>(), 1);
+      bool isKernel =
+          func.isPrivate() && loop->getParentOp() == func &&
+          llvm::hasNItems(func.getBody().front().getOps<scf::ForallOp>(), 1);
       if (loop->getNumResults() != 0)
         return loop.emitOpError("must be on buffers before it becomes a loop");
       std::optional<SmallVector<int64_t>> counts = countIterations(loop);
@@ -112,7 +113,8 @@ struct VectorizeKernelsPass
   }
 
   /// Iterations along each axis, or none where they are not known.
-  static std::optional<SmallVector<int64_t>> countIterations(scf::ForallOp loop) {
+  static std::optional<SmallVector<int64_t>>
+  countIterations(scf::ForallOp loop) {
     SmallVector<int64_t> counts;
     for (auto [from, to, step] :
          llvm::zip_equal(loop.getMixedLowerBound(), loop.getMixedUpperBound(),
@@ -121,8 +123,8 @@ struct VectorizeKernelsPass
       auto stride = getConstantIntValue(step);
       if (!first || !end || !stride)
         return std::nullopt;
-      counts.push_back(std::max<int64_t>(
-          llvm::divideCeilSigned(*end - *first, *stride), 0));
+      counts.push_back(
+          std::max<int64_t>(llvm::divideCeilSigned(*end - *first, *stride), 0));
     }
     return counts;
   }
@@ -148,8 +150,8 @@ struct VectorizeKernelsPass
     return total * computeProduct(*counts);
   }
 
-  /// Replaces \p loop, the kernel's, by one over the iterations that its two new
-  /// leading arguments say.
+  /// Replaces \p loop, the kernel's, by one over the iterations that its two
+  /// new leading arguments say.
   static void runRange(IRRewriter &rewriter, func::FuncOp func,
                        scf::ForallOp loop, ArrayRef<int64_t> counts) {
     Location loc = loop.getLoc();
@@ -173,10 +175,10 @@ struct VectorizeKernelsPass
     for (int64_t axis = counts.size() - 1; axis >= 0; --axis) {
       Value digit = rest;
       if (axis > 0) {
-        digit = arith::RemUIOp::create(rewriter, loc, rest,
-                                       constant(counts[axis]));
-        rest = arith::DivUIOp::create(rewriter, loc, rest,
-                                      constant(counts[axis]));
+        digit =
+            arith::RemUIOp::create(rewriter, loc, rest, constant(counts[axis]));
+        rest =
+            arith::DivUIOp::create(rewriter, loc, rest, constant(counts[axis]));
       }
       digit = arith::MulIOp::create(
           rewriter, loc, digit, constant(*getConstantIntValue(steps[axis])));

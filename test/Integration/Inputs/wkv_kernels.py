@@ -109,7 +109,13 @@ class Recurrence:
         self.arrays = [*arrays, np.zeros(0, np.uint8), self.workspace[start:]]
         words = []
         for array in self.arrays:
-            words += [array.ctypes.data, array.ctypes.data, 0, *array.shape, *(s // array.itemsize for s in array.strides)]
+            words += [
+                array.ctypes.data,
+                array.ctypes.data,
+                0,
+                *array.shape,
+                *(s // array.itemsize for s in array.strides),
+            ]
         return [ctypes.c_int64(word) for word in words]
 
     def run(self, arguments):

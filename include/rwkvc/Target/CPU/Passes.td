@@ -57,6 +57,35 @@ def VectorizeKernels : Pass<"cpu-vectorize-kernels", "::mlir::ModuleOp"> {
   ];
 }
 
+def PrefetchRows : Pass<"cpu-prefetch-rows", "::mlir::ModuleOp"> {
+  let summary = "Fetch the rows of the next iteration of a loop early";
+  let description = [{
+    A loop over tokens reads a short row of each operand per iteration, from places
+    that lie a token apart. Hardware does not foresee the next row, and the misses
+    come one by one as the row is read; asked for an iteration ahead they cost
+    little. Applies to `memref.subview` ops of at most `max-row-bytes` contiguous
+    bytes that follow the loop's induction variable.
+
+    ```mlir
+    scf.for %t = %c0 to %c64 step %c1 {
+      %row = memref.subview %k[0, %t, %h, 0] [1, 1, 1, 64] [1, 1, 1, 1]
+    // after
+    scf.for %t = %c0 to %c64 step %c1 {
+      %next = arith.select %isPast, %t, %t1
+      memref.prefetch %k[0, %next, %h, 0], read, locality<3>, data
+      ... // a line each
+      %row = memref.subview %k[0, %t, %h, 0] [1, 1, 1, 64] [1, 1, 1, 1]
+    ```
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect",
+                           "::mlir::memref::MemRefDialect"];
+  let options = [
+    Option<"maxRowBytes", "max-row-bytes", "int64_t", /*default=*/"1024",
+           "Longest row that is fetched ahead">
+  ];
+  let statistics = [Statistic<"numRows", "rows", "Rows fetched ahead">];
+}
+
 def DispatchParallelKernels
     : Pass<"cpu-dispatch-parallel-kernels", "::mlir::ModuleOp"> {
   let summary = "Run calls of parallel kernels through the runtime's threads";

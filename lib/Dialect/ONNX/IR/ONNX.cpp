@@ -30,3 +30,52 @@ llvm::StringRef onnx::getNodeName(Operation *op) {
     return name.getValue();
   return op->getName().getStringRef();
 }
+
+std::optional<llvm::SmallVector<rwkvc::onnx::ConvAxis>>
+rwkvc::onnx::getConvAxes(ConvOp op, llvm::ArrayRef<int64_t> data,
+                         llvm::ArrayRef<int64_t> weights) {
+  size_t count = data.size() - 2;
+  auto group = static_cast<int64_t>(op.getGroup());
+  if (data.size() < 3 || weights.size() != data.size() || group < 1 ||
+      data[1] != weights[1] * group || weights[0] % group != 0)
+    return std::nullopt;
+  auto fits = [](const std::optional<llvm::ArrayRef<int64_t>> &list,
+                 size_t size) { return !list || list->size() == size; };
+  auto strides = op.getStrides(), dilations = op.getDilations();
+  auto pads = op.getPads(), kernel = op.getKernelShape();
+  if (!fits(strides, count) || !fits(dilations, count) ||
+      !fits(kernel, count) || !fits(pads, 2 * count))
+    return std::nullopt;
+  llvm::StringRef mode = op.getAutoPad();
+  llvm::SmallVector<ConvAxis> axes;
+  for (size_t i = 0; i < count; ++i) {
+    ConvAxis axis{weights[i + 2],
+                  pads && mode == "NOTSET" ? (*pads)[i] : 0,
+                  pads && mode == "NOTSET" ? (*pads)[count + i] : 0,
+                  strides ? (*strides)[i] : 1,
+                  dilations ? (*dilations)[i] : 1,
+                  0};
+    int64_t size = data[i + 2];
+    if (axis.kernel < 1 || axis.stride < 1 || axis.dilation < 1 || size < 1 ||
+        axis.before < 0 || axis.after < 0 ||
+        (kernel && (*kernel)[i] != axis.kernel))
+      return std::nullopt;
+    int64_t reach = (axis.kernel - 1) * axis.dilation + 1;
+    if (mode == "SAME_UPPER" || mode == "SAME_LOWER") {
+      axis.size = (size + axis.stride - 1) / axis.stride;
+      int64_t total =
+          std::max<int64_t>((axis.size - 1) * axis.stride + reach - size, 0);
+      axis.before = mode == "SAME_UPPER" ? total / 2 : total - total / 2;
+      axis.after = total - axis.before;
+    } else if (mode == "NOTSET" || mode == "VALID") {
+      int64_t room = size + axis.before + axis.after - reach;
+      if (room < 0)
+        return std::nullopt;
+      axis.size = room / axis.stride + 1;
+    } else {
+      return std::nullopt;
+    }
+    axes.push_back(axis);
+  }
+  return axes;
+}

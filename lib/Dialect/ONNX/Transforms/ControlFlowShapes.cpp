@@ -62,26 +62,6 @@ std::optional<int64_t> getNumber(Value value) {
                                    : number.getSExtValue();
 }
 
-/// The steps of a loop that only counts, if they are known.
-std::optional<int64_t> getTripCount(LoopOp loop) {
-  Operation *yield = getYield(loop.getBody());
-  if (!yield || yield->getNumOperands() == 0 || isNone(loop.getM()) ||
-      loop.getBody().getNumArguments() < 2)
-    return std::nullopt;
-  auto isTrue = [](Value value) {
-    std::optional<int64_t> number = getNumber(value);
-    return number && *number != 0;
-  };
-  Value next = yield->getOperand(0);
-  while (auto identity = next.getDefiningOp<IdentityOp>())
-    next = identity.getInput();
-  if ((!isNone(loop.getCond()) && !isTrue(loop.getCond())) ||
-      (next != loop.getBody().getArgument(1) && !isTrue(next)))
-    return std::nullopt;
-  std::optional<int64_t> count = getNumber(loop.getM());
-  return count ? std::optional(std::max<int64_t>(*count, 0)) : std::nullopt;
-}
-
 /// The axis and length of scanned input \p index.
 std::optional<std::pair<int64_t, int64_t>> getScanned(ScanOp scan,
                                                       unsigned index) {
@@ -114,6 +94,25 @@ bool isWellFormed(LoopOp loop) {
 }
 
 } // namespace
+
+std::optional<int64_t> rwkvc::onnx::getTripCount(LoopOp loop) {
+  Operation *yield = getYield(loop.getBody());
+  if (!yield || yield->getNumOperands() == 0 || isNone(loop.getM()) ||
+      loop.getBody().getNumArguments() < 2)
+    return std::nullopt;
+  auto isTrue = [](Value value) {
+    std::optional<int64_t> number = getNumber(value);
+    return number && *number != 0;
+  };
+  Value next = yield->getOperand(0);
+  while (auto identity = next.getDefiningOp<IdentityOp>())
+    next = identity.getInput();
+  if ((!isNone(loop.getCond()) && !isTrue(loop.getCond())) ||
+      (next != loop.getBody().getArgument(1) && !isTrue(next)))
+    return std::nullopt;
+  std::optional<int64_t> count = getNumber(loop.getM());
+  return count ? std::optional(std::max<int64_t>(*count, 0)) : std::nullopt;
+}
 
 Region *rwkvc::onnx::getTakenBranch(IfOp choice) {
   std::optional<int64_t> known = getNumber(choice.getCond());

@@ -90,6 +90,10 @@ struct MatMulGeometry {
 std::optional<MatMulGeometry> getMatMulGeometry(llvm::ArrayRef<int64_t> a,
                                                 llvm::ArrayRef<int64_t> b);
 
+/// Shapes of the results of convolutions, linear attention and custom ops.
+std::optional<llvm::SmallVector<Shape>>
+inferSequenceOp(mlir::Operation *op, llvm::ArrayRef<OperandFacts> operands);
+
 //===----------------------------------------------------------------------===//
 // Iteration
 //===----------------------------------------------------------------------===//

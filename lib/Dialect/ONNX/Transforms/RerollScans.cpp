@@ -232,8 +232,10 @@ bool ScanBuilder::checkFirstToken() {
   for (const AlignedValue &value : alignment.getValues()) {
     if (value.source)
       leaves.add(value.source);
-    if (value.kind != AlignedValue::Kind::Op &&
-        value.kind != AlignedValue::Kind::Slice && value.values[0])
+    if (value.kind == AlignedValue::Kind::Invariant)
+      leaves.add(value.values[1]);
+    else if (value.kind != AlignedValue::Kind::Op &&
+             value.kind != AlignedValue::Kind::Slice)
       leaves.add(value.values[0]);
   }
   for (unsigned number : different) {

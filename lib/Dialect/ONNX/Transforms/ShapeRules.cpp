@@ -656,7 +656,7 @@ Shapes Rules::apply() {
                    ? sameAsFirst()
                    : std::nullopt;
       })
-      .Default([](Operation *) -> Shapes { return std::nullopt; });
+      .Default([&](Operation *op) { return inferSequenceOp(op, operands); });
 }
 
 } // namespace

@@ -37,14 +37,14 @@ static std::optional<Shape> getConstantIntegers(Value value) {
 // Collections
 //===----------------------------------------------------------------------===//
 
-/// The row-major numbers of the elements of the data that \p op writes, in the
-/// order of its updates' elements.
-static std::optional<Shape> getWrittenElements(Operation *op) {
+/// The row-major numbers of the elements of the data that \p op writes at
+/// indices \p numbers, in the order of its updates' elements.
+static std::optional<Shape> getWrittenElements(Operation *op,
+                                               ArrayRef<int64_t> numbers) {
   auto data = getStaticShape(op->getOperand(0));
   auto updates = getStaticShape(op->getOperand(2));
   auto indices = getStaticShape(op->getOperand(1));
-  auto numbers = getConstantIntegers(op->getOperand(1));
-  if (!data || !updates || !indices || !numbers)
+  if (!data || !updates || !indices)
     return std::nullopt;
   Shape strides = getStrides(*data), written;
   auto at = [&](int64_t index, unsigned axis) -> std::optional<int64_t> {
@@ -62,10 +62,10 @@ static std::optional<Shape> getWrittenElements(Operation *op) {
       return std::nullopt;
     for (int64_t size : data->drop_front(depth))
       inner *= size;
-    for (size_t row = 0; row + depth <= numbers->size(); row += depth) {
+    for (size_t row = 0; row + depth <= numbers.size(); row += depth) {
       int64_t base = 0;
       for (int64_t i = 0; i < depth; ++i) {
-        std::optional<int64_t> offset = at((*numbers)[row + i], i);
+        std::optional<int64_t> offset = at(numbers[row + i], i);
         if (!offset)
           return std::nullopt;
         base += *offset;
@@ -84,18 +84,23 @@ static std::optional<Shape> getWrittenElements(Operation *op) {
   others[*axis] = 0;
   bool valid = true;
   forEachIndex(*updates, {others}, [&](int64_t i, ArrayRef<int64_t> offsets) {
-    std::optional<int64_t> along = at((*numbers)[i], *axis);
+    std::optional<int64_t> along = at(numbers[i], *axis);
     valid &= along.has_value();
     written.push_back(offsets[0] + along.value_or(0));
   });
   return valid ? std::optional(written) : std::nullopt;
 }
 
+static std::optional<Shape> getWrittenElements(Operation *op) {
+  std::optional<Shape> numbers = getConstantIntegers(op->getOperand(1));
+  return numbers ? getWrittenElements(op, *numbers) : std::nullopt;
+}
+
 /// Whether \p written are the elements of \p shape at one index of \p axis, in
 /// order; returns the index.
-static std::optional<int64_t> getWrittenIndex(ArrayRef<int64_t> written,
-                                              ArrayRef<int64_t> shape,
-                                              int64_t axis) {
+static std::optional<int64_t> matchIndex(ArrayRef<int64_t> written,
+                                         ArrayRef<int64_t> shape,
+                                         int64_t axis) {
   AxisView view = viewAxis(shape, axis);
   if (static_cast<int64_t>(written.size()) != view.outer * view.inner ||
       written.empty())
@@ -112,6 +117,15 @@ static std::optional<int64_t> getWrittenIndex(ArrayRef<int64_t> written,
   return index;
 }
 
+std::optional<int64_t>
+rwkvc::onnx::getWrittenIndex(Operation *scatter, ArrayRef<int64_t> indices,
+                             int64_t axis) {
+  auto shape = getStaticShape(scatter->getOperand(0));
+  std::optional<Shape> written = getWrittenElements(scatter, indices);
+  return shape && written ? matchIndex(*written, *shape, axis)
+                          : std::nullopt;
+}
+
 static std::optional<TokenCollection> findScattered(Operation *op) {
   auto shape = getStaticShape(op->getResult(0));
   std::optional<Shape> written = getWrittenElements(op);
@@ -122,7 +136,7 @@ static std::optional<TokenCollection> findScattered(Operation *op) {
     return std::nullopt;
   for (int64_t axis = 0; axis < static_cast<int64_t>(shape->size()); ++axis) {
     int64_t size = (*shape)[axis];
-    if (size < kMinTokens || !getWrittenIndex(*written, *shape, axis))
+    if (size < kMinTokens || !matchIndex(*written, *shape, axis))
       continue;
     TokenCollection collection{op->getResult(0), axis, {}};
     collection.pieces.resize(size);
@@ -133,7 +147,7 @@ static std::optional<TokenCollection> findScattered(Operation *op) {
         break;
       std::optional<Shape> part = getWrittenElements(write);
       std::optional<int64_t> index =
-          part ? getWrittenIndex(*part, *shape, axis) : std::nullopt;
+          part ? matchIndex(*part, *shape, axis) : std::nullopt;
       if (!index)
         break;
       // A later write of the same piece has been seen first.

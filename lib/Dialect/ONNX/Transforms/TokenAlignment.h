@@ -32,6 +32,12 @@ struct TokenCollection {
 /// chain of scatters that write one piece each. At least three pieces.
 std::optional<TokenCollection> findCollection(mlir::Operation *op);
 
+/// The index of \p axis at which a scatter of \p data with the given indices
+/// writes everything, and nothing elsewhere; none if it writes otherwise.
+std::optional<int64_t> getWrittenIndex(mlir::Operation *scatter,
+                                       llvm::ArrayRef<int64_t> indices,
+                                       int64_t axis);
+
 /// The values that play the same part for every token.
 struct AlignedValue {
   enum class Kind {

@@ -47,8 +47,8 @@ static constexpr double kExp = 16;
 WorkPerToken Wkv4Op::estimateWork(int64_t length) {
   // Exponentials: four; or one for each token seen and each of the chunk's (a
   // row's end included), and two for the carried sums.
-  double perToken = length == 0 ? 4 * kExp + 16
-                                : length * (kExp + 20) + 3 * kExp + 30;
+  double perToken =
+      length == 0 ? 4 * kExp + 16 : length * (kExp + 20) + 3 * kExp + 30;
   return {static_cast<double>(shapeOf(getKey())[2]) * perToken, 0};
 }
 
@@ -463,7 +463,8 @@ private:
 //===----------------------------------------------------------------------===//
 
 WorkPerToken Wkv6Op::estimateWork(int64_t length) {
-  double h = getNumHeads(), k = shapeOf(getKey())[3], v = shapeOf(getValue())[3];
+  double h = getNumHeads(), k = shapeOf(getKey())[3],
+         v = shapeOf(getValue())[3];
   if (length == 0)
     return {h * 3 * k * v, 0};
   // Columns that were there before the token's block, on average.
@@ -546,7 +547,8 @@ static Value substitute(ChunkBuilder &b, Value scores, Value right) {
 }
 
 WorkPerToken Wkv7Op::estimateWork(int64_t length) {
-  double h = getNumHeads(), k = shapeOf(getKey())[3], v = shapeOf(getValue())[3];
+  double h = getNumHeads(), k = shapeOf(getKey())[3],
+         v = shapeOf(getValue())[3];
   if (length == 0)
     return {h * 5 * k * v, 0};
   double earlier = length - kBlock;

@@ -56,8 +56,7 @@ SmallVector<Dims> getOperandDims(Wkv6Op op) {
 
 SmallVector<Dims> getOperandDims(Wkv7Op op) {
   return withDestinations(
-      op,
-      {keyDims(), keyDims(), keyDims(), valueDims(), keyDims(), keyDims()},
+      op, {keyDims(), keyDims(), keyDims(), valueDims(), keyDims(), keyDims()},
       {valueDims(), {B, H, V, kWhole}});
 }
 

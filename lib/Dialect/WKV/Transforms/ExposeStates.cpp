@@ -44,6 +44,9 @@ public:
   FailureOr<func::FuncOp> run();
   /// Whether there is a state to expose at all.
   bool isRecurrent();
+  /// Says why nothing is derived from a graph that looks like a language model:
+  /// it takes tokens and carries a state, in which nothing was recognised.
+  void explainUnrecognised();
   unsigned getNumSlots() const { return slots.size(); }
 
 private:
@@ -90,6 +93,16 @@ bool StateExposer::isRecurrent() {
                    : WalkResult::advance();
       })
       .wasInterrupted();
+}
+
+void StateExposer::explainUnrecognised() {
+  bool hasState =
+      llvm::any_of(main.getArguments(), [&](BlockArgument argument) {
+        return isState(argument.getArgNumber());
+      });
+  if (hasState && main->getParentOfType<ModuleOp>()->hasAttr(kTokenInputAttr))
+    refuse(main.getLoc()) << "neither a recurrence nor a token shift was "
+                             "recognised; see --explain";
 }
 
 /// The token and the logits; no other input or output of another kind.
@@ -370,7 +383,9 @@ struct ExposeStatesPass : wkv::impl::ExposeStatesBase<ExposeStatesPass> {
         module.lookupSymbol(kStepName))
       return;
     StateExposer exposer(main);
-    if (!exposer.isRecurrent() || failed(exposer.run()))
+    if (!exposer.isRecurrent())
+      return exposer.explainUnrecognised();
+    if (failed(exposer.run()))
       return;
     numStates += exposer.getNumSlots();
   }

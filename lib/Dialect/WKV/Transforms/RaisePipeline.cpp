@@ -11,9 +11,12 @@
 #include "rwkvc/Dialect/WKV/Transforms/Passes.h"
 
 void rwkvc::wkv::buildRaisePipeline(mlir::OpPassManager &pm) {
+  pm.addPass(onnx::createLoopsToScans());
   pm.addPass(onnx::createInlineSingleTrips());
   pm.addPass(onnx::createRerollScans());
   pm.addPass(createPairStates());
+  pm.addPass(createRaiseCustomOps());
+  pm.addPass(createRaiseSequenceOps());
   pm.addPass(createRaiseRecurrence());
   pm.addPass(createDistributeScans());
   // Decays are found through the recurrences and mixes through the shifts, the

@@ -43,6 +43,8 @@ mlir::Value skipReshapes(mlir::Value value);
 /// Views in the onnx dialect; each is the value itself where nothing changes.
 mlir::Value reshapeTo(mlir::ImplicitLocOpBuilder &b, mlir::Value value,
                       llvm::ArrayRef<int64_t> shape);
+mlir::Value transposeTo(mlir::ImplicitLocOpBuilder &b, mlir::Value value,
+                        llvm::ArrayRef<int64_t> perm);
 mlir::Value castTo(mlir::ImplicitLocOpBuilder &b, mlir::Value value,
                    mlir::Type element);
 mlir::Value intConstant(mlir::ImplicitLocOpBuilder &b,

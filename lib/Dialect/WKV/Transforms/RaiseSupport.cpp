@@ -47,6 +47,21 @@ Value rwkvc::wkv::reshapeTo(ImplicitLocOpBuilder &b, Value value,
   return b.create(s)->getResult(0);
 }
 
+Value rwkvc::wkv::transposeTo(ImplicitLocOpBuilder &b, Value value,
+                              ArrayRef<int64_t> perm) {
+  if (llvm::equal(perm, llvm::seq<int64_t>(0, perm.size())))
+    return value;
+  auto type = cast<RankedTensorType>(value.getType());
+  SmallVector<int64_t> shape;
+  for (int64_t dim : perm)
+    shape.push_back(type.getDimSize(dim));
+  OperationState s(b.getLoc(), onnx::TransposeOp::getOperationName());
+  s.addOperands(value);
+  s.addTypes(type.clone(shape));
+  s.addAttribute("perm", b.getDenseI64ArrayAttr(perm));
+  return b.create(s)->getResult(0);
+}
+
 Value rwkvc::wkv::castTo(ImplicitLocOpBuilder &b, Value value, Type element) {
   auto type = cast<RankedTensorType>(value.getType());
   if (type.getElementType() == element)

@@ -77,8 +77,9 @@ struct TileRecurrencesPass
         while (parts > 1 && size % parts != 0);
         tile = parts > 1 ? size / parts : 0;
       }
-    if (countTiles() > 1 && failed(split(rewriter, tiled, outer,
-                                         scf::SCFTilingOptions::LoopType::ForallOp)))
+    if (countTiles() > 1 &&
+        failed(split(rewriter, tiled, outer,
+                     scf::SCFTilingOptions::LoopType::ForallOp)))
       return failure();
     for (auto [inner, all] : llvm::zip(tiles, outer))
       inner = inner == all ? 0 : inner;

@@ -15,6 +15,7 @@
 #include "mlir/IR/OpDefinition.h"
 #include "mlir/IR/OpImplementation.h"
 #include "mlir/Interfaces/SideEffectInterfaces.h"
+#include <optional>
 
 #include "rwkvc/Dialect/ONNX/IR/ONNXOpsDialect.h.inc"
 
@@ -30,6 +31,17 @@ inline bool isNone(mlir::Value value) {
 
 /// The name of the ONNX node that \p op was imported from, or its op name.
 llvm::StringRef getNodeName(mlir::Operation *op);
+
+/// One spatial axis of a convolution: element o of the result is a sum over k
+/// of data[o * stride + k * dilation - before].
+struct ConvAxis {
+  int64_t kernel, before, after, stride, dilation, size;
+};
+/// The axes of \p op for data [N, C, ...] and weights [M, C / group, ...];
+/// nothing where they and its attributes contradict each other.
+std::optional<llvm::SmallVector<ConvAxis>>
+getConvAxes(ConvOp op, llvm::ArrayRef<int64_t> data,
+            llvm::ArrayRef<int64_t> weights);
 
 /// The attribute that keeps an imported node's name.
 inline constexpr llvm::StringLiteral kNodeNameAttr = "onnx_node_name";

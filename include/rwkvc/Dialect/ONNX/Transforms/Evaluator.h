@@ -23,6 +23,7 @@
 namespace rwkvc::onnx {
 
 class IfOp;
+class LoopOp;
 class SliceOp;
 
 /// A tensor in host memory, row-major. Every element type is held as double, so
@@ -86,6 +87,9 @@ unsigned inferBodyArguments(mlir::Operation *op);
 /// Gives the results of a Scan, Loop or If the static shapes of what its bodies
 /// yield. Returns how many had none.
 unsigned inferFromBodies(mlir::Operation *op);
+
+/// The number of steps of a \p loop that only counts, if it is known.
+std::optional<int64_t> getTripCount(LoopOp loop);
 
 /// The branch of \p choice that a constant condition takes, else null.
 mlir::Region *getTakenBranch(IfOp choice);

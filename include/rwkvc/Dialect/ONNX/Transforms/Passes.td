@@ -91,6 +91,30 @@ def InlineSingleTrips : Pass<"onnx-inline-single-trips", "::mlir::ModuleOp"> {
   let statistics = [Statistic<"numInlined", "inlined", "Scans replaced">];
 }
 
+def LoopsToScans : Pass<"onnx-loops-to-scans", "::mlir::ModuleOp"> {
+  let summary = "Turn loops that count through tokens into scans";
+  let description = [{
+    A `Loop` that runs a known number of times and takes `x[i]` of tensors from
+    outside becomes a `Scan` over these tensors. A state of which every step writes
+    its own index only is an output of the scan. The counter becomes one more input.
+
+    ```mlir
+    %s, %y = onnx.Loop(%n, %true, %s0, %zeros) { ^bb0(%i, %c, %a, %o):
+      %xi = onnx.Gather(%x, %i)
+      %an = onnx.Add(%a, %xi)
+      %on = onnx.ScatterND(%o, %i, %an)
+      onnx.Yield(%c, %an, %on) }
+    // after
+    %s, %y = onnx.Scan(%s0, %x) { ^bb0(%a, %xi): %an = onnx.Add(%a, %xi)
+                                                 onnx.Yield(%an, %an) }
+    ```
+
+    A loop whose end depends on what it computes stays.
+  }];
+  let dependentDialects = ["::rwkvc::onnx::ONNXDialect"];
+  let statistics = [Statistic<"numConverted", "converted", "Loops replaced">];
+}
+
 def RerollScans : Pass<"onnx-reroll-scans", "::mlir::ModuleOp"> {
   let summary = "Turn code that an exporter unrolled over tokens back into scans";
   let description = [{

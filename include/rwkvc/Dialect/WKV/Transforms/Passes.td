@@ -62,6 +62,71 @@ def RaiseRecurrence : Pass<"wkv-raise-recurrence", "::mlir::ModuleOp"> {
   ];
 }
 
+def RaiseCustomOps : Pass<"wkv-raise-custom-ops", "::mlir::ModuleOp"> {
+  let summary = "Replace WKV operators of other domains, by the registry";
+  let description = [{
+    A node of another domain that the registry of custom ops knows (CustomOps.h)
+    computes one of the laws; the registry says which operand plays which part, in
+    which order its elements are, and in what form it takes the decay. The shapes
+    of operands and results are checked against that: a node that does not fit is
+    an error that names it. A result that holds output and state in one tensor is
+    taken apart with the operators that do so.
+
+    ```mlir
+    %y, %s1 = onnx.Custom(%k, %v, %r, %s, %u, %w) {domain = "rwkv", op_type = "wkv6"}
+    // after
+    %y, %s1 = wkv.wkv6 receptance(%r) key(%k) value(%v) decay(%w) bonus(%u) state(%s)
+    ```
+
+    Other nodes of other domains stay, and are refused when they are lowered.
+  }];
+  let dependentDialects = ["::rwkvc::wkv::WKVDialect",
+                           "::rwkvc::onnx::ONNXDialect",
+                           "::mlir::tensor::TensorDialect"];
+  let statistics = [Statistic<"numRecurrences", "recurrences",
+                              "Recurrences raised">];
+}
+
+def RaiseSequenceOps : Pass<"wkv-raise-sequence-ops", "::mlir::ModuleOp"> {
+  let summary = "Write ONNX's linear attention and causal convolution in wkv ops";
+  let description = [{
+    `LinearAttention` of every update rule is a recurrence of the dialect. It reads
+    the new state, with the heads' sizes dk = K and dv = V and the decay w = exp(g):
+
+    | rule | as |
+    |---|---|
+    | linear | `wkv.wkv6`, decay 1, bonus 1 |
+    | gated | `wkv.wkv6`, receptance q w, bonus 0, and (q k) v added |
+    | delta | `wkv.wkv7`, decay 1, key and b = beta k, a = -k |
+    | gated_delta | `wkv.wkv7`, key and b = beta k, a = -w k |
+
+    The state is transposed for `wkv.wkv7`. Query heads that share a key head have
+    their own copy of the state. v5 and v6 are written for the operator with keys,
+    values and decays one token late, behind a token of zeros, so that the output
+    reads the old state: of this the recurrence without that token is made.
+
+    `CausalConvWithState` with a kernel of two is `wkv.token_shift`, and with weights
+    that add up to one in every channel also `wkv.mix`; any other kernel is a sum of
+    products with slices of what the state and the input hold together.
+
+    ```mlir
+    %y, %p1 = onnx.CausalConvWithState(%x, %weight, %none, %p)   // [B, C, 1, 2]: mu, 1 - mu
+    // after
+    %shifted, %kept = wkv.token_shift %t state(%old)             // t: x as [B, T, C]
+    %mixed = wkv.mix %t, %shifted by %mu
+    ```
+  }];
+  let dependentDialects = ["::rwkvc::wkv::WKVDialect",
+                           "::rwkvc::onnx::ONNXDialect",
+                           "::mlir::tensor::TensorDialect"];
+  let statistics = [
+    Statistic<"numRecurrences", "recurrences", "Recurrences raised">,
+    Statistic<"numShifts", "shifts", "Token shifts raised">,
+    Statistic<"numConvolutions", "convolutions",
+              "Causal convolutions written as sums">
+  ];
+}
+
 def DistributeScans : Pass<"wkv-distribute-scans", "::mlir::ModuleOp"> {
   let summary = "Turn scans over one-token recurrences into recurrences over all tokens";
   let description = [{
