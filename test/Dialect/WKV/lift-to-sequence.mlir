@@ -127,7 +127,7 @@ func.func @step(%t: tensor<1xf32> {wkv.tokens}, %num: tensor<1x8xf32> {wkv.state
 // on the token are kept; a tensor that a body reads is read at the point.
 // ALL-LABEL: module @kept
 // ALL: func.func @prefill(
-// ALL: wkv.mix %{{.*}}, %{{.*}} by %{{.*}} : tensor<12x{{.*}}8xf32>, tensor<2x1x1x1x8xf32> -> tensor<2x12x{{.*}}8xf32>
+// ALL: wkv.mix %{{.*}}, %{{.*}} by %{{.*}} : tensor<12x8xf32>, tensor<2x1x8xf32> -> tensor<2x12x8xf32>
 // ALL: scf.for {{.*}} iter_args(%[[ACC:.*]] = %{{.*}}) -> (tensor<12x{{.*}}8xf32>)
 // ALL: scf.if %{{.*}} -> (tensor<12x{{.*}}8xf32>)
 // ALL: linalg.generic

@@ -122,10 +122,27 @@ static Lifted liftShift(TokenShiftOp op, Lifting &lifting) {
       asPoints(rows.getShifted(), op.getShifted(), lifting), Value()};
 }
 
+/// The values at the points, [N, ..], without axes of size one before the last
+/// \p numKept: such rows need no reshapes on their way from op to op.
+static Value getSqueezed(Value value, int64_t numKept, Lifting &lifting) {
+  RankedTensorType type = tensorType(value);
+  SmallVector<int64_t> shape{lifting.getNumPoints()};
+  for (auto [i, size] : llvm::enumerate(type.getShape()))
+    if (size != 1 || static_cast<int64_t>(i) >= type.getRank() - numKept)
+      shape.push_back(size);
+  return reshapeTensor(lifting.getBuilder(), value.getLoc(),
+                       lifting.getLifted(value), type.clone(shape));
+}
+
 /// Ops over the last axes, whatever comes before them. Operands but the first
 /// are parameters.
 static Lifted liftRowWise(Operation *op, Lifting &lifting) {
-  SmallVector<Value> operands{lifting.getLifted(op->getOperand(0))};
+  int64_t numOwnAxes = 1;
+  for (Value parameter : op->getOperands().drop_front())
+    if (isa<LayerNormOp>(op))
+      numOwnAxes = std::max(numOwnAxes, tensorType(parameter).getRank());
+  SmallVector<Value> operands{
+      getSqueezed(op->getOperand(0), numOwnAxes, lifting)};
   for (Value parameter : op->getOperands().drop_front()) {
     if (lifting.varies(parameter)) {
       lifting.refuse(op) << "a parameter depends on the token";
@@ -133,9 +150,14 @@ static Lifted liftRowWise(Operation *op, Lifting &lifting) {
     }
     operands.push_back(lifting.getCommon(parameter));
   }
-  Type type = lifting.getLiftedType(op->getResult(0).getType());
-  return SmallVector<Value>{
-      clone(lifting.getBuilder(), op, type, operands)->getResult(0)};
+  OpBuilder &b = lifting.getBuilder();
+  Value result = op->getResult(0);
+  SmallVector<int64_t> shape(tensorType(operands[0]).getShape());
+  shape.back() = tensorType(result).getShape().back();
+  Value rows =
+      clone(b, op, tensorType(result).clone(shape), operands)->getResult(0);
+  return SmallVector<Value>{reshapeTensor(
+      b, op->getLoc(), rows, lifting.getLiftedType(result.getType()))};
 }
 
 /// Exchanges the first two axes.
@@ -155,29 +177,50 @@ static Value liftMix(MixOp op, Lifting &lifting) {
   RankedTensorType x = tensorType(op.getX()), y = tensorType(op.getY()),
                    mu = tensorType(op.getMu());
   bool hasTargets = y.getRank() > x.getRank();
-  // mu's axes: the target, the points, those of x.
   bool varies = lifting.varies(op.getMu());
+  // mu's axes: the target, those of x, each perhaps left out.
+  SmallVector<int64_t> own(mu.getShape());
+  int64_t targets = 1;
+  if (mu.getRank() > x.getRank()) {
+    targets = own.front();
+    own.erase(own.begin());
+  }
+  own.insert(own.begin(), x.getRank() - own.size(), 1);
+  // A row needs no axes of size one before its last.
+  SmallVector<int64_t> rows(x.getShape());
+  if (llvm::all_of(x.getShape().drop_back(),
+                   [](int64_t size) { return size == 1; })) {
+    rows = {rows.back()};
+    own = {own.back()};
+  }
+  auto atPoints = [&](ArrayRef<int64_t> shape, RankedTensorType type) {
+    SmallVector<int64_t> all{lifting.getNumPoints()};
+    llvm::append_range(all, shape);
+    return type.clone(all);
+  };
   Value weights =
       varies ? lifting.getLifted(op.getMu()) : lifting.getCommon(op.getMu());
-  if (varies || mu.getRank() > x.getRank()) {
-    SmallVector<int64_t> shape(mu.getShape());
-    shape.insert(shape.begin(), y.getRank() - mu.getRank(), 1);
-    if (varies)
-      shape.insert(shape.begin(), lifting.getNumPoints());
-    else
-      shape.insert(shape.begin() + 1, 1);
-    weights = reshapeTensor(b, loc, weights, mu.clone(shape));
-    if (varies && hasTargets)
-      weights = exchangeAxes(b, loc, weights);
-  }
-  SmallVector<int64_t> shape(x.getShape());
-  shape.insert(shape.begin(), lifting.getNumPoints());
+  SmallVector<int64_t> shape(own);
   if (hasTargets)
-    shape.insert(shape.begin(), y.getDimSize(0));
-  Value mixed =
-      MixOp::create(b, loc, y.clone(shape), lifting.getLifted(op.getX()),
-                    lifting.getLifted(op.getShifted()), weights);
-  return hasTargets ? exchangeAxes(b, loc, mixed) : mixed;
+    shape.insert(shape.begin(), targets);
+  if (varies)
+    shape.insert(shape.begin(), lifting.getNumPoints());
+  else if (hasTargets)
+    shape.insert(shape.begin() + 1, 1);
+  weights = reshapeTensor(b, loc, weights, mu.clone(shape));
+  if (varies && hasTargets)
+    weights = exchangeAxes(b, loc, weights);
+  RankedTensorType rowType = atPoints(rows, x);
+  Value left = reshapeTensor(b, loc, lifting.getLifted(op.getX()), rowType);
+  Value right =
+      reshapeTensor(b, loc, lifting.getLifted(op.getShifted()), rowType);
+  SmallVector<int64_t> full(rowType.getShape());
+  if (hasTargets)
+    full.insert(full.begin(), y.getDimSize(0));
+  Value mixed = MixOp::create(b, loc, y.clone(full), left, right, weights);
+  if (hasTargets)
+    mixed = exchangeAxes(b, loc, mixed);
+  return reshapeTensor(b, loc, mixed, lifting.getLiftedType(y));
 }
 
 namespace {
