@@ -85,3 +85,11 @@ func.func @shift_length(%x: tensor<1x3x8xf32>, %s: tensor<1x8xf32>, %n: tensor<1
   %y, %m = wkv.token_shift %x state(%s) length(%n) : (tensor<1x3x8xf32>, tensor<1x8xf32>, tensor<1xi64>) -> (tensor<1x3x8xf32>, tensor<1x8xf32>)
   return
 }
+
+// -----
+
+func.func @chunk(%h: tensor<1x32x2x4xf32>, %s: tensor<1x2x4x4xf32>) -> tensor<1x2x4x4xf32> {
+  // expected-error@below {{C0: chunk must be a positive multiple of 16, got 24}}
+  %y, %n = wkv.wkv7 receptance(%h) decay(%h) key(%h) value(%h) a(%h) b(%h) init(%h) state(%s) {chunk = 24 : i64} : (tensor<1x32x2x4xf32>, tensor<1x32x2x4xf32>, tensor<1x32x2x4xf32>, tensor<1x32x2x4xf32>, tensor<1x32x2x4xf32>, tensor<1x32x2x4xf32>, tensor<1x32x2x4xf32>, tensor<1x2x4x4xf32>) -> (tensor<1x32x2x4xf32>, tensor<1x2x4x4xf32>)
+  return %n : tensor<1x2x4x4xf32>
+}

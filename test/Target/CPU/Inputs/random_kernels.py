@@ -98,7 +98,8 @@ class Case:
             self.inputs.append(self.operand(rng, rng.choice(narrow), dims, constants=True))
         self.outputs = []
         for _ in range(rng.choice((1, 1, 1, 2, 3))):
-            dims = list(parallel)
+            # Some outputs have an element for each step of the reductions, others sum over them.
+            dims = list(range(loops)) if rng.random() < 0.25 else list(parallel)
             if rng.random() < 0.4:
                 rng.shuffle(dims)
             self.outputs.append(self.operand(rng, self.accumulator, dims))
