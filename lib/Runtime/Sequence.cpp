@@ -167,8 +167,9 @@ Feed::Feed(rwkvrt_sequence &fed, const int64_t *tokenIds, size_t count,
     // A block costs as much as a full one however few tokens count. For a large
     // model one of 64 tokens costs some eight steps, which each read all
     // weights.
-    shortest =
-        sequence.shortestBlock ? sequence.shortestBlock : many->block() / 8 + 1;
+    shortest = sequence.shortestBlock
+                   ? sequence.shortestBlock
+                   : std::max<size_t>(2, many->block() / 8 + 1);
     if (single && (n < shortest || (needsAllLogits && !many->givesAllLogits())))
       many = nullptr;
   }
