@@ -219,8 +219,9 @@ struct LiftToSequencePass : wkv::impl::LiftToSequenceBase<LiftToSequencePass> {
                          << batch << " and " << block;
       return signalPassFailure();
     }
-    if (block > 0)
-      add(step, {batch, block, allLogits});
+    // What is in the way of one is in the way of the other.
+    if (block > 0 && failed(add(step, {batch, block, allLogits})))
+      return;
     if (batch > 1 && succeeded(add(step, {batch, 0, false})))
       step.erase();
   }
