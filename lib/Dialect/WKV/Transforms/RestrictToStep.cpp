@@ -109,7 +109,7 @@ private:
   LogicalResult restrictElementwise(Operation *op);
 
   func::FuncOp from;
-  int64_t numTokens;
+  int64_t numTokens, batch = 1;
   OpBuilder b;
   IRMapping mapping;
   llvm::DenseMap<Value, Place> places;
@@ -157,8 +157,8 @@ Value Restriction::reduceConstant(Value value, const Place &place) {
       b, value.getLoc(), DenseElementsAttr::getFromRawBuffer(to, kept));
 }
 
-/// A copy of \p op with \p operands, whose regions read the counterparts of what
-/// they read.
+/// A copy of \p op with \p operands, whose regions read the counterparts of
+/// what they read.
 Operation *Restriction::cloneWith(Operation *op, ValueRange operands) {
   // Not with the whole mapping: what that knows of the regions of an earlier
   // copy would stand for their own arguments.
@@ -647,17 +647,20 @@ FailureOr<func::FuncOp> Restriction::run() {
           Place{Place::State});
       continue;
     }
-    const auto *dim =
-        llvm::find_if(type.getShape(), [](int64_t size) { return size != 1; });
-    if (type.getNumElements() != numTokens || dim == type.getShape().end()) {
+    // Sequences come before tokens, as in recurrences: a wrong guess would not
+    // agree with these.
+    int64_t dim = type.getRank() - 1;
+    while (dim >= 0 && type.getDimSize(dim) != numTokens)
+      --dim;
+    if (dim < 0) {
       emitRemark(loc) << "no step: the tokens are " << type
                       << ", but recurrences run over " << numTokens
-                      << " tokens of one sequence";
+                      << " tokens";
       return failure();
     }
-    Place place{Place::Rows, dim - type.getShape().begin()};
-    Value tokens =
-        body->addArgument(type.clone({int64_t(1)}), argument.getLoc());
+    batch = type.getNumElements() / numTokens;
+    Place place{Place::Rows, dim};
+    Value tokens = body->addArgument(type.clone({batch}), argument.getLoc());
     set(argument, reshapeTensor(b, loc, tokens, typeAt(type, place)), place);
   }
   for (Operation &op : from.front().without_terminator())
@@ -672,12 +675,12 @@ FailureOr<func::FuncOp> Restriction::run() {
       auto type = tensorType(result);
       int64_t last = type.getShape().back();
       if ((place.kind != Place::Last && place.kind != Place::Rows) ||
-          type.getNumElements() != last) {
+          type.getNumElements() != batch * last) {
         refuse(ret) << "has logits that are not one row for each token, nor "
                        "the last one's";
         return failure();
       }
-      result = reshapeTensor(b, loc, result, type.clone({int64_t(1), last}));
+      result = reshapeTensor(b, loc, result, type.clone({batch, last}));
     }
     results.push_back(result);
   }
