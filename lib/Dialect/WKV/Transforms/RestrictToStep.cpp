@@ -709,6 +709,8 @@ struct RestrictToStepPass : wkv::impl::RestrictToStepBase<RestrictToStepPass> {
       else if (auto shift = dyn_cast<TokenShiftOp>(op))
         numTokens = shift.getX().getType().getDimSize(1);
     });
+    if (numTokens < 1)
+      return;
     FailureOr<func::FuncOp> step = Restriction(from, numTokens).run();
     if (succeeded(step)) {
       getOperation().insert(std::next(from->getIterator()), *step);
