@@ -44,6 +44,13 @@ func.func @main(%w: memref<4096xi8>, %x: memref<8x4xf32>, %y: memref<8x4xf32>, %
   // A copy in one piece stays.
   // CHECK: memref.copy %{{.*}}, %{{.*}} : memref<8x4xf32> to memref<8x4xf32>
   memref.copy %x, %y : memref<8x4xf32> to memref<8x4xf32>
+  // A parallel loop is one kernel, with what is in it.
+  // CHECK: call @kernel_4(%{{.*}}, %{{.*}}) : (memref<8x4xf32>, memref<8x4xf32>) -> ()
+  scf.forall (%i) in (8) {
+    %p = memref.subview %x[%i, 0] [1, 4] [1, 1] : memref<8x4xf32> to memref<4xf32, strided<[1], offset: ?>>
+    %q = memref.subview %y[%i, 0] [1, 4] [1, 1] : memref<8x4xf32> to memref<4xf32, strided<[1], offset: ?>>
+    linalg.copy ins(%p : memref<4xf32, strided<[1], offset: ?>>) outs(%q : memref<4xf32, strided<[1], offset: ?>>)
+  }
   // CHECK-NOT: linalg.
   // CHECK:     return
   return
@@ -68,7 +75,10 @@ func.func @step(%a: memref<8xf32>, %b: memref<8xf32>, %scale: f32) attributes {w
 // CHECK-NEXT:    arith.constant 2.0
 // CHECK-NEXT:    linalg.generic
 // CHECK:       func.func private @kernel_3(
-// MERGED-COUNT-2: func.func private @kernel
+// CHECK:       func.func private @kernel_4(
+// CHECK-NEXT:    scf.forall
+// CHECK:           linalg.copy
+// MERGED-COUNT-3: func.func private @kernel
 // MERGED-NOT:     func.func private @kernel
 
 // ERROR: error: the module has no function @main

@@ -100,3 +100,48 @@ func.func @main(%in: memref<16xf32>, %out: memref<16xf32>) {
 // expected-error@below {{the module has no function @main}}
 module {
 }
+
+// -----
+
+// Each iteration of a parallel loop has a share for its buffers, 2 x 64 bytes since %a and %b are in use together and
+// %c, of the same run of the inner loop, follows %b.
+// CHECK-LABEL: func.func @main(
+// CHECK-SAME:    %[[W:[^:]*]]: memref<768xi8>)
+// CHECK-SAME:    rwkvc.workspace_size = 768
+func.func @main(%in: memref<2x3x16xf32>) {
+  // CHECK: %[[V:.*]] = memref.view %[[W]][%{{.*}}][] : memref<768xi8> to memref<768xi8>
+  // CHECK: scf.forall (%[[I:.*]], %[[J:.*]]) in (2, 3)
+  // CHECK:   %[[ROW:.*]] = arith.muli %[[I]], %c3
+  // CHECK:   %[[N:.*]] = arith.addi %[[J]], %[[ROW]]
+  // CHECK:   %[[START:.*]] = arith.muli %[[N]], %c128
+  // CHECK-COUNT-3: memref.view %[[V]][%{{.*}}][] : memref<768xi8> to memref<16xf32>
+  %c0 = arith.constant 0 : index
+  %c1 = arith.constant 1 : index
+  %c4 = arith.constant 4 : index
+  scf.forall (%i, %j) in (2, 3) {
+    %row = memref.subview %in[%i, %j, 0] [1, 1, 16] [1, 1, 1] : memref<2x3x16xf32> to memref<16xf32, strided<[1], offset: ?>>
+    %a = memref.alloc() : memref<16xf32>
+    memref.copy %row, %a : memref<16xf32, strided<[1], offset: ?>> to memref<16xf32>
+    scf.for %t = %c0 to %c4 step %c1 {
+      %b = memref.alloc() : memref<16xf32>
+      memref.copy %a, %b : memref<16xf32> to memref<16xf32>
+      memref.copy %b, %a : memref<16xf32> to memref<16xf32>
+      %c = memref.alloc() : memref<16xf32>
+      memref.copy %a, %c : memref<16xf32> to memref<16xf32>
+      memref.copy %c, %a : memref<16xf32> to memref<16xf32>
+    }
+    memref.copy %a, %row : memref<16xf32> to memref<16xf32, strided<[1], offset: ?>>
+  }
+  return
+}
+
+// -----
+
+func.func @main(%n: index, %in: memref<16xf32>) {
+  // expected-error@below {{buffers in a parallel loop of dynamic bounds cannot be planned}}
+  scf.forall (%i) in (%n) {
+    %a = memref.alloc() : memref<16xf32>
+    memref.copy %in, %a : memref<16xf32> to memref<16xf32>
+  }
+  return
+}

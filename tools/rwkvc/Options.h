@@ -46,7 +46,7 @@ struct DriverOptions {
   std::string wkvForm = "auto"; ///< auto, recurrent or chunked
   int64_t wkvChunk = 0;         ///< tokens of a chunk; 0: by cost
   std::optional<bool> embedWeights;
-  std::string compiler; ///< C compiler that links
+  std::string compiler;               ///< C compiler that links
   std::vector<std::string> customOps; ///< files
   std::vector<std::string> dialectPlugins, passPlugins;
   std::map<Phase, std::vector<std::string>> insertions; ///< text pipelines

@@ -29,6 +29,30 @@ func.func @wkv6_length(%h: tensor<1x5x2x4xf32>, %u: tensor<2x4xf32>, %n: tensor<
   return %y, %m : tensor<1x5x2x4xf32>, tensor<1x2x4x4xf32>
 }
 
+// Whole chunks first, then what is left, up to the length.
+// CHECK-LABEL: @wkv6_chunks
+// CHECK: %[[E:.*]] = tensor.extract
+// CHECK: %[[I:.*]] = arith.index_cast %[[E]]
+// CHECK: %[[REST:.*]] = arith.remui %[[I]], %c16
+// CHECK: %[[WHOLE:.*]] = arith.subi %[[I]], %[[REST]]
+// CHECK: scf.for {{.*}} = %c0 to %[[WHOLE]] step %c16
+// CHECK: scf.for {{.*}} = %[[WHOLE]] to %[[I]] step %c1
+func.func @wkv6_chunks(%h: tensor<1x40x2x4xf32>, %u: tensor<2x4xf32>, %n: tensor<i64>, %s: tensor<1x2x4x4xf32>) -> (tensor<1x40x2x4xf32>, tensor<1x2x4x4xf32>) {
+  %y, %m = wkv.wkv6 receptance(%h) key(%h) value(%h) decay(%h) bonus(%u) length(%n) init(%h) state(%s) {chunk = 16 : i64} : (tensor<1x40x2x4xf32>, tensor<1x40x2x4xf32>, tensor<1x40x2x4xf32>, tensor<1x40x2x4xf32>, tensor<2x4xf32>, tensor<i64>, tensor<1x40x2x4xf32>, tensor<1x2x4x4xf32>) -> (tensor<1x40x2x4xf32>, tensor<1x2x4x4xf32>)
+  return %y, %m : tensor<1x40x2x4xf32>, tensor<1x2x4x4xf32>
+}
+
+// The state of v7 is turned over for the whole block, so that values lie side by side.
+// CHECK-LABEL: @wkv7_block
+// CHECK-SAME: %[[S:[a-z0-9]+]]: tensor<1x2x4x8xf32>
+// CHECK: %[[P:.*]] = linalg.generic {{.*}} ins(%[[S]] : {{.*}}) outs(%{{.*}} : tensor<1x2x8x4xf32>)
+// CHECK: %[[L:.*]]:2 = scf.for {{.*}} iter_args(%{{.*}} = %{{.*}}, %{{.*}} = %[[P]])
+// CHECK: linalg.generic {{.*}} ins(%[[L]]#1 : tensor<1x2x8x4xf32>) outs(%[[S]] :
+func.func @wkv7_block(%h: tensor<1x3x2x8xf32>, %v: tensor<1x3x2x4xf32>, %s: tensor<1x2x4x8xf32>) -> (tensor<1x3x2x4xf32>, tensor<1x2x4x8xf32>) {
+  %y, %m = wkv.wkv7 receptance(%h) decay(%h) key(%h) value(%v) a(%h) b(%h) init(%v) state(%s) : (tensor<1x3x2x8xf32>, tensor<1x3x2x8xf32>, tensor<1x3x2x8xf32>, tensor<1x3x2x4xf32>, tensor<1x3x2x8xf32>, tensor<1x3x2x8xf32>, tensor<1x3x2x4xf32>, tensor<1x2x4x8xf32>) -> (tensor<1x3x2x4xf32>, tensor<1x2x4x8xf32>)
+  return %y, %m : tensor<1x3x2x4xf32>, tensor<1x2x4x8xf32>
+}
+
 // A single row: the sums have no dimension left.
 // CHECK-LABEL: @norm_row
 // CHECK: linalg.generic

@@ -62,3 +62,29 @@ func.func @main(%x: memref<264xf32>, %y: memref<264xf32>, %z: memref<64xf32>) {
   call @small(%z, %z) : (memref<64xf32>, memref<64xf32>) -> ()
   return
 }
+
+// A parallel loop hands out its iterations, the last axis fastest; where there is little to do it is sequential.
+// CHECK-LABEL: func.func private @loop(
+// CHECK-SAME:    %[[BEGIN:[^:]*]]: index, %[[END:[^:]*]]: index, %{{.*}}: memref<2x3x64xf32>)
+// CHECK-SAME:    attributes {cpu.parallel_units = 6 : i64}
+// CHECK:         scf.for %[[UNIT:.*]] = %[[BEGIN]] to %[[END]] step %c1
+// CHECK:           arith.remui %[[UNIT]], %c3
+// CHECK:           arith.divui %[[UNIT]], %c3
+// CHECK:           vector.store
+// NEVER-LABEL: func.func private @loop(%{{.*}}: memref<2x3x64xf32>) {
+// NEVER-COUNT-3: scf.for
+func.func private @loop(%x: memref<2x3x64xf32>) {
+  scf.forall (%i, %j) in (2, 3) {
+    %p = memref.subview %x[%i, %j, 0] [1, 1, 64] [1, 1, 1] : memref<2x3x64xf32> to memref<64xf32, strided<[1], offset: ?>>
+    linalg.exp ins(%p : memref<64xf32, strided<[1], offset: ?>>) outs(%p : memref<64xf32, strided<[1], offset: ?>>)
+  }
+  return
+}
+// CHECK-LABEL: func.func private @short_loop(%{{.*}}: memref<2x8xf32>) {
+func.func private @short_loop(%x: memref<2x8xf32>) {
+  scf.forall (%i) in (2) {
+    %p = memref.subview %x[%i, 0] [1, 8] [1, 1] : memref<2x8xf32> to memref<8xf32, strided<[1], offset: ?>>
+    linalg.exp ins(%p : memref<8xf32, strided<[1], offset: ?>>) outs(%p : memref<8xf32, strided<[1], offset: ?>>)
+  }
+  return
+}

@@ -204,19 +204,18 @@ struct SubBlock {
 };
 
 class ChunkBuilder : public StepBuilder {
-public:
-  // Loops of a product: sequence, head, row, column, summed.
-  static constexpr unsigned B = 0, H = 1, I = 2, J = 3, R = 4;
+  static constexpr unsigned B = 0, H = 1;
 
+public:
   ChunkBuilder(OpBuilder &builder, Location loc, Value state, Value decay)
       : StepBuilder(builder, loc, state), decay(decay),
         batch(shapeOf(state)[0]), heads(shapeOf(state)[1]),
         keySize(shapeOf(state)[2]), valueSize(shapeOf(state)[3]) {}
 
-  /// sum + left right.
+  /// sum + left right, over the loops sequence, head, row, column and summed.
   Value contract(Operand left, Operand right, Operand sum) {
     return generic({left.value, right.value}, sum.value,
-                   {left.dims, right.dims, sum.dims}, 5, {R},
+                   {left.dims, right.dims, sum.dims}, 5, {4},
                    [](ImplicitLocOpBuilder &b, ValueRange a) -> Values {
                      return {add(b, mul(b, a[0], a[1]), a[2])};
                    })[0];

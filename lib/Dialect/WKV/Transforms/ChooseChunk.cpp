@@ -42,9 +42,10 @@ struct ChooseChunkPass : wkv::impl::ChooseChunkBase<ChooseChunkPass> {
   LogicalResult choose(wkv::RecurrenceOpInterface op) {
     int64_t unit = op.getChunkGranularity();
     if (chunkLength < 0 || chunkLength % unit != 0)
-      return op->emitOpError() << "cannot be computed in chunks of "
-                               << chunkLength << " tokens: expected a multiple "
-                               << "of " << unit;
+      return op->emitOpError()
+             << "cannot be computed in chunks of " << chunkLength.getValue()
+             << " tokens: expected a multiple "
+             << "of " << unit;
     int64_t best = 0;
     double lowest = cost(op, 0);
     bool fits = false;
