@@ -110,24 +110,39 @@ LogicalResult StateExposer::findSignature() {
   auto module = main->getParentOfType<ModuleOp>();
   auto tokenAttr = module->getAttrOfType<IntegerAttr>(kTokenInputAttr);
   auto logitsAttr = module->getAttrOfType<IntegerAttr>(kLogitsOutputAttr);
-  if (!tokenAttr || tokenAttr.getInt() >= main.getNumArguments())
+  auto isBelow = [](IntegerAttr attr, int64_t end) {
+    return attr && attr.getInt() >= 0 && attr.getInt() < end;
+  };
+  if (!isBelow(tokenAttr, main.getNumArguments()))
     return refuse(main.getLoc()) << "no input is known to be the token";
   token = main.getArgument(tokenAttr.getInt());
   auto ret = cast<func::ReturnOp>(main.front().getTerminator());
-  if (!logitsAttr || logitsAttr.getInt() >= ret.getNumOperands())
+  if (!isBelow(logitsAttr, ret.getNumOperands()))
     return refuse(main.getLoc()) << "no output is known to be the logits";
   logits = ret.getOperand(logitsAttr.getInt());
   auto isStatic = [](Value value) {
     auto type = dyn_cast<RankedTensorType>(value.getType());
     return type && type.hasStaticShape();
   };
-  for (BlockArgument argument : main.getArguments())
+  for (BlockArgument argument : main.getArguments()) {
     if (!isStatic(argument))
       return refuse(argument.getLoc())
              << describe(argument) << " has no static shape";
-    else if (argument != token && !isState(argument.getArgNumber()))
+    if (argument == token)
+      continue;
+    auto next =
+        main.getArgAttrOfType<IntegerAttr>(argument.getArgNumber(), kStateAttr);
+    if (!next)
       return refuse(argument.getLoc())
              << describe(argument) << " is neither the token nor a state";
+    if (next.getInt() < 0 || next.getInt() >= ret.getNumOperands() ||
+        !isStatic(ret.getOperand(next.getInt())) ||
+        cast<RankedTensorType>(ret.getOperand(next.getInt()).getType())
+                .getNumElements() !=
+            cast<RankedTensorType>(argument.getType()).getNumElements())
+      return refuse(argument.getLoc())
+             << describe(argument) << " has no next value of its size";
+  }
   if (!isStatic(logits) ||
       cast<RankedTensorType>(logits.getType()).getRank() == 0)
     return refuse(main.getLoc()) << "the logits have no static shape";

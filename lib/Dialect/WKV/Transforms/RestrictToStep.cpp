@@ -12,14 +12,11 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "RestrictToStep.h"
 #include "Forms.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
-#include "mlir/Dialect/Func/IR/FuncOps.h"
-#include "mlir/Dialect/Linalg/IR/Linalg.h"
-#include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/Dialect/Utils/StaticValueUtils.h"
 #include "mlir/IR/DialectResourceBlobManager.h"
-#include "mlir/IR/IRMapping.h"
 #include "mlir/IR/Matchers.h"
 #include "mlir/Transforms/RegionUtils.h"
 #include "rwkvc/Dialect/WKV/Transforms/Passes.h"
@@ -33,89 +30,6 @@ namespace rwkvc::wkv {
 using namespace mlir;
 using namespace rwkvc;
 using namespace rwkvc::wkv;
-
-namespace {
-
-/// How a value depends on the tokens.
-struct Place {
-  enum Kind {
-    Common, ///< not at all
-    Rows,   ///< token t owns elements (o T + t) inner + i of dimension `dim`
-    Last,   ///< it is the last token's
-    State,  ///< it is a state
-  };
-  Kind kind = Common;
-  int64_t dim = 0, outer = 1, inner = 1;
-
-  bool operator==(const Place &other) const {
-    return kind == other.kind && dim == other.dim && outer == other.outer &&
-           inner == other.inner;
-  }
-  Place at(int64_t newDim) const {
-    Place place = *this;
-    place.dim = newDim;
-    return place;
-  }
-  int64_t extent() const { return outer * inner; }
-};
-
-RankedTensorType tensorType(Value value) {
-  return cast<RankedTensorType>(value.getType());
-}
-
-class Restriction {
-public:
-  Restriction(func::FuncOp from, int64_t numTokens)
-      : from(from), numTokens(numTokens), b(from.getContext()) {}
-
-  FailureOr<func::FuncOp> run();
-
-private:
-  InFlightDiagnostic refuse(Operation *op) {
-    return emitRemark(op->getLoc()) << "no step from " << numTokens
-                                    << " tokens: " << op->getName() << " ";
-  }
-  Place placeOf(Value value) const { return places.lookup(value); }
-  RankedTensorType typeAt(Type type, const Place &place) const {
-    auto tensor = cast<RankedTensorType>(type);
-    if (place.kind != Place::Rows)
-      return tensor;
-    SmallVector<int64_t> shape(tensor.getShape());
-    shape[place.dim] = place.extent();
-    return tensor.clone(shape);
-  }
-  void set(Value old, Value value, const Place &place) {
-    mapping.map(old, value);
-    places[old] = place;
-  }
-
-  Operation *cloneWith(Operation *op, ValueRange operands);
-  Value reduceConstant(Value value, const Place &place);
-  Value reduce(Value value, const Place &place);
-  Value get(Value value, const Place &place);
-  FailureOr<Place> join(Operation *op);
-
-  LogicalResult restrict(Operation *op);
-  LogicalResult restrictLinalg(linalg::LinalgOp op);
-  LogicalResult findTokenLoop(linalg::LinalgOp op,
-                              std::optional<unsigned> &loop, Place &place);
-  LogicalResult restrictReshape(Operation *op);
-  LogicalResult restrictSlice(tensor::ExtractSliceOp op);
-  LogicalResult restrictInsert(tensor::InsertSliceOp op);
-  LogicalResult restrictRecurrence(RecurrenceOpInterface op);
-  LogicalResult restrictShift(TokenShiftOp op);
-  LogicalResult restrictMix(MixOp op);
-  LogicalResult restrictRowWise(Operation *op, int64_t numOwnAxes);
-  LogicalResult restrictElementwise(Operation *op);
-
-  func::FuncOp from;
-  int64_t numTokens;
-  OpBuilder b;
-  IRMapping mapping;
-  llvm::DenseMap<Value, Place> places;
-};
-
-} // namespace
 
 //===----------------------------------------------------------------------===//
 // Values that are the same for all tokens
@@ -157,8 +71,8 @@ Value Restriction::reduceConstant(Value value, const Place &place) {
       b, value.getLoc(), DenseElementsAttr::getFromRawBuffer(to, kept));
 }
 
-/// A copy of \p op with \p operands, whose regions read the counterparts of what
-/// they read.
+/// A copy of \p op with \p operands, whose regions read the counterparts of
+/// what they read.
 Operation *Restriction::cloneWith(Operation *op, ValueRange operands) {
   // Not with the whole mapping: what that knows of the regions of an earlier
   // copy would stand for their own arguments.
@@ -487,106 +401,8 @@ LogicalResult Restriction::restrictElementwise(Operation *op) {
 }
 
 //===----------------------------------------------------------------------===//
-// wkv
+// Functions
 //===----------------------------------------------------------------------===//
-
-LogicalResult Restriction::restrictRecurrence(RecurrenceOpInterface op) {
-  Place rows{Place::Rows, 1};
-  SmallVector<Value> operands;
-  for (OpOperand &operand : op->getOpOperands()) {
-    Value value = operand.get();
-    Place place;
-    switch (op.getOperandRole(operand.getOperandNumber())) {
-    case OperandRole::Token:
-    case OperandRole::Output:
-      place = rows;
-      break;
-    case OperandRole::TokenOrFixed:
-      if (tensorType(value).getDimSize(1) != 1)
-        place = rows;
-      break;
-    case OperandRole::State:
-      place.kind = Place::State;
-      break;
-    case OperandRole::Parameter:
-      break;
-    case OperandRole::Length:
-      return refuse(op) << "counts only some tokens";
-    }
-    Value restricted = get(value, place);
-    if (!restricted)
-      return refuse(op) << "has an operand, number "
-                        << operand.getOperandNumber()
-                        << ", whose rows are not those of the tokens";
-    operands.push_back(restricted);
-  }
-  SmallVector<Type> types(op->getResultTypes());
-  types[0] = typeAt(types[0], rows);
-  Operation *copy = clone(b, op, types, operands);
-  for (auto [result, value] : llvm::zip(op->getResults(), copy->getResults()))
-    set(result, value, Place{Place::State});
-  places[op->getResult(0)] = rows;
-  return success();
-}
-
-LogicalResult Restriction::restrictShift(TokenShiftOp op) {
-  Place rows{Place::Rows, 1};
-  Value x = get(op.getX(), rows), state = get(op.getState(), {Place::State});
-  if (!x || !state || op.getLength())
-    return refuse(op) << "does not shift the rows of the tokens";
-  auto copy = TokenShiftOp::create(b, op.getLoc(), x.getType(), state.getType(),
-                                   x, state);
-  set(op.getShifted(), copy.getShifted(), rows);
-  set(op.getNewState(), copy.getNewState(), {Place::State});
-  return success();
-}
-
-LogicalResult Restriction::restrictMix(MixOp op) {
-  int64_t lead =
-      tensorType(op.getY()).getRank() - tensorType(op.getX()).getRank();
-  Place place = placeOf(op.getX());
-  if (place.kind == Place::Common)
-    place = placeOf(op.getShifted());
-  Value x = get(op.getX(), place), shifted = get(op.getShifted(), place);
-  // mu is aligned with the last axes; one row serves all tokens.
-  Place muPlace = place.kind == Place::Rows ? Place() : place;
-  if (place.kind == Place::Rows) {
-    int64_t dim = place.dim + lead - tensorType(op.getY()).getRank() +
-                  tensorType(op.getMu()).getRank();
-    if (dim >= 0 && tensorType(op.getMu()).getDimSize(dim) != 1)
-      muPlace = place.at(dim);
-  }
-  Value mu = get(op.getMu(), muPlace);
-  if (!x || !shifted || !mu || place.kind == Place::State)
-    return refuse(op) << "combines different tokens' values";
-  Place to = place.kind == Place::Rows ? place.at(place.dim + lead) : place;
-  set(op.getY(),
-      MixOp::create(b, op.getLoc(), typeAt(op.getY().getType(), to), x, shifted,
-                    mu),
-      to);
-  return success();
-}
-
-/// An op over the last \p numOwnAxes axes of its first operand; the others are
-/// parameters.
-LogicalResult Restriction::restrictRowWise(Operation *op, int64_t numOwnAxes) {
-  Place place = placeOf(op->getOperand(0));
-  if (place.kind == Place::State ||
-      (place.kind == Place::Rows &&
-       place.dim >= tensorType(op->getOperand(0)).getRank() - numOwnAxes))
-    return refuse(op) << "combines different tokens' values";
-  SmallVector<Value> operands{mapping.lookup(op->getOperand(0))};
-  for (Value parameter : op->getOperands().drop_front()) {
-    if (placeOf(parameter).kind != Place::Common)
-      return refuse(op) << "has a parameter that depends on a token";
-    operands.push_back(mapping.lookup(parameter));
-  }
-  Value result = op->getResult(0);
-  set(result,
-      clone(b, op, typeAt(result.getType(), place), operands)->getResult(0),
-      place);
-  return success();
-}
 
 LogicalResult Restriction::restrict(Operation *op) {
   llvm::SetVector<Value> read(op->operand_begin(), op->operand_end());
@@ -647,17 +463,20 @@ FailureOr<func::FuncOp> Restriction::run() {
           Place{Place::State});
       continue;
     }
-    const auto *dim =
-        llvm::find_if(type.getShape(), [](int64_t size) { return size != 1; });
-    if (type.getNumElements() != numTokens || dim == type.getShape().end()) {
+    // Sequences come before tokens, as in recurrences: a wrong guess would not
+    // agree with these.
+    int64_t dim = type.getRank() - 1;
+    while (dim >= 0 && type.getDimSize(dim) != numTokens)
+      --dim;
+    if (dim < 0) {
       emitRemark(loc) << "no step: the tokens are " << type
                       << ", but recurrences run over " << numTokens
-                      << " tokens of one sequence";
+                      << " tokens";
       return failure();
     }
-    Place place{Place::Rows, dim - type.getShape().begin()};
-    Value tokens =
-        body->addArgument(type.clone({int64_t(1)}), argument.getLoc());
+    batch = type.getNumElements() / numTokens;
+    Place place{Place::Rows, dim};
+    Value tokens = body->addArgument(type.clone({batch}), argument.getLoc());
     set(argument, reshapeTensor(b, loc, tokens, typeAt(type, place)), place);
   }
   for (Operation &op : from.front().without_terminator())
@@ -672,12 +491,12 @@ FailureOr<func::FuncOp> Restriction::run() {
       auto type = tensorType(result);
       int64_t last = type.getShape().back();
       if ((place.kind != Place::Last && place.kind != Place::Rows) ||
-          type.getNumElements() != last) {
+          type.getNumElements() != batch * last) {
         refuse(ret) << "has logits that are not one row for each token, nor "
                        "the last one's";
         return failure();
       }
-      result = reshapeTensor(b, loc, result, type.clone({int64_t(1), last}));
+      result = reshapeTensor(b, loc, result, type.clone({batch, last}));
     }
     results.push_back(result);
   }
@@ -706,6 +525,8 @@ struct RestrictToStepPass : wkv::impl::RestrictToStepBase<RestrictToStepPass> {
       else if (auto shift = dyn_cast<TokenShiftOp>(op))
         numTokens = shift.getX().getType().getDimSize(1);
     });
+    if (numTokens < 1)
+      return;
     FailureOr<func::FuncOp> step = Restriction(from, numTokens).run();
     if (succeeded(step)) {
       getOperation().insert(std::next(from->getIterator()), *step);
