@@ -4,8 +4,7 @@
 """Compiles real models for one and for several texts and verifies that their functions agree; prints a markdown table.
 
 For each model and batch: `rwkv-run --check-forms`, which compares a block of tokens with its tokens one by one, mixtures of
-both, and the steps with the file's own signature. Models are those of numerics.py and, with --sequences, the files that
-hold a sequence. What is allowed stands in tolerances.json; "forms_missing" there lists files that need not have derived
+both, and the steps with the file's own signature. Models are the ONNX files of numerics.py. What is allowed stands in tolerances.json; "forms_missing" there lists files that need not have derived
 forms. Exit status: 0 all passed, 1 something failed, 2 nothing could be run.
 """
 
@@ -68,15 +67,12 @@ def main():
     parser.add_argument("--batch", type=int, nargs="+", default=[1, 3], help="texts at once (default 1 3)")
     parser.add_argument("--block", type=int, default=64, help="tokens of a block (default 64)")
     parser.add_argument("--all-logits", action="store_true", help="compile for logits after every token")
-    parser.add_argument("--sequences", action="store_true", help="also files that hold a sequence")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), metavar="N", help="models at one time")
     options = parser.parse_args()
     table = json.loads(pathlib.Path(__file__).with_name("tolerances.json").read_text())
-    if options.sequences:
-        table["files"].append("*")
     tools = find_tools(options.bindir.resolve())
-    models = [path for _, _, path in find_jobs(table, options.only) if path.suffix == ".onnx"]
+    models = list(dict.fromkeys(path for _, _, path in find_jobs(table, options.only) if path.suffix == ".onnx"))
     if not models:
         print(f"error: no model's name contains '{options.only}'")
         return 2

@@ -6,8 +6,8 @@
 Two routes: ONNX files as exporters wrote them, against outputs recorded beside them (.npz); and checkpoints exported by
 rwkvc.export, against logits of rwkv.cpp and of the official RWKV package. Models come from test/data and, if the
 environment variable RWKVC_TEST_MODELS is set, from the folders onnx/ and weights/ in it. What is allowed and expected
-stands in tolerances.json beside this file; where must_raise is false, a recurrence that was not recognised is shown but
-does not fail. Exit status: 0 all passed, 1 something failed, 2 nothing could be run.
+stands in tolerances.json beside this file. Files with open dimensions are checked for one token and with the sizes of each
+recorded run. Exit status: 0 all passed, 1 something failed, 2 nothing could be run.
 """
 
 import argparse
@@ -160,7 +160,7 @@ def weights_kind(path):
 
 
 def logits_name(record):
-    """The recorded output that holds the logits: the one equal to the first row of logits_all."""
+    """The recorded output that holds the logits: the one equal to the first rows of logits_all."""
     with np.load(record) as data:
         for key in ("tokens", "logits_all"):
             if key not in data:
@@ -168,26 +168,35 @@ def logits_name(record):
         outputs = [key for key in data if key.startswith("run0/out/")]
         if not outputs:
             raise Failed(f"{record.name}: no key 'run0/out/<output>'; nothing to compare")
-        row = data["logits_all"][0]
+        rows = data["logits_all"]
         for key in outputs:
-            value = data[key].reshape(-1)
-            if value.size == row.size and np.array_equal(value.astype(np.float32), row):
+            if data[key].size % rows.shape[1]:
+                continue
+            value = data[key].reshape(-1, rows.shape[1]).astype(np.float32)
+            if np.array_equal(value, rows[: len(value)]):
                 return key.removeprefix("run0/out/")
-    raise Failed(f"{record.name}: no output of run 0 equals the first row of 'logits_all'")
+    raise Failed(f"{record.name}: no output of run 0 equals the first rows of 'logits_all'")
+
+
+def sequence_runs(record):
+    """The runs batch<B>_seq<T>/ of a record as {(B, T): keys}: one call with other sizes, from the empty state."""
+    runs = {}
+    with np.load(record) as data:
+        for key in data:
+            if sizes := re.match(r"batch(\d+)_seq(\d+)/", key):
+                runs.setdefault((int(sizes[1]), int(sizes[2])), []).append(key)
+    return runs
 
 
 # -- the two routes ----------------------------------------------------------------------------------------------------
 
 
-def check_model(tools, table, model, record, layers, atol, folder):
+def check_model(tools, model, record, layers, atol, folder, logits, dimensions):
     """One table row, without the name."""
-    must_raise = first_match(table["must_raise"], model.stem, "must_raise")
-    library = folder / (model.stem + ".so")
-    logits = logits_name(record)
-    dimensions = first_match(table["dimensions"], model.stem, "dimensions")
+    library = folder / (record.stem + ".so")
     raised, left, seconds = compile_model(tools, model, library, dimensions)
     error, equal, passed = check_run(tools, library, record, atol, logits)
-    why = [] if raised == layers or not must_raise else [f"{raised} WKV ops for {layers} layers"]
+    why = [] if raised == layers else [f"{raised} WKV ops for {layers} layers"]
     why += [] if equal else ["argmax differs"]
     why += [] if passed else ["error too large"]
     allowed = "argmax" if atol is None else f"{atol:g}"
@@ -200,7 +209,25 @@ def check_file(tools, table, model, folder):
     if not record.exists():
         raise Failed(f"{record.name} is missing beside the model")
     atol = table["atol_by_name"].get(model.stem, table["atol_by_weights"][weights_kind(model)])
-    return check_model(tools, table, model, record, first_match(table["layers"], model.stem, "layers"), atol, folder)
+    layers, dimensions = (first_match(table[key], model.stem, key) for key in ("layers", "dimensions"))
+    return check_model(tools, model, record, layers, atol, folder, logits_name(record), dimensions)
+
+
+def check_sequence(sizes):
+    """The check of a file with open dimensions on its recorded run of `sizes`, (batch, tokens)."""
+
+    def check(tools, table, model, folder):
+        whole = model.with_suffix(".npz")
+        record = folder / f"{model.stem}-{sizes[0]}x{sizes[1]}.npz"
+        with np.load(whole) as data:
+            runs = {re.sub(r"^[^/]*", "run0", key): data[key] for key in sequence_runs(whole)[sizes]}
+        np.savez_compressed(record, **runs)
+        atol = table["atol_by_name"].get(model.stem, table["atol_by_weights"][weights_kind(model)])
+        layers = first_match(table["layers"], model.stem, "layers")
+        dimensions = {"batch": sizes[0], "seq": sizes[1]}
+        return check_model(tools, model, record, layers, atol, folder, logits_name(whole), dimensions)
+
+    return check
 
 
 def reference_runs(weights, eps, logits):
@@ -242,7 +269,8 @@ def check_checkpoint(tools, table, checkpoint, folder):
         np.savez_compressed(record, **reference_runs(load_checkpoint(checkpoint), eps, logits))
     except CheckpointError as error:
         raise Failed(f"export: {error}") from error
-    return check_model(tools, table, model, record, entry["layers"], table["checkpoint_atol"], folder)
+    atol, dimensions = table["checkpoint_atol"], first_match(table["dimensions"], model.stem, "dimensions")
+    return check_model(tools, model, record, entry["layers"], atol, folder, logits_name(record), dimensions)
 
 
 # -- the table ---------------------------------------------------------------------------------------------------------
@@ -260,6 +288,10 @@ def find_jobs(table, only):
         for path in sorted(folder.glob("*.onnx")):
             if any(fnmatch.fnmatchcase(path.stem, pattern) for pattern in table["files"]):
                 jobs.setdefault(path.stem, (check_file, path))
+                record = path.with_suffix(".npz")
+                for batch, tokens in sequence_runs(record) if record.exists() else ():
+                    name = f"{path.stem}, batch {batch}, {tokens} tokens"
+                    jobs.setdefault(name, (check_sequence((batch, tokens)), path))
     for folder in [data, *(path / "weights" for path in extra)]:
         for path in sorted(folder.glob("*.safetensors")):
             if path.stem in table["checkpoints"]:
