@@ -160,3 +160,30 @@ module @index {
     return %l, %n : tensor<3x1xf32>, tensor<1x1xf32>
   }
 }
+
+// -----
+
+// Two sequences of three tokens, their rows in one axis for a while: a token of each.
+// CHECK-LABEL: module @sequences
+// CHECK: func.func @step(%{{.*}}: tensor<2xf32> {wkv.tokens}, %{{.*}}: tensor<2x4xf32> {wkv.state = 1 : i64}) -> (tensor<2x4xf32> {wkv.logits}
+// CHECK: wkv.token_shift {{.*}} : (tensor<2x1x4xf32>, tensor<2x4xf32>)
+// CHECK: linalg.matmul ins(%{{.*}} : tensor<2x4xf32>, tensor<4x4xf32>)
+#bt = affine_map<(d0, d1, d2) -> (d0, d1)>
+#full = affine_map<(d0, d1, d2) -> (d0, d1, d2)>
+module @sequences {
+  func.func @step(%t: tensor<2x3xf32> {wkv.tokens}, %s: tensor<2x4xf32> {wkv.state = 1 : i64}) -> (tensor<2x3x4xf32> {wkv.logits}, tensor<2x4xf32>)
+      attributes {wkv.form = "sequence"} {
+    %w = arith.constant dense<[[0.0, 1.0, 2.0, 3.0], [1.0, 1.0, 2.0, 3.0], [2.0, 1.0, 2.0, 3.0], [3.0, 1.0, 2.0, 3.0]]> : tensor<4x4xf32>
+    %e = tensor.empty() : tensor<2x3x4xf32>
+    %x = linalg.generic {indexing_maps = [#bt, #full], iterator_types = ["parallel", "parallel", "parallel"]} ins(%t : tensor<2x3xf32>) outs(%e : tensor<2x3x4xf32>) {
+    ^bb0(%a: f32, %o: f32):
+      linalg.yield %a : f32
+    } -> tensor<2x3x4xf32>
+    %h, %n = wkv.token_shift %x state(%s) : (tensor<2x3x4xf32>, tensor<2x4xf32>) -> (tensor<2x3x4xf32>, tensor<2x4xf32>)
+    %rows = tensor.collapse_shape %h [[0, 1], [2]] : tensor<2x3x4xf32> into tensor<6x4xf32>
+    %z = arith.constant dense<0.0> : tensor<6x4xf32>
+    %y = linalg.matmul ins(%rows, %w : tensor<6x4xf32>, tensor<4x4xf32>) outs(%z : tensor<6x4xf32>) -> tensor<6x4xf32>
+    %l = tensor.expand_shape %y [[0, 1], [2]] output_shape [2, 3, 4] : tensor<6x4xf32> into tensor<2x3x4xf32>
+    return %l, %n : tensor<2x3x4xf32>, tensor<2x4xf32>
+  }
+}
