@@ -89,8 +89,8 @@ struct ExternalizeWeightsPass
       os << "resource " << resource.getRawHandle().getResource();
     else if (auto dense = dyn_cast<DenseElementsAttr>(value);
              dense && !dense.getElementType().isInteger(1))
-      os << "bytes " << StringRef(dense.getRawData().data(),
-                                  dense.getRawData().size());
+      os << "bytes "
+         << StringRef(dense.getRawData().data(), dense.getRawData().size());
     else
       os << "attribute " << value.getAsOpaquePointer();
     return key;

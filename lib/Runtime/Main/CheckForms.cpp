@@ -32,9 +32,9 @@ struct Error {
   void add(double a, double b) {
     bool finite = std::isfinite(a) && std::isfinite(b);
     largest = std::max(largest, finite ? std::fabs(b) : 0.0);
-    difference = std::max(difference,
-                          finite ? std::fabs(a - b)
-                                 : std::numeric_limits<double>::infinity());
+    difference =
+        std::max(difference, finite ? std::fabs(a - b)
+                                    : std::numeric_limits<double>::infinity());
   }
   double relative() const { return difference == 0 ? 0 : difference / largest; }
   double difference = 0, largest = 0;
@@ -155,8 +155,8 @@ void FormsCheck::run(size_t n) {
   };
   SequencePtr expected = make(SIZE_MAX);
   std::vector<float> expectedLogits, logits, expectedRows;
-  // Logits of every token too, where blocks give them, while they are few enough
-  // to be kept.
+  // Logits of every token too, where blocks give them, while they are few
+  // enough to be kept.
   const auto &block = *rwkvrt_model_find_function(model, RWKVRT_PREFILL);
   bool keepsRows = block.outputs[block.logits_output].rank == 3 &&
                    batch * n * vocabulary <= size_t(1) << 22;

@@ -154,8 +154,8 @@ static SmallVector<Value> getCaptured(ScanOp scan) {
   return captured.takeVector();
 }
 
-/// Runs the body of \p scan once per token. \p inputs are its operands, \p outer
-/// what its body captures.
+/// Runs the body of \p scan once per token. \p inputs are its operands, \p
+/// outer what its body captures.
 static FailureOr<SmallVector<HostTensor>>
 evaluateScan(ScanOp scan, ArrayRef<const HostTensor *> inputs,
              const DenseMap<Value, HostTensor> &outer,
@@ -179,8 +179,8 @@ evaluateScan(ScanOp scan, ArrayRef<const HostTensor *> inputs,
   SmallVector<int64_t> axes;
   std::optional<int64_t> numTokens;
   for (size_t i = numStates; i < inputs.size(); ++i) {
-    auto axis = getAxis(scan.getScanInputAxes(), i - numStates,
-                        inputs[i]->getRank());
+    auto axis =
+        getAxis(scan.getScanInputAxes(), i - numStates, inputs[i]->getRank());
     if (!axis || (numTokens && *numTokens != inputs[i]->shape[*axis]))
       return failure();
     axes.push_back(*axis);
@@ -218,8 +218,8 @@ evaluateScan(ScanOp scan, ArrayRef<const HostTensor *> inputs,
         continue;
       }
       HostTensor &all = results[i];
-      auto axis = getAxis(scan.getScanOutputAxes(), i - numStates,
-                          own.getRank() + 1);
+      auto axis =
+          getAxis(scan.getScanOutputAxes(), i - numStates, own.getRank() + 1);
       if (!axis)
         return failure();
       if (t == 0) {

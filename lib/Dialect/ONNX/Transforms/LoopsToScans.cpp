@@ -39,8 +39,7 @@ static Value reshape(ImplicitLocOpBuilder &b, Value value,
   if (value.getType() == type)
     return value;
   OperationState state(b.getLoc(), ReshapeOp::getOperationName());
-  state.addOperands(
-      {value, intConstant(b, {type.getRank()}, type.getShape())});
+  state.addOperands({value, intConstant(b, {type.getRank()}, type.getShape())});
   state.addTypes(type);
   return b.create(state)->getResult(0);
 }
@@ -84,8 +83,8 @@ private:
 
 } // namespace
 
-/// The axis along which \p op takes the index that the loop counts from a tensor
-/// outside of it.
+/// The axis along which \p op takes the index that the loop counts from a
+/// tensor outside of it.
 std::optional<int64_t> LoopConverter::getStepAxis(Operation *op) {
   if (!isa<GatherOp, SliceOp>(op) || !isOutside(op->getOperand(0)) ||
       !getStaticType(op->getResult(0)))
@@ -129,8 +128,8 @@ std::optional<int64_t> LoopConverter::getCollectedAxis(unsigned state) {
       leaves[body.getArgument(0)] = {
           {}, {static_cast<double>(step)}, b.getI64Type()};
       auto indices = evaluateRegion({scatter->getOperand(1)}, leaves);
-      auto numbers = succeeded(indices) ? getIntegers(&indices->front())
-                                        : std::nullopt;
+      auto numbers =
+          succeeded(indices) ? getIntegers(&indices->front()) : std::nullopt;
       writesStep &= numbers && getWrittenIndex(scatter, *numbers, axis) == step;
     }
     if (writesStep)
@@ -216,9 +215,8 @@ void LoopConverter::run() {
                              cast<ElementsAttr>(DenseElementsAttr::get(
                                  flag, b.getBoolAttr(true)))));
   for (auto [op, input] : slices)
-    map.map(op->getResult(0),
-            reshape(b, block.getArgument(numCarried + input),
-                    getStaticType(op->getResult(0))));
+    map.map(op->getResult(0), reshape(b, block.getArgument(numCarried + input),
+                                      getStaticType(op->getResult(0))));
   DenseSet<Operation *> skipped;
   for (auto [op, input] : slices)
     skipped.insert(op);
@@ -249,8 +247,8 @@ void LoopConverter::run() {
 
   unsigned carried = 0, output = numCarried;
   for (unsigned i = 0; i < loop->getNumResults(); ++i)
-    loop->getResult(i).replaceAllUsesWith(scan->getResult(
-        i < numStates && !collected[i] ? carried++ : output++));
+    loop->getResult(i).replaceAllUsesWith(
+        scan->getResult(i < numStates && !collected[i] ? carried++ : output++));
   loop.erase();
 }
 

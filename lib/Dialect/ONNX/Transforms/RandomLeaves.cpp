@@ -22,8 +22,7 @@ static HostTensor emptyTensor(Value value) {
 }
 
 void RandomLeaves::add(Value value) {
-  if (!value || tensors.contains(value) ||
-      value.getDefiningOp<ConstantOp>())
+  if (!value || tensors.contains(value) || value.getDefiningOp<ConstantOp>())
     return;
   HostTensor tensor = emptyTensor(value);
   for (double &x : tensor.data)

@@ -99,8 +99,8 @@ Value ScanBuilder::addScanInput(const AlignedValue &value) {
   slice.addOperands({value.source, intConstant(b, 0), intConstant(b, size - 1),
                      intConstant(b, value.axis), intConstant(b, 1)});
   slice.addTypes(resize(type, value.axis, size - 1));
-  Value first = reshape(b, value.values[0],
-                        resize(type, value.axis, 1).getShape());
+  Value first =
+      reshape(b, value.values[0], resize(type, value.axis, 1).getShape());
   OperationState concat(b.getLoc(), ConcatOp::getOperationName());
   concat.addOperands({first, b.create(slice)->getResult(0)});
   concat.addTypes(type);
@@ -146,10 +146,10 @@ ScanOp ScanBuilder::build() {
     // trace of it.
     if (!initial) {
       RankedTensorType type = getType(value.values[1]);
-      initial = ConstantOp::create(
-          b, type,
-          cast<ElementsAttr>(
-              DenseElementsAttr::get(type, b.getZeroAttr(type.getElementType()))));
+      initial =
+          ConstantOp::create(b, type,
+                             cast<ElementsAttr>(DenseElementsAttr::get(
+                                 type, b.getZeroAttr(type.getElementType()))));
     }
     operands.push_back(initial);
   }
@@ -174,12 +174,13 @@ ScanOp ScanBuilder::build() {
   b.setInsertionPointToStart(&body);
   for (auto [number, initial] : llvm::zip(carried, operands))
     emitted[number] = body.addArgument(initial.getType(), b.getLoc());
-  for (auto [number, source, axis] :
-       llvm::zip(scanned, ArrayRef(operands).drop_front(carried.size()), axes)) {
+  for (auto [number, source, axis] : llvm::zip(
+           scanned, ArrayRef(operands).drop_front(carried.size()), axes)) {
     Value argument = body.addArgument(
         resize(getType(source), axis, std::nullopt), b.getLoc());
-    emitted[number] = reshape(
-        b, argument, getType(alignment.getValues()[number].values[1]).getShape());
+    emitted[number] =
+        reshape(b, argument,
+                getType(alignment.getValues()[number].values[1]).getShape());
   }
   SmallVector<Value> yielded;
   for (unsigned number : carried)

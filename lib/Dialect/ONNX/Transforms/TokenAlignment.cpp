@@ -76,8 +76,8 @@ static std::optional<Shape> getWrittenElements(Operation *op,
     return written;
   }
   auto scatter = dyn_cast<ScatterElementsOp>(op);
-  auto axis = scatter ? normalizeAxis(scatter.getAxis(), data->size())
-                      : std::nullopt;
+  auto axis =
+      scatter ? normalizeAxis(scatter.getAxis(), data->size()) : std::nullopt;
   if (!axis || scatter.getReduction() != "none")
     return std::nullopt;
   Shape others = strides;
@@ -98,9 +98,8 @@ static std::optional<Shape> getWrittenElements(Operation *op) {
 
 /// Whether \p written are the elements of \p shape at one index of \p axis, in
 /// order; returns the index.
-static std::optional<int64_t> matchIndex(ArrayRef<int64_t> written,
-                                         ArrayRef<int64_t> shape,
-                                         int64_t axis) {
+static std::optional<int64_t>
+matchIndex(ArrayRef<int64_t> written, ArrayRef<int64_t> shape, int64_t axis) {
   AxisView view = viewAxis(shape, axis);
   if (static_cast<int64_t>(written.size()) != view.outer * view.inner ||
       written.empty())
@@ -117,13 +116,12 @@ static std::optional<int64_t> matchIndex(ArrayRef<int64_t> written,
   return index;
 }
 
-std::optional<int64_t>
-rwkvc::onnx::getWrittenIndex(Operation *scatter, ArrayRef<int64_t> indices,
-                             int64_t axis) {
+std::optional<int64_t> rwkvc::onnx::getWrittenIndex(Operation *scatter,
+                                                    ArrayRef<int64_t> indices,
+                                                    int64_t axis) {
   auto shape = getStaticShape(scatter->getOperand(0));
   std::optional<Shape> written = getWrittenElements(scatter, indices);
-  return shape && written ? matchIndex(*written, *shape, axis)
-                          : std::nullopt;
+  return shape && written ? matchIndex(*written, *shape, axis) : std::nullopt;
 }
 
 static std::optional<TokenCollection> findScattered(Operation *op) {
@@ -162,8 +160,7 @@ static std::optional<TokenCollection> findScattered(Operation *op) {
   return std::nullopt;
 }
 
-std::optional<TokenCollection>
-rwkvc::onnx::findCollection(Operation *op) {
+std::optional<TokenCollection> rwkvc::onnx::findCollection(Operation *op) {
   if (isa<ScatterNDOp, ScatterElementsOp>(op))
     return findScattered(op);
   auto concat = dyn_cast<ConcatOp>(op);
@@ -320,8 +317,8 @@ bool TokenAlignment::isPreviousUnary(ArrayRef<Value> tuple) {
   Operation *first = tuple[0] ? tuple[0].getDefiningOp() : nullptr;
   // The second token follows on the first, whose values may be constants.
   Operation *op = (tuple[2] ? tuple[2] : tuple[1]).getDefiningOp();
-  if (!op || (tuple[0] && (!first || (!isa<ConstantOp>(first) &&
-                                      !areAlike(first, op)))))
+  if (!op || (tuple[0] &&
+              (!first || (!isa<ConstantOp>(first) && !areAlike(first, op)))))
     return false;
   Value dependent;
   for (Value operand : op->getOperands()) {
@@ -395,8 +392,8 @@ std::optional<unsigned> TokenAlignment::visit(SmallVector<Value> tuple) {
                         other->index == static_cast<int64_t>(t) + shift);
     }
     if (isSlice) {
-      value.kind = shift == 0 ? AlignedValue::Kind::Slice
-                              : AlignedValue::Kind::Shifted;
+      value.kind =
+          shift == 0 ? AlignedValue::Kind::Slice : AlignedValue::Kind::Shifted;
       value.source = slice->source;
       value.axis = slice->axis;
       values.push_back(std::move(value));
@@ -513,8 +510,8 @@ Value TokenAlignment::findLast(unsigned number) {
     return {};
   for (Operation *user : dependent.getUsers())
     if (areAlike(user, example) && llvm::equal(user->getOperands(), operands)) {
-      Value last = user->getResult(
-          cast<OpResult>(value.values[1]).getResultNumber());
+      Value last =
+          user->getResult(cast<OpResult>(value.values[1]).getResultNumber());
       lasts[number] = last;
       return last;
     }

@@ -50,9 +50,9 @@ struct AlignedValue {
   Kind kind = Kind::Op;
   /// By token; null where the graph does not compute it.
   llvm::SmallVector<mlir::Value> values;
-  mlir::Value source;              ///< Slice, Shifted: the tensor
-  int64_t axis = 0;                ///< Slice, Shifted: its axis of tokens
-  std::optional<unsigned> update;  ///< Carried: the value for the next token
+  mlir::Value source;             ///< Slice, Shifted: the tensor
+  int64_t axis = 0;               ///< Slice, Shifted: its axis of tokens
+  std::optional<unsigned> update; ///< Carried: the value for the next token
   llvm::SmallVector<std::optional<unsigned>> operands; ///< Op; none: left out
   /// Op: the first token's value is computed otherwise; an exporter folded it.
   bool firstDiffers = false;
@@ -88,7 +88,8 @@ private:
   llvm::DenseMap<mlir::Value, int64_t> levels;
   bool inFirstToken = false;
   llvm::SmallVector<AlignedValue, 0> values;
-  llvm::DenseMap<mlir::Value, unsigned> numbers; ///< by the second token's value
+  llvm::DenseMap<mlir::Value, unsigned>
+      numbers; ///< by the second token's value
   llvm::SmallVector<unsigned> pendingCarried;
   llvm::DenseMap<unsigned, mlir::Value> lasts;
 };

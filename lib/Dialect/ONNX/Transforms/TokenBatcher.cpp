@@ -21,10 +21,10 @@ static RankedTensorType getType(Value value) {
 static bool isElementwise(Operation *op) {
   return isa<AbsOp, AddOp, AndOp, CastOp, CastLikeOp, CeilOp, ClipOp, DivOp,
              EqualOp, ErfOp, ExpOp, FloorOp, GeluOp, GreaterOp,
-             GreaterOrEqualOp, HardSigmoidOp, IdentityOp, LessOp,
-             LessOrEqualOp, LogOp, MaxOp, MinOp, MulOp, NegOp, NotOp, OrOp,
-             PowOp, ReciprocalOp, ReluOp, RoundOp, SigmoidOp, SignOp,
-             SoftplusOp, SqrtOp, SubOp, SumOp, TanhOp, WhereOp>(op);
+             GreaterOrEqualOp, HardSigmoidOp, IdentityOp, LessOp, LessOrEqualOp,
+             LogOp, MaxOp, MinOp, MulOp, NegOp, NotOp, OrOp, PowOp,
+             ReciprocalOp, ReluOp, RoundOp, SigmoidOp, SignOp, SoftplusOp,
+             SqrtOp, SubOp, SumOp, TanhOp, WhereOp>(op);
 }
 
 static Value intConstant(ImplicitLocOpBuilder &b, ArrayRef<int64_t> values) {
@@ -179,9 +179,8 @@ LogicalResult TokenBatcher::batchAlongAxis(Operation *op) {
     Shape axes;
     if (isNone(operands[index])) {
       // Left out, the axes are the first ones of a slice, or all of a sum.
-      int64_t count = isa<SliceOp>(op)
-                          ? getType(op->getOperand(1)).getNumElements()
-                          : rank;
+      int64_t count =
+          isa<SliceOp>(op) ? getType(op->getOperand(1)).getNumElements() : rank;
       for (int64_t axis = 0; axis < count; ++axis)
         axes.push_back(axis + 1);
     } else {

@@ -278,13 +278,13 @@ bool MatrixRecurrence::check(Value newUpdate, Value newRead) {
   Array y;
   for (int64_t t = 0; t < coordinates.tokens; ++t) {
     const Array &s = step.states[0];
-    step = hasRemoval()
-               ? evaluateWkv7(row(0, t, H * K), row(1, t, H * K),
-                              row(2, t, H * K), row(3, t, H * V),
-                              row(4, t, H * K), row(5, t, H * K), s, H, K, V)
-               : evaluateWkv6(row(0, t, H * K), row(1, t, H * K),
-                              row(2, t, H * V), row(3, t, H * K),
-                              row(4, 0, H * K), s, H, K, V);
+    step =
+        hasRemoval()
+            ? evaluateWkv7(row(0, t, H * K), row(1, t, H * K), row(2, t, H * K),
+                           row(3, t, H * V), row(4, t, H * K), row(5, t, H * K),
+                           s, H, K, V)
+            : evaluateWkv6(row(0, t, H * K), row(1, t, H * K), row(2, t, H * V),
+                           row(3, t, H * K), row(4, 0, H * K), s, H, K, V);
     y.insert(y.end(), step.y.begin(), step.y.end());
   }
   leaves.set(op->getResult(0), y);

@@ -187,8 +187,8 @@ LogicalResult ScanDistributor::distribute(RecurrenceOpInterface op,
       SmallVector<int64_t> shape(getType(value).getShape());
       shape[1] = batcher.getNumTokens();
       types[0] = getType(value).clone(shape);
-      operands.push_back(tensor::EmptyOp::create(
-          b, shape, getType(value).getElementType()));
+      operands.push_back(
+          tensor::EmptyOp::create(b, shape, getType(value).getElementType()));
       continue;
     }
     // Parameters of all tokens have no axis for them.
@@ -210,12 +210,11 @@ LogicalResult ScanDistributor::distribute(RecurrenceOpInterface op,
     result.setType(type);
   SmallVector<int64_t> shape(getType(all->getResult(0)).getShape());
   shape.insert(shape.begin() + 2, 1);
-  batcher.set(op->getResult(0), batcher.moveToFront(
-                                    batcher.reshape(all->getResult(0), shape),
-                                    1));
-  for (auto [own, replaced] :
-       llvm::zip(op.getNewStates(),
-                 cast<RecurrenceOpInterface>(all).getNewStates()))
+  batcher.set(
+      op->getResult(0),
+      batcher.moveToFront(batcher.reshape(all->getResult(0), shape), 1));
+  for (auto [own, replaced] : llvm::zip(
+           op.getNewStates(), cast<RecurrenceOpInterface>(all).getNewStates()))
     newStates.map(own, replaced);
   return success();
 }
@@ -228,9 +227,9 @@ FailureOr<SmallVector<Value>> ScanDistributor::run() {
   for (unsigned i = numStates; i < scan->getNumOperands(); ++i) {
     Value input = scan->getOperand(i);
     batcher.set(body.getArgument(i),
-                batcher.moveToFront(
-                    input, getAxis(scan.getScanInputAxes(), i - numStates,
-                                   getType(input).getRank())));
+                batcher.moveToFront(input, getAxis(scan.getScanInputAxes(),
+                                                   i - numStates,
+                                                   getType(input).getRank())));
   }
   for (Operation &op : llvm::make_early_inc_range(body.without_terminator())) {
     if (stateViews.contains(&op))

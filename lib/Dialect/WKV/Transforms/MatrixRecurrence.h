@@ -99,9 +99,9 @@ private:
   bool dependsOnToken(const Group &group) const;
 
   mlir::Value state, update, read;
-  onnx::ScanOp scan;       // null where there is one token
-  unsigned scanState = 0;  // number of its state
-  int64_t offset = 0; // of the state within its tensor
+  onnx::ScanOp scan;      // null where there is one token
+  unsigned scanState = 0; // number of its state
+  int64_t offset = 0;     // of the state within its tensor
   StateCoordinates coordinates;
   llvm::SmallVector<int64_t> updateOrder,
       readOrder; // strides in dimension order

@@ -124,8 +124,8 @@ SmallVector<StatePair> rwkvc::wkv::getStatePairs(onnx::ScanOp scan) {
   return states;
 }
 
-SmallVector<Value>
-rwkvc::wkv::findStateUpdates(Block &block, ArrayRef<StatePair> states) {
+SmallVector<Value> rwkvc::wkv::findStateUpdates(Block &block,
+                                                ArrayRef<StatePair> states) {
   SmallVector<Value> updates;
   SmallVector<Value> worklist;
   for (const StatePair &state : states)

@@ -306,8 +306,8 @@ static void replace(const LayerRegion &region, const Roles &roles) {
   restore(op.getNewMax(), region.updates[roles.max]);
 }
 
-RaiseCounts
-rwkvc::wkv::raiseVectorRecurrences(Block &block, ArrayRef<StatePair> pairs) {
+RaiseCounts rwkvc::wkv::raiseVectorRecurrences(Block &block,
+                                               ArrayRef<StatePair> pairs) {
   RaiseCounts counts;
   // Values that are part of a state argument, through views only.
   DenseMap<Value, unsigned> stateReads;

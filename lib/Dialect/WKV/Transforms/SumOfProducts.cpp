@@ -410,11 +410,12 @@ SumOfProducts SumOfProductsAnalysis::atom(Value value) {
   return form;
 }
 
-/// The axis of token \p index of \p scan's inputs or outputs, from \p axes; none
-/// where tokens are taken backwards.
-static std::optional<int64_t> getTokenAxis(
-    std::optional<ArrayRef<int64_t>> axes,
-    std::optional<ArrayRef<int64_t>> directions, unsigned index, int64_t rank) {
+/// The axis of token \p index of \p scan's inputs or outputs, from \p axes;
+/// none where tokens are taken backwards.
+static std::optional<int64_t>
+getTokenAxis(std::optional<ArrayRef<int64_t>> axes,
+             std::optional<ArrayRef<int64_t>> directions, unsigned index,
+             int64_t rank) {
   int64_t axis = axes && index < axes->size() ? (*axes)[index] : 0;
   if (directions && index < directions->size() && (*directions)[index] != 0)
     return std::nullopt;
@@ -457,9 +458,9 @@ Form SumOfProductsAnalysis::computeScanOutput(OpResult result) {
     return std::nullopt;
   Form form = get(yielded);
   ArrayRef<int64_t> shape = staticShape(result);
-  auto axis = getTokenAxis(
-      scan.getScanOutputAxes(), scan.getScanOutputDirections(),
-      result.getResultNumber() - states, shape.size());
+  auto axis =
+      getTokenAxis(scan.getScanOutputAxes(), scan.getScanOutputDirections(),
+                   result.getResultNumber() - states, shape.size());
   if (!form || !axis || form->dims.size() + 1 != shape.size())
     return std::nullopt;
   int64_t tokens = shape[*axis];

@@ -5,8 +5,8 @@
 //
 //===----------------------------------------------------------------------===//
 //
-// Rebuilds ops that compute one token's values so that they compute those of all
-// tokens, along a new leading axis.
+// Rebuilds ops that compute one token's values so that they compute those of
+// all tokens, along a new leading axis.
 //
 //===----------------------------------------------------------------------===//
 
