@@ -154,6 +154,14 @@ static SmallVector<Value> getCaptured(ScanOp scan) {
   return captured.takeVector();
 }
 
+/// Whether operand \p index of \p scan is taken by token and the body does not
+/// use it.
+static bool isUnusedInput(ScanOp scan, unsigned index) {
+  unsigned numStates = scan->getNumOperands() - scan.getNumScanInputs();
+  return index >= numStates &&
+         scan.getBody().front().getArgument(index).use_empty();
+}
+
 /// Runs the body of \p scan once per token. \p inputs are its operands, \p
 /// outer what its body captures.
 static FailureOr<SmallVector<HostTensor>>
@@ -179,6 +187,10 @@ evaluateScan(ScanOp scan, ArrayRef<const HostTensor *> inputs,
   SmallVector<int64_t> axes;
   std::optional<int64_t> numTokens;
   for (size_t i = numStates; i < inputs.size(); ++i) {
+    if (!inputs[i]) {
+      axes.push_back(0);
+      continue;
+    }
     auto axis =
         getAxis(scan.getScanInputAxes(), i - numStates, inputs[i]->getRank());
     if (!axis || (numTokens && *numTokens != inputs[i]->shape[*axis]))
@@ -186,12 +198,16 @@ evaluateScan(ScanOp scan, ArrayRef<const HostTensor *> inputs,
     axes.push_back(*axis);
     numTokens = inputs[i]->shape[*axis];
   }
+  if (!numTokens)
+    return failure();
   SmallVector<HostTensor> results(scan->getNumResults());
   for (size_t i = 0; i < numStates; ++i)
     results[i] = *inputs[i];
   DenseMap<Value, HostTensor> values = outer;
   for (int64_t t = 0; t < *numTokens; ++t) {
     for (size_t i = 0; i < inputs.size(); ++i) {
+      if (!inputs[i])
+        continue;
       HostTensor &argument = values[body.getArgument(i)];
       if (i < numStates) {
         argument = results[i];
@@ -287,9 +303,11 @@ rwkvc::onnx::evaluateRegion(ArrayRef<Value> outputs,
         stack.push_back(outer);
         isReady = false;
       }
-    for (Value operand : op->getOperands()) {
-      const HostTensor *tensor = isNone(operand) ? nullptr : find(operand);
-      if (!tensor && !isNone(operand)) {
+    for (auto [i, operand] : llvm::enumerate(op->getOperands())) {
+      bool isOmitted = isNone(operand) ||
+                       (scan && isUnusedInput(scan, static_cast<unsigned>(i)));
+      const HostTensor *tensor = isOmitted ? nullptr : find(operand);
+      if (!tensor && !isOmitted) {
         // Shape and Size do not need the elements, but a tensor that cannot be
         // computed would be a hole in the check all the same.
         stack.push_back(operand);

@@ -15,6 +15,7 @@ void rwkvc::wkv::buildRaisePipeline(mlir::OpPassManager &pm) {
   pm.addPass(createRecoverSequenceOps());
   pm.addPass(onnx::createInlineSingleTrips());
   pm.addPass(onnx::createRerollScans());
+  pm.addPass(onnx::createHoistFromScans());
   pm.addPass(createPairStates());
   pm.addPass(createRaiseCustomOps());
   pm.addPass(createRaiseSequenceOps());

@@ -91,6 +91,26 @@ def InlineSingleTrips : Pass<"onnx-inline-single-trips", "::mlir::ModuleOp"> {
   let statistics = [Statistic<"numInlined", "inlined", "Scans replaced">];
 }
 
+def HoistFromScans : Pass<"onnx-hoist-from-scans", "::mlir::ModuleOp"> {
+  let summary = "Compute for all tokens at once what no state of a scan reaches";
+  let description = [{
+    A function of the tokens, such as a decay `exp(-exp(x))`, and what it is
+    computed from leave the body of a `Scan` and become an input of it. Sums,
+    products and movements of tokens stay unless a function needs them: the passes
+    that recognise recurrences look through them.
+
+    ```mlir
+    onnx.Scan(%s, %x) { ^bb0(%a, %b): %w = onnx.Exp(%b)
+                                      %n = onnx.Mul(%a, %w) ... }
+    // after
+    %all = onnx.Exp(%x)
+    onnx.Scan(%s, %x, %all) { ^bb0(%a, %b, %w): %n = onnx.Mul(%a, %w) ... }
+    ```
+  }];
+  let dependentDialects = ["::rwkvc::onnx::ONNXDialect"];
+  let statistics = [Statistic<"numHoisted", "hoisted", "Ops hoisted">];
+}
+
 def LoopsToScans : Pass<"onnx-loops-to-scans", "::mlir::ModuleOp"> {
   let summary = "Turn loops that count through tokens into scans";
   let description = [{
