@@ -10,18 +10,13 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "EvaluatorSupport.h"
+#include "ScanSupport.h"
 
 using namespace mlir;
 using namespace rwkvc::onnx;
 using namespace rwkvc::onnx::evaluation;
 
 namespace {
-
-RankedTensorType getStaticType(Value value) {
-  auto type = dyn_cast<RankedTensorType>(value.getType());
-  return type && type.hasStaticShape() ? type : RankedTensorType();
-}
 
 /// Gives \p value the static \p shape if its type allows. Returns whether it
 /// had none.

@@ -102,7 +102,7 @@ void ScanHoister::findHoisted() {
 /// Replaces the scan by one that has the batched \p used as inputs as well.
 void ScanHoister::addInputs(ArrayRef<Value> used, TokenBatcher &batcher) {
   SmallVector<int64_t> axes;
-  for (int64_t i = 0; i < scan.getNumScanInputs(); ++i)
+  for (unsigned i = 0; i < scan.getNumScanInputs(); ++i)
     axes.push_back(*getAxis(i));
   SmallVector<Value> operands(scan->getOperands());
   for (Value value : used) {
@@ -134,7 +134,7 @@ unsigned ScanHoister::run() {
   if (scan.getNumScanInputs() < 1)
     return 0;
   std::optional<int64_t> numTokens;
-  for (int64_t i = 0; i < scan.getNumScanInputs(); ++i) {
+  for (unsigned i = 0; i < scan.getNumScanInputs(); ++i) {
     std::optional<int64_t> axis = getAxis(i);
     if (!axis)
       return 0;
@@ -146,7 +146,7 @@ unsigned ScanHoister::run() {
   if (hoisted.empty())
     return 0;
   TokenBatcher batcher(b, *numTokens);
-  for (int64_t i = 0; i < scan.getNumScanInputs(); ++i)
+  for (unsigned i = 0; i < scan.getNumScanInputs(); ++i)
     batcher.set(
         body.getArgument(numStates + i),
         batcher.moveToFront(scan->getOperand(numStates + i), *getAxis(i)));

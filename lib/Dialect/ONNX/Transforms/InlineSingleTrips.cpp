@@ -5,8 +5,8 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "ScanSupport.h"
 #include "mlir/IR/IRMapping.h"
-#include "mlir/IR/ImplicitLocOpBuilder.h"
 #include "rwkvc/Dialect/ONNX/IR/ONNX.h"
 #include "rwkvc/Dialect/ONNX/Transforms/Passes.h"
 
@@ -17,6 +17,7 @@ namespace rwkvc::onnx {
 
 using namespace mlir;
 using namespace rwkvc;
+using namespace rwkvc::onnx;
 
 /// The \p index-th of \p axes, counted from the front of \p rank axes; 0 where
 /// the attribute is left out. Negative where it is out of range.
@@ -26,25 +27,6 @@ static int64_t getAxis(std::optional<ArrayRef<int64_t>> axes, unsigned index,
   if (axis < 0)
     axis += rank;
   return axis < rank ? axis : -1;
-}
-
-static Value reshape(ImplicitLocOpBuilder &b, Value value,
-                     RankedTensorType type) {
-  if (value.getType() == type)
-    return value;
-  auto shape = RankedTensorType::get({type.getRank()}, b.getI64Type());
-  Value dims = onnx::ConstantOp::create(
-      b, shape,
-      cast<ElementsAttr>(DenseElementsAttr::get(shape, type.getShape())));
-  OperationState state(b.getLoc(), onnx::ReshapeOp::getOperationName());
-  state.addOperands({value, dims});
-  state.addTypes(type);
-  return b.create(state)->getResult(0);
-}
-
-static RankedTensorType getStaticType(Value value) {
-  auto type = dyn_cast<RankedTensorType>(value.getType());
-  return type && type.hasStaticShape() ? type : RankedTensorType();
 }
 
 /// Whether \p scan runs once and all types that inlining needs are static.
@@ -101,15 +83,16 @@ struct InlineSingleTripsPass
       map.map(argument,
               argument.getType() == operand.getType()
                   ? operand
-                  : reshape(b, operand,
-                            cast<RankedTensorType>(argument.getType())));
+                  : createReshape(
+                        b, operand,
+                        cast<RankedTensorType>(argument.getType()).getShape()));
     for (Operation &op : body.without_terminator())
       b.clone(op, map);
     for (auto [result, yielded] :
          llvm::zip(scan->getResults(), body.getTerminator()->getOperands()))
       result.replaceAllUsesWith(
-          reshape(b, map.lookupOrDefault(yielded),
-                  cast<RankedTensorType>(result.getType())));
+          createReshape(b, map.lookupOrDefault(yielded),
+                        cast<RankedTensorType>(result.getType()).getShape()));
     scan.erase();
     ++numInlined;
   }

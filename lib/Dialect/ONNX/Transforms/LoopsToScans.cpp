@@ -5,11 +5,9 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "EvaluatorSupport.h"
+#include "ScanSupport.h"
 #include "TokenAlignment.h"
 #include "mlir/IR/IRMapping.h"
-#include "mlir/IR/ImplicitLocOpBuilder.h"
-#include "mlir/IR/Matchers.h"
 #include "rwkvc/Dialect/ONNX/Transforms/Passes.h"
 
 namespace rwkvc::onnx {
@@ -21,28 +19,6 @@ using namespace mlir;
 using namespace rwkvc;
 using namespace rwkvc::onnx;
 using namespace rwkvc::onnx::evaluation;
-
-static RankedTensorType getStaticType(Value value) {
-  auto type = dyn_cast<RankedTensorType>(value.getType());
-  return type && type.hasStaticShape() ? type : RankedTensorType();
-}
-
-static Value intConstant(ImplicitLocOpBuilder &b, ArrayRef<int64_t> shape,
-                         ArrayRef<int64_t> values) {
-  auto type = RankedTensorType::get(shape, b.getI64Type());
-  return ConstantOp::create(
-      b, type, cast<ElementsAttr>(DenseElementsAttr::get(type, values)));
-}
-
-static Value reshape(ImplicitLocOpBuilder &b, Value value,
-                     RankedTensorType type) {
-  if (value.getType() == type)
-    return value;
-  OperationState state(b.getLoc(), ReshapeOp::getOperationName());
-  state.addOperands({value, intConstant(b, {type.getRank()}, type.getShape())});
-  state.addTypes(type);
-  return b.create(state)->getResult(0);
-}
 
 /// \p value without ops that only change its shape or integer type.
 static Value skipViews(Value value) {
@@ -140,17 +116,8 @@ std::optional<int64_t> LoopConverter::getCollectedAxis(unsigned state) {
 
 /// The number of the scan input with token t at index t of \p axis.
 Value LoopConverter::addScanInput(Value source, int64_t axis) {
-  RankedTensorType type = getStaticType(source);
-  if (type.getDimSize(axis) != count) {
-    SmallVector<int64_t> shape(type.getShape());
-    shape[axis] = count;
-    OperationState slice(b.getLoc(), SliceOp::getOperationName());
-    slice.addOperands({source, intConstant(b, {1}, 0),
-                       intConstant(b, {1}, count), intConstant(b, {1}, axis),
-                       intConstant(b, {1}, 1)});
-    slice.addTypes(type.clone(shape));
-    source = b.create(slice)->getResult(0);
-  }
+  if (getStaticType(source).getDimSize(axis) != count)
+    source = createPrefix(b, source, axis, count);
   inputs.push_back(source);
   inputAxes.push_back(axis);
   return source;
@@ -184,7 +151,7 @@ void LoopConverter::run() {
   // The counter is one more input: what else uses it finds it there.
   SmallVector<int64_t> steps(count);
   std::iota(steps.begin(), steps.end(), 0);
-  addScanInput(intConstant(b, {count}, steps), 0);
+  addScanInput(createIntegers(b, steps), 0);
 
   llvm::append_range(operands, inputs);
   OperationState state(loop.getLoc(), ScanOp::getOperationName());
@@ -203,11 +170,9 @@ void LoopConverter::run() {
     if (!collected[i])
       map.map(body.getArgument(i + 2),
               block.addArgument(body.getArgument(i + 2).getType(), b.getLoc()));
-  for (auto [input, axis] : llvm::zip(inputs, inputAxes)) {
-    SmallVector<int64_t> shape(getStaticType(input).getShape());
-    shape.erase(shape.begin() + axis);
-    block.addArgument(getStaticType(input).clone(shape), b.getLoc());
-  }
+  for (auto [input, axis] : llvm::zip(inputs, inputAxes))
+    block.addArgument(resize(getStaticType(input), axis, std::nullopt),
+                      b.getLoc());
   map.map(body.getArgument(0), block.getArguments().back());
   auto flag = RankedTensorType::get({}, b.getI1Type());
   map.map(body.getArgument(1),
@@ -215,8 +180,9 @@ void LoopConverter::run() {
                              cast<ElementsAttr>(DenseElementsAttr::get(
                                  flag, b.getBoolAttr(true)))));
   for (auto [op, input] : slices)
-    map.map(op->getResult(0), reshape(b, block.getArgument(numCarried + input),
-                                      getStaticType(op->getResult(0))));
+    map.map(op->getResult(0),
+            createReshape(b, block.getArgument(numCarried + input),
+                          getStaticType(op->getResult(0)).getShape()));
   DenseSet<Operation *> skipped;
   for (auto [op, input] : slices)
     skipped.insert(op);
@@ -235,11 +201,10 @@ void LoopConverter::run() {
     } else if (!collected[i]) {
       yielded.push_back(map.lookupOrDefault(next));
     } else {
-      SmallVector<int64_t> shape(getStaticType(next).getShape());
-      shape.erase(shape.begin() + *collected[i]);
       Value update = next.getDefiningOp()->getOperand(2);
-      outputs.push_back(reshape(b, map.lookupOrDefault(update),
-                                getStaticType(next).clone(shape)));
+      outputs.push_back(createReshape(
+          b, map.lookupOrDefault(update),
+          resize(getStaticType(next), *collected[i], std::nullopt).getShape()));
     }
   }
   llvm::append_range(yielded, outputs);

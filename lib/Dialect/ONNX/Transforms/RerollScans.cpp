@@ -5,6 +5,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "ScanSupport.h"
 #include "TokenAlignment.h"
 #include "mlir/Analysis/TopologicalSortUtils.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
@@ -25,35 +26,6 @@ using namespace rwkvc::onnx;
 
 static RankedTensorType getType(Value value) {
   return cast<RankedTensorType>(value.getType());
-}
-
-static Value intConstant(ImplicitLocOpBuilder &b, ArrayRef<int64_t> values) {
-  auto type = RankedTensorType::get({static_cast<int64_t>(values.size())},
-                                    b.getI64Type());
-  return ConstantOp::create(
-      b, type, cast<ElementsAttr>(DenseElementsAttr::get(type, values)));
-}
-
-static Value reshape(ImplicitLocOpBuilder &b, Value value,
-                     ArrayRef<int64_t> shape) {
-  RankedTensorType type = getType(value);
-  if (type.getShape() == shape)
-    return value;
-  OperationState state(b.getLoc(), ReshapeOp::getOperationName());
-  state.addOperands({value, intConstant(b, shape)});
-  state.addTypes(type.clone(shape));
-  return b.create(state)->getResult(0);
-}
-
-/// \p type with \p size along \p axis, or without the axis.
-static RankedTensorType resize(RankedTensorType type, int64_t axis,
-                               std::optional<int64_t> size) {
-  SmallVector<int64_t> shape(type.getShape());
-  if (size)
-    shape[axis] = *size;
-  else
-    shape.erase(shape.begin() + axis);
-  return RankedTensorType::get(shape, type.getElementType());
 }
 
 namespace {
@@ -95,14 +67,11 @@ Value ScanBuilder::addScanInput(const AlignedValue &value) {
     return value.source;
   RankedTensorType type = getType(value.source);
   int64_t size = type.getDimSize(value.axis);
-  OperationState slice(b.getLoc(), SliceOp::getOperationName());
-  slice.addOperands({value.source, intConstant(b, 0), intConstant(b, size - 1),
-                     intConstant(b, value.axis), intConstant(b, 1)});
-  slice.addTypes(resize(type, value.axis, size - 1));
   Value first =
-      reshape(b, value.values[0], resize(type, value.axis, 1).getShape());
+      createReshape(b, value.values[0], resize(type, value.axis, 1).getShape());
   OperationState concat(b.getLoc(), ConcatOp::getOperationName());
-  concat.addOperands({first, b.create(slice)->getResult(0)});
+  concat.addOperands(
+      {first, createPrefix(b, value.source, value.axis, size - 1)});
   concat.addTypes(type);
   concat.addAttribute("axis", b.getI64IntegerAttr(value.axis));
   return b.create(concat)->getResult(0);
@@ -178,14 +147,14 @@ ScanOp ScanBuilder::build() {
            scanned, ArrayRef(operands).drop_front(carried.size()), axes)) {
     Value argument = body.addArgument(
         resize(getType(source), axis, std::nullopt), b.getLoc());
-    emitted[number] =
-        reshape(b, argument,
-                getType(alignment.getValues()[number].values[1]).getShape());
+    emitted[number] = createReshape(
+        b, argument,
+        getType(alignment.getValues()[number].values[1]).getShape());
   }
   SmallVector<Value> yielded;
   for (unsigned number : carried)
     yielded.push_back(emit(*alignment.getValues()[number].update));
-  yielded.push_back(reshape(
+  yielded.push_back(createReshape(
       b, emit(root), resize(type, collection.axis, std::nullopt).getShape()));
   YieldOp::create(b, yielded);
   if (checkFirstToken())

@@ -6,7 +6,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "TokenAlignment.h"
-#include "EvaluatorSupport.h"
+#include "ScanSupport.h"
 #include "mlir/IR/Block.h"
 
 using namespace mlir;
@@ -21,16 +21,6 @@ static std::optional<ArrayRef<int64_t>> getStaticShape(Value value) {
   if (!type || !type.hasStaticShape())
     return std::nullopt;
   return type.getShape();
-}
-
-static std::optional<Shape> getConstantIntegers(Value value) {
-  auto constant = value.getDefiningOp<ConstantOp>();
-  if (!constant)
-    return std::nullopt;
-  FailureOr<HostTensor> tensor = readElements(constant.getValue());
-  if (failed(tensor))
-    return std::nullopt;
-  return getIntegers(&*tensor);
 }
 
 //===----------------------------------------------------------------------===//

@@ -6,7 +6,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "rwkvc/Dialect/ONNX/Transforms/TokenBatcher.h"
-#include "EvaluatorSupport.h"
+#include "ScanSupport.h"
 
 using namespace mlir;
 using namespace rwkvc::onnx;
@@ -27,29 +27,8 @@ static bool isElementwise(Operation *op) {
              SqrtOp, SubOp, SumOp, TanhOp, WhereOp>(op);
 }
 
-static Value intConstant(ImplicitLocOpBuilder &b, ArrayRef<int64_t> values) {
-  auto type = RankedTensorType::get({static_cast<int64_t>(values.size())},
-                                    b.getI64Type());
-  return ConstantOp::create(
-      b, type, cast<ElementsAttr>(DenseElementsAttr::get(type, values)));
-}
-
-static std::optional<Shape> getConstantIntegers(Value value) {
-  auto constant = value.getDefiningOp<ConstantOp>();
-  if (!constant)
-    return std::nullopt;
-  FailureOr<HostTensor> tensor = readElements(constant.getValue());
-  return succeeded(tensor) ? getIntegers(&*tensor) : std::nullopt;
-}
-
 Value TokenBatcher::reshape(Value value, ArrayRef<int64_t> shape) {
-  RankedTensorType type = getType(value);
-  if (type.getShape() == shape)
-    return value;
-  OperationState state(b.getLoc(), ReshapeOp::getOperationName());
-  state.addOperands({value, intConstant(b, shape)});
-  state.addTypes(type.clone(shape));
-  return b.create(state)->getResult(0);
+  return createReshape(b, value, shape);
 }
 
 Value TokenBatcher::transpose(Value value, ArrayRef<int64_t> perm) {
@@ -94,7 +73,7 @@ Value TokenBatcher::get(Value value) {
   Shape shape(type.getShape());
   shape.insert(shape.begin(), numTokens);
   OperationState state(b.getLoc(), ExpandOp::getOperationName());
-  state.addOperands({value, intConstant(b, shape)});
+  state.addOperands({value, createIntegers(b, shape)});
   state.addTypes(type.clone(shape));
   return values[value] = b.create(state)->getResult(0);
 }
@@ -190,7 +169,7 @@ LogicalResult TokenBatcher::batchAlongAxis(Operation *op) {
       for (int64_t axis : *known)
         axes.push_back(axis < 0 ? axis : axis + 1);
     }
-    operands[index] = intConstant(b, axes);
+    operands[index] = createIntegers(b, axes);
     return success();
   };
   bool isConcat = isa<ConcatOp>(op);

@@ -47,7 +47,8 @@ bool isScatter(Operation *op) {
 /// A row that becomes part of the new state.
 struct Row {
   BlockArgument state;
-  OpOperand *use;      // where the row, [batch, width], goes towards the result
+  OpOperand *use =
+      nullptr;         // where the row, [batch, width], goes towards the result
   Positions positions; // of its elements in the state
   Value x;             // the row is the last token of x
   int64_t batch = 0, tokens = 0, width = 0;
@@ -204,7 +205,11 @@ void TokenShifts::addRow(BlockArgument state, OpOperand &use,
   std::optional<ArrayRef<int64_t>> shape = getFloatShape(x);
   if (isa<BlockArgument>(x) || total % size != 0 || shape->empty())
     return;
-  Row row{state, &use, std::move(positions), x};
+  Row row;
+  row.state = state;
+  row.use = &use;
+  row.positions = std::move(positions);
+  row.x = x;
   row.tokens = total / size;
   // With one token any grouping of the elements is a row.
   row.width = shape->back() == 1 ? size : shape->back();
