@@ -12,6 +12,7 @@
 #include "mlir/IR/ImplicitLocOpBuilder.h"
 #include "rwkvc/Dialect/WKV/IR/WKV.h"
 #include "rwkvc/Dialect/WKV/Transforms/Passes.h"
+#include "llvm/ADT/MapVector.h"
 
 namespace rwkvc::wkv {
 #define GEN_PASS_DEF_FUSETOKENSHIFT
@@ -38,32 +39,30 @@ struct FuseTokenShiftPass : wkv::impl::FuseTokenShiftBase<FuseTokenShiftPass> {
   using FuseTokenShiftBase::FuseTokenShiftBase;
 
   void runOnOperation() override {
-    SmallVector<wkv::TokenShiftOp> shifts;
-    getOperation().walk([&](wkv::TokenShiftOp op) { shifts.push_back(op); });
-    for (wkv::TokenShiftOp shift : shifts)
+    SmallVector<wkv::MixOp> mixes;
+    getOperation().walk([&](wkv::MixOp op) { mixes.push_back(op); });
+    // A token and its predecessor, at one place; where forms were derived there
+    // may be a reshape between the shift and the mixes.
+    llvm::MapVector<std::tuple<Value, Value, Block *>, SmallVector<wkv::MixOp>>
+        groups;
+    for (wkv::MixOp mix : mixes)
+      if (mix.getY().getType() == mix.getX().getType())
+        groups[{mix.getX(), mix.getShifted(), mix->getBlock()}].push_back(mix);
+    for (auto &[key, candidates] : groups)
       while (true) {
-        SmallVector<wkv::MixOp> group = collect(shift);
+        SmallVector<wkv::MixOp> group = select(candidates);
         if (group.size() < 2)
           break;
+        llvm::erase_if(candidates, [&](wkv::MixOp mix) {
+          return llvm::is_contained(group, mix);
+        });
         join(group);
       }
   }
 
-  /// Mixes of \p shift that one op can compute where the first of them stands.
-  SmallVector<wkv::MixOp> collect(wkv::TokenShiftOp shift) {
-    SmallVector<wkv::MixOp> mixes;
-    for (Operation *user : shift.getShifted().getUsers()) {
-      auto mix = dyn_cast<wkv::MixOp>(user);
-      if (mix && mix.getX() == shift.getX() &&
-          mix.getShifted() == shift.getShifted() &&
-          mix.getY().getType() == mix.getX().getType() &&
-          mix->getBlock() == shift->getBlock() &&
-          !llvm::is_contained(mixes, mix))
-        mixes.push_back(mix);
-    }
-    llvm::sort(mixes, [](wkv::MixOp a, wkv::MixOp b) {
-      return a->isBeforeInBlock(b);
-    });
+  /// Those of \p mixes, which are in the order of their block, that one op can
+  /// compute where the first of them stands.
+  SmallVector<wkv::MixOp> select(SmallVector<wkv::MixOp> mixes) {
     DominanceInfo dominance;
     while (mixes.size() > 1) {
       SmallVector<wkv::MixOp> group;
