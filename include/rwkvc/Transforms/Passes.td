@@ -16,7 +16,8 @@ def FuseElementwise : Pass<"rwkvc-fuse-elementwise", "::mlir::ModuleOp"> {
     Named ops but `linalg.fill` become generic first.
     An elementwise op is fused into its only user when the user runs over as many
     points: a decay of N elements is not recomputed for each of N x N state
-    elements. Casts are fused into anything, so that half-precision weights are
+    elements. A reshape between two of them, as between channels and heads, moves
+    behind or before them. Casts are fused into anything, so that half-precision weights are
     widened where they are read.
 
     ```mlir
