@@ -76,6 +76,10 @@ struct FuseElementwisePass
     linalg::populateElementwiseOpsFusionPatterns(patterns, isWorthFusing);
     linalg::populateFoldReshapeOpsByExpansionPatterns(patterns,
                                                       isReshapeOfElementwise);
+    // Reshapes that meet become one, which can move on.
+    tensor::ExpandShapeOp::getCanonicalizationPatterns(patterns, &getContext());
+    tensor::CollapseShapeOp::getCanonicalizationPatterns(patterns,
+                                                         &getContext());
     if (failed(applyPatternsGreedily(getOperation(), std::move(patterns))))
       signalPassFailure();
   }
