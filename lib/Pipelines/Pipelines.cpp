@@ -132,6 +132,7 @@ static void buildForms(OpPassManager &pm, const PipelineOptions &options) {
 static void buildWKV(OpPassManager &pm, const PipelineOptions &options) {
   pm.addPass(createConvertONNXToLinalgPass());
   addCleanup(pm);
+  pm.addPass(wkv::createFoldEmbeddingNorm());
   buildForms(pm, options);
   buildInterface(pm, options);
   wkv::ChooseChunkOptions chunks;
@@ -144,6 +145,7 @@ static void buildWKV(OpPassManager &pm, const PipelineOptions &options) {
 /// arguments in memory.
 static void buildLinalg(OpPassManager &pm, const PipelineOptions &options) {
   pm.addPass(wkv::createTileRecurrences());
+  pm.addPass(wkv::createFuseTokenShift());
   pm.addPass(createConvertWKVToLinalgPass());
   addCleanup(pm);
   pm.addPass(createFuseElementwise());

@@ -6,6 +6,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "mlir/Dialect/Linalg/Transforms/Transforms.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/Transforms/GreedyPatternRewriteDriver.h"
 #include "rwkvc/Transforms/Passes.h"
 
@@ -41,6 +42,23 @@ static bool isWorthFusing(OpOperand *operand) {
          countPoints(producer) == countPoints(consumer);
 }
 
+/// Whether an elementwise op lies at either end of \p operand: reshapes move
+/// out from between those, and products keep the form that they have.
+static bool isReshapeOfElementwise(OpOperand *operand) {
+  auto isElementwise = [](Operation *op) {
+    auto linalg = dyn_cast_or_null<linalg::LinalgOp>(op);
+    return linalg && linalg.getNumReductionLoops() == 0 &&
+           linalg.getNumParallelLoops() > 0 && linalg.hasPureTensorSemantics();
+  };
+  Operation *producer = operand->get().getDefiningOp();
+  Operation *owner = operand->getOwner();
+  if (isa<tensor::ExpandShapeOp, tensor::CollapseShapeOp>(owner))
+    return isElementwise(producer) && producer->hasOneUse();
+  return isElementwise(owner) &&
+         isa_and_nonnull<tensor::ExpandShapeOp, tensor::CollapseShapeOp>(
+             producer);
+}
+
 namespace {
 
 struct FuseElementwisePass
@@ -56,6 +74,12 @@ struct FuseElementwisePass
     });
     RewritePatternSet patterns(&getContext());
     linalg::populateElementwiseOpsFusionPatterns(patterns, isWorthFusing);
+    linalg::populateFoldReshapeOpsByExpansionPatterns(patterns,
+                                                      isReshapeOfElementwise);
+    // Reshapes that meet become one, which can move on.
+    tensor::ExpandShapeOp::getCanonicalizationPatterns(patterns, &getContext());
+    tensor::CollapseShapeOp::getCanonicalizationPatterns(patterns,
+                                                         &getContext());
     if (failed(applyPatternsGreedily(getOperation(), std::move(patterns))))
       signalPassFailure();
   }

@@ -80,3 +80,22 @@ func.func @fill(%x: f32) -> tensor<8xf32> {
   %0 = linalg.fill ins(%x : f32) outs(%e : tensor<8xf32>) -> tensor<8xf32>
   return %0 : tensor<8xf32>
 }
+
+// A reshape between elementwise ops moves behind them; a product keeps its two axes.
+// CHECK-LABEL: func.func @reshape
+// CHECK:       %[[P:.*]] = linalg.generic {{.*}} iterator_types = ["parallel", "parallel", "reduction"]}
+// CHECK:       %[[E:.*]] = tensor.expand_shape %[[P]]
+// CHECK:       linalg.generic {{.*}} ins(%[[E]]
+// CHECK-NEXT:  ^bb0
+// CHECK-NEXT:    math.exp
+// CHECK-NEXT:    arith.negf
+// CHECK-NEXT:    linalg.yield
+func.func @reshape(%a: tensor<2x8xf32>, %w: tensor<8x8xf32>, %o: tensor<2x8xf32>) -> tensor<2x4x2xf32> {
+  %e = tensor.empty() : tensor<2x8xf32>
+  %p = linalg.matmul ins(%a, %w : tensor<2x8xf32>, tensor<8x8xf32>) outs(%o : tensor<2x8xf32>) -> tensor<2x8xf32>
+  %0 = linalg.exp ins(%p : tensor<2x8xf32>) outs(%e : tensor<2x8xf32>) -> tensor<2x8xf32>
+  %1 = tensor.expand_shape %0 [[0], [1, 2]] output_shape [2, 4, 2] : tensor<2x8xf32> into tensor<2x4x2xf32>
+  %e1 = tensor.empty() : tensor<2x4x2xf32>
+  %2 = linalg.negf ins(%1 : tensor<2x4x2xf32>) outs(%e1 : tensor<2x4x2xf32>) -> tensor<2x4x2xf32>
+  return %2 : tensor<2x4x2xf32>
+}

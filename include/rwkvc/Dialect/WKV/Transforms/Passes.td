@@ -448,6 +448,70 @@ def TileRecurrences : Pass<"wkv-tile-recurrences", "::mlir::ModuleOp"> {
   let statistics = [Statistic<"numTiled", "tiled", "Recurrences split">];
 }
 
+def FoldEmbeddingNorm : Pass<"wkv-fold-embedding-norm", "::mlir::ModuleOp"> {
+  let summary = "Normalise the embedding table instead of the rows read from it";
+  let description = [{
+    A `wkv.layer_norm` of rows that are gathered from a constant table, which
+    nothing else reads, and neither the rows, is computed for every row of the
+    table at compile time, in float64, and rounded once to the table's type. The
+    table may be read by a slice or by a `linalg.generic` that extracts elements,
+    and reshapes may lie between.
+
+    ```mlir
+    %row = tensor.extract_slice %table[%i, 0] [1, 64] [1, 1]
+    %x = wkv.layer_norm %row scale(%w) bias(%b) {epsilon = 1.0e-5 : f64}
+    // after
+    %x = tensor.extract_slice %normalised[%i, 0] [1, 64] [1, 1]
+    ```
+
+    A table that the head reads too stays, and so does one whose rows are converted
+    before the norm: the new one would be larger. Tables of more than 64 KiB are
+    written to an unlinked temporary file and mapped, so that the compiler's own
+    memory does not grow with them; where that fails, a warning says so and the
+    norm stays.
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect"];
+  let options = [Option<"maxBytes", "max-bytes", "int64_t",
+                        /*default=*/"int64_t(4) << 30",
+                        "Largest table in bytes that is rewritten">];
+  let statistics = [
+    Statistic<"numFolded", "folded", "Norms folded into a table">,
+    Statistic<"numBytes", "bytes", "Bytes of tables rewritten">
+  ];
+}
+
+def FuseTokenShift : Pass<"wkv-fuse-token-shift", "::mlir::ModuleOp"> {
+  let summary = "Compute all interpolations of a token shift in one kernel";
+  let description = [{
+    The `wkv.mix` ops of one `wkv.token_shift` become one `linalg.generic` with so
+    many results, which reads the token and its predecessor once. Their difference
+    is common.
+
+    ```mlir
+    %shifted, %kept = wkv.token_shift %x state(%old)
+    %r = wkv.mix %x, %shifted by %mu_r
+    %k = wkv.mix %x, %shifted by %mu_k
+    // after
+    %rk:2 = linalg.generic ins(%x, %shifted, %mu_r, %mu_k) {
+      %d = arith.subf %s, %x
+      ... arith.mulf %d, %mu_r ... arith.mulf %d, %mu_k
+    }
+    ```
+
+    A mix whose weights are computed from another mix (v6) is not joined with
+    that one, and ops that give several targets already stay.
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect",
+                           "::mlir::linalg::LinalgDialect",
+                           "::mlir::tensor::TensorDialect"];
+  let options = [Option<"maxTargets", "max-targets", "int64_t", /*default=*/"8",
+                        "Targets of one kernel at most">];
+  let statistics = [
+    Statistic<"numGroups", "groups", "Kernels made">,
+    Statistic<"numMixes", "mixes", "Interpolations joined">
+  ];
+}
+
 def ExplainStates : Pass<"wkv-explain-states", "::mlir::ModuleOp"> {
   let summary = "Remark on every state that was left as plain ONNX, and why";
   let description = [{

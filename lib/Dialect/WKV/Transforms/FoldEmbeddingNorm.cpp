@@ -1,0 +1,332 @@
+//===- FoldEmbeddingNorm.cpp - The norm behind the embedding table --------===//
+//
+// Part of the rwkvc project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "mlir/Analysis/SliceAnalysis.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Linalg/IR/Linalg.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "mlir/IR/AsmState.h"
+#include "mlir/IR/DialectResourceBlobManager.h"
+#include "mlir/IR/Matchers.h"
+#include "rwkvc/Dialect/WKV/IR/WKV.h"
+#include "rwkvc/Dialect/WKV/Transforms/Passes.h"
+#include "llvm/Support/Endian.h"
+#include "llvm/Support/FileSystem.h"
+#include <cmath>
+
+namespace rwkvc::wkv {
+#define GEN_PASS_DEF_FOLDEMBEDDINGNORM
+#include "rwkvc/Dialect/WKV/Transforms/Passes.h.inc"
+} // namespace rwkvc::wkv
+
+using namespace mlir;
+using namespace rwkvc;
+
+/// Tables up to this size are attributes; larger ones are resources.
+static constexpr int64_t kMaxDenseBytes = 1 << 16;
+
+/// The bytes of a constant that is no splat, or none.
+static std::optional<ArrayRef<char>> getBytes(Attribute attr) {
+  auto elements = dyn_cast<ElementsAttr>(attr);
+  if (!elements)
+    return std::nullopt;
+  std::optional<ArrayRef<char>> bytes;
+  if (auto dense = dyn_cast<DenseElementsAttr>(attr); dense && !dense.isSplat())
+    bytes = dense.getRawData();
+  if (auto resource = dyn_cast<DenseResourceElementsAttr>(attr))
+    if (AsmResourceBlob *blob = resource.getRawHandle().getBlob())
+      bytes = blob->getData();
+  int64_t size = elements.getNumElements() *
+                 (elements.getElementType().getIntOrFloatBitWidth() / 8);
+  if (!bytes || static_cast<int64_t>(bytes->size()) != size)
+    return std::nullopt;
+  return bytes;
+}
+
+/// Reads and writes elements of one type; 32 bits directly, since tables are
+/// large.
+namespace {
+class Codec {
+public:
+  explicit Codec(FloatType type)
+      : semantics(type.getFloatSemantics()), width(type.getWidth()),
+        isSingle(type.isF32()) {}
+
+  double read(const char *data, int64_t i) const {
+    if (isSingle)
+      return llvm::bit_cast<float>(
+          llvm::support::endian::read32le(data + 4 * i));
+    APInt bits(width, 0);
+    for (unsigned byte = 0; byte < width / 8; ++byte)
+      bits.insertBits(static_cast<uint8_t>(data[i * (width / 8) + byte]),
+                      8 * byte, 8);
+    APFloat value(semantics, bits);
+    bool lost;
+    value.convert(APFloat::IEEEdouble(), APFloat::rmNearestTiesToEven, &lost);
+    return value.convertToDouble();
+  }
+
+  void write(char *data, int64_t i, double number) const {
+    if (isSingle)
+      return llvm::support::endian::write32le(
+          data + 4 * i, llvm::bit_cast<uint32_t>(static_cast<float>(number)));
+    APFloat value(number);
+    bool lost;
+    value.convert(semantics, APFloat::rmNearestTiesToEven, &lost);
+    APInt bits = value.bitcastToAPInt();
+    for (unsigned byte = 0; byte < width / 8; ++byte)
+      data[i * (width / 8) + byte] =
+          static_cast<char>(bits.extractBitsAsZExtValue(8, 8 * byte));
+  }
+
+private:
+  const llvm::fltSemantics &semantics;
+  unsigned width;
+  bool isSingle;
+};
+
+/// A norm of rows that are read from a constant table.
+struct Match {
+  wkv::LayerNormOp norm;
+  OpOperand *tableUse;
+  arith::ConstantOp table;
+  RankedTensorType type; ///< of the table, rows by width
+};
+} // namespace
+
+/// The values of \p value, a constant of \p width elements; \p otherwise where
+/// there is none.
+static std::optional<SmallVector<double>> readRow(Value value, int64_t width,
+                                                  double otherwise) {
+  if (!value)
+    return SmallVector<double>(width, otherwise);
+  Attribute attr;
+  if (!matchPattern(value, m_Constant(&attr)))
+    return std::nullopt;
+  auto elements = cast<ElementsAttr>(attr);
+  if (elements.getNumElements() != width)
+    return std::nullopt;
+  Codec codec(cast<FloatType>(elements.getElementType()));
+  if (auto dense = dyn_cast<DenseElementsAttr>(attr); dense && dense.isSplat())
+    return SmallVector<double>(width, codec.read(dense.getRawData().data(), 0));
+  std::optional<ArrayRef<char>> bytes = getBytes(attr);
+  if (!bytes)
+    return std::nullopt;
+  SmallVector<double> row(width);
+  for (int64_t i = 0; i < width; ++i)
+    row[i] = codec.read(bytes->data(), i);
+  return row;
+}
+
+/// The operand by which \p slice reads whole rows of a matrix.
+static OpOperand *matchSlice(tensor::ExtractSliceOp slice) {
+  RankedTensorType source = slice.getSourceType();
+  if (source.getRank() != 2 ||
+      !isConstantIntValue(slice.getMixedOffsets()[1], 0) ||
+      !isConstantIntValue(slice.getMixedSizes()[1], source.getDimSize(1)) ||
+      !isConstantIntValue(slice.getMixedStrides()[1], 1))
+    return nullptr;
+  return &slice.getSourceMutable();
+}
+
+/// The operand by which \p op reads rows of a matrix, whose numbers do not
+/// depend on the place within the row.
+static OpOperand *matchGather(linalg::GenericOp op) {
+  if (op.getNumResults() != 1 || op.getNumReductionLoops() != 0 ||
+      !op.getIndexingMapsArray().back().isIdentity() || op.getNumLoops() == 0)
+    return nullptr;
+  unsigned last = op.getNumLoops() - 1;
+  auto isLast = [&](Operation *inner) {
+    auto index = dyn_cast_or_null<linalg::IndexOp>(inner);
+    return index && index.getDim() == last;
+  };
+  auto extract = op.getBody()
+                     ->getTerminator()
+                     ->getOperand(0)
+                     .getDefiningOp<tensor::ExtractOp>();
+  if (!extract || extract->getBlock() != op.getBody() ||
+      extract.getIndices().size() != 2 ||
+      !isLast(extract.getIndices()[1].getDefiningOp()))
+    return nullptr;
+  auto rows = cast<RankedTensorType>(extract.getTensor().getType());
+  auto result = cast<RankedTensorType>(op.getResult(0).getType());
+  if (rows.getDimSize(1) != result.getShape().back())
+    return nullptr;
+  // Operands of the op may vary along the row too.
+  BackwardSliceOptions options;
+  options.inclusive = true;
+  options.omitBlockArguments = true;
+  options.filter = [&](Operation *inner) {
+    return inner->getBlock() == op.getBody();
+  };
+  SetVector<Operation *> slice;
+  if (failed(getBackwardSlice(extract.getIndices()[0], &slice, options)) ||
+      llvm::any_of(slice, isLast))
+    return nullptr;
+  auto variesAlongRow = [&](Value value) {
+    auto argument = dyn_cast<BlockArgument>(value);
+    return argument && argument.getOwner() == op.getBody() &&
+           (argument.getArgNumber() >= op.getNumDpsInputs() ||
+            op.getMatchingIndexingMap(op.getMatchingOpOperand(argument))
+                .isFunctionOfDim(last));
+  };
+  if (variesAlongRow(extract.getIndices()[0]) ||
+      llvm::any_of(slice, [&](Operation *inner) {
+        return llvm::any_of(inner->getOperands(), variesAlongRow);
+      }))
+    return nullptr;
+  return &extract.getTensorMutable();
+}
+
+static std::optional<Match> match(wkv::LayerNormOp norm) {
+  Value rows = norm.getX();
+  while (rows.hasOneUse() && rows.getDefiningOp() &&
+         isa<tensor::ExpandShapeOp, tensor::CollapseShapeOp, tensor::CastOp>(
+             rows.getDefiningOp()))
+    rows = rows.getDefiningOp()->getOperand(0);
+  OpOperand *use = nullptr;
+  if (auto slice = rows.getDefiningOp<tensor::ExtractSliceOp>())
+    use = matchSlice(slice);
+  else if (auto gather = rows.getDefiningOp<linalg::GenericOp>())
+    use = matchGather(gather);
+  if (!use || !rows.hasOneUse())
+    return std::nullopt;
+  auto table = use->get().getDefiningOp<arith::ConstantOp>();
+  auto type = cast<RankedTensorType>(use->get().getType());
+  // Along the rows, and of the type that the table keeps.
+  auto normalised = cast<RankedTensorType>(norm.getX().getType());
+  if (!table || !type.hasStaticShape() ||
+      !isa<FloatType>(type.getElementType()) ||
+      normalised.getElementType() != type.getElementType() ||
+      normalised.getShape().back() != type.getDimSize(1))
+    return std::nullopt;
+  return Match{norm, use, table, type};
+}
+
+namespace {
+
+struct FoldEmbeddingNormPass
+    : wkv::impl::FoldEmbeddingNormBase<FoldEmbeddingNormPass> {
+  using FoldEmbeddingNormBase::FoldEmbeddingNormBase;
+
+  void runOnOperation() override {
+    SmallVector<Match> matches;
+    getOperation().walk([&](wkv::LayerNormOp norm) {
+      if (std::optional<Match> found = match(norm))
+        matches.push_back(*found);
+    });
+    for (Match &found : matches)
+      fold(found);
+  }
+
+  /// Whether anything but the gather reads the table, through any constant.
+  bool isShared(Match &found) {
+    int64_t uses = 0;
+    Attribute value = found.table.getValue();
+    getOperation().walk([&](arith::ConstantOp other) {
+      if (other.getValue() == value)
+        uses += llvm::range_size(other->getUses());
+    });
+    return uses != 1;
+  }
+
+  void fold(Match &found) {
+    std::optional<ArrayRef<char>> bytes = getBytes(found.table.getValue());
+    int64_t width = found.type.getDimSize(1);
+    std::optional<SmallVector<double>> scale =
+        readRow(found.norm.getScale(), width, 1.0);
+    std::optional<SmallVector<double>> bias =
+        readRow(found.norm.getBias(), width, 0.0);
+    if (!bytes || width == 0 || !scale || !bias ||
+        static_cast<int64_t>(bytes->size()) > maxBytes || isShared(found))
+      return;
+    ElementsAttr folded = evaluate(found, *bytes, *scale, *bias);
+    if (!folded)
+      return;
+    OpBuilder b(found.table);
+    found.tableUse->set(
+        arith::ConstantOp::create(b, found.table.getLoc(), folded));
+    found.table.erase();
+    found.norm.replaceAllUsesWith(found.norm.getX());
+    found.norm.erase();
+    ++numFolded;
+    numBytes += bytes->size();
+  }
+
+  /// The table with each row normalised; null where there is no room for it.
+  ElementsAttr evaluate(Match &found, ArrayRef<char> bytes,
+                        ArrayRef<double> scale, ArrayRef<double> bias) {
+    if (static_cast<int64_t>(bytes.size()) <= kMaxDenseBytes) {
+      SmallVector<char> rows(bytes.size());
+      normalise(found, bytes.data(), rows.data(), scale, bias);
+      return DenseElementsAttr::getFromRawBuffer(found.type, rows);
+    }
+    // In a file without a name, so that the table's pages need not stay in
+    // memory, as those of the model's own file need not.
+    namespace fs = llvm::sys::fs;
+    int descriptor = -1;
+    llvm::SmallString<128> path;
+    std::error_code error =
+        fs::createTemporaryFile("rwkvc", "table", descriptor, path);
+    std::shared_ptr<fs::mapped_file_region> region;
+    if (!error) {
+      fs::remove(path);
+      error = fs::resize_file(descriptor, bytes.size());
+      if (!error)
+        region = std::make_shared<fs::mapped_file_region>(
+            fs::convertFDToNativeFile(descriptor),
+            fs::mapped_file_region::readwrite, bytes.size(), /*offset=*/0,
+            error);
+      fs::file_t file = fs::convertFDToNativeFile(descriptor);
+      if (std::error_code closing = fs::closeFile(file); !error)
+        error = closing;
+    }
+    if (error) {
+      found.norm.emitWarning()
+          << "is computed for every token: its table of " << bytes.size()
+          << " bytes cannot be written to '" << path
+          << "': " << error.message();
+      return nullptr;
+    }
+    normalise(found, bytes.data(), region->data(), scale, bias);
+    std::string name = "embedding";
+    if (auto resource =
+            dyn_cast<DenseResourceElementsAttr>(found.table.getValue()))
+      name = resource.getRawHandle().getKey().str();
+    AsmResourceBlob blob(
+        ArrayRef<char>(region->const_data(), bytes.size()),
+        /*dataAlignment=*/64, [region](void *, size_t, size_t) {},
+        /*dataIsMutable=*/false);
+    return DenseResourceElementsAttr::get(found.type, name + ".normalised",
+                                          std::move(blob));
+  }
+
+  static void normalise(Match &found, const char *from, char *to,
+                        ArrayRef<double> scale, ArrayRef<double> bias) {
+    Codec codec(cast<FloatType>(found.type.getElementType()));
+    wkv::LayerNormOp norm = found.norm;
+    double epsilon = norm.getEpsilon().convertToDouble();
+    double rootEpsilon = norm.getRootEpsilon().convertToDouble();
+    int64_t width = found.type.getDimSize(1);
+    SmallVector<double> row(width);
+    for (int64_t r = 0, rows = found.type.getDimSize(0); r < rows; ++r) {
+      double sum = 0.0, squares = 0.0;
+      for (int64_t i = 0; i < width; ++i)
+        sum += row[i] = codec.read(from, r * width + i);
+      for (double &value : row) {
+        value -= sum / width;
+        squares += value * value;
+      }
+      double inverse =
+          1.0 / (std::sqrt(squares / width + epsilon) + rootEpsilon);
+      for (int64_t i = 0; i < width; ++i)
+        codec.write(to, r * width + i, row[i] * inverse * scale[i] + bias[i]);
+    }
+  }
+};
+
+} // namespace
