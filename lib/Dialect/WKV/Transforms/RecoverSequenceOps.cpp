@@ -246,7 +246,7 @@ static bool isTail(onnx::SliceOp part, int64_t size, int64_t count) {
 static bool recoverCausalConv(onnx::ConvOp conv) {
   auto join = conv.getX().getDefiningOp<onnx::ConcatOp>();
   if (!join || join->getNumOperands() != 2 ||
-      (join.getAxis() != 2 && join.getAxis() != -1))
+      (join.getAxis() != 2 && static_cast<int64_t>(join.getAxis()) != -1))
     return false;
   Value past = join->getOperand(0), x = join->getOperand(1);
   for (Value value : {past, x, Value(conv.getW()), Value(conv.getY())})
