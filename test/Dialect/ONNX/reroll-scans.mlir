@@ -213,3 +213,34 @@ func.func @two(%x: tensor<2x4xf32>, %s: tensor<4xf32>) -> tensor<2x4xf32> {
   %y = "onnx.Concat"(%y0, %y1) <{axis = 0 : i64}> : (tensor<1x4xf32>, tensor<1x4xf32>) -> tensor<2x4xf32>
   return %y : tensor<2x4xf32>
 }
+
+// -----
+
+// What the tokens read needs the final state itself: that one is computed apart.
+// CHECK-LABEL: @total
+// CHECK: onnx.Scan
+// CHECK: return
+func.func @total(%x: tensor<3x4xf32>, %s: tensor<4xf32>) -> tensor<3x4xf32> {
+  %zero = "onnx.Constant"() <{value = dense<0> : tensor<1xi64>}> : () -> tensor<1xi64>
+  %i0 = "onnx.Constant"() <{value = dense<0> : tensor<i64>}> : () -> tensor<i64>
+  %i1 = "onnx.Constant"() <{value = dense<1> : tensor<i64>}> : () -> tensor<i64>
+  %i2 = "onnx.Constant"() <{value = dense<2> : tensor<i64>}> : () -> tensor<i64>
+  %x0 = "onnx.Gather"(%x, %i0) <{axis = 0 : i64}> : (tensor<3x4xf32>, tensor<i64>) -> tensor<4xf32>
+  %s0 = "onnx.Add"(%s, %x0) : (tensor<4xf32>, tensor<4xf32>) -> tensor<4xf32>
+  %x1 = "onnx.Gather"(%x, %i1) <{axis = 0 : i64}> : (tensor<3x4xf32>, tensor<i64>) -> tensor<4xf32>
+  %s1 = "onnx.Add"(%s0, %x1) : (tensor<4xf32>, tensor<4xf32>) -> tensor<4xf32>
+  %x2 = "onnx.Gather"(%x, %i2) <{axis = 0 : i64}> : (tensor<3x4xf32>, tensor<i64>) -> tensor<4xf32>
+  %s2 = "onnx.Add"(%s1, %x2) : (tensor<4xf32>, tensor<4xf32>) -> tensor<4xf32>
+  %z = "onnx.Mul"(%x, %s2) : (tensor<3x4xf32>, tensor<4xf32>) -> tensor<3x4xf32>
+  %z0 = "onnx.Gather"(%z, %i0) <{axis = 0 : i64}> : (tensor<3x4xf32>, tensor<i64>) -> tensor<4xf32>
+  %d0 = "onnx.Sub"(%s0, %z0) : (tensor<4xf32>, tensor<4xf32>) -> tensor<4xf32>
+  %y0 = "onnx.Unsqueeze"(%d0, %zero) : (tensor<4xf32>, tensor<1xi64>) -> tensor<1x4xf32>
+  %z1 = "onnx.Gather"(%z, %i1) <{axis = 0 : i64}> : (tensor<3x4xf32>, tensor<i64>) -> tensor<4xf32>
+  %d1 = "onnx.Sub"(%s1, %z1) : (tensor<4xf32>, tensor<4xf32>) -> tensor<4xf32>
+  %y1 = "onnx.Unsqueeze"(%d1, %zero) : (tensor<4xf32>, tensor<1xi64>) -> tensor<1x4xf32>
+  %z2 = "onnx.Gather"(%z, %i2) <{axis = 0 : i64}> : (tensor<3x4xf32>, tensor<i64>) -> tensor<4xf32>
+  %d2 = "onnx.Sub"(%s2, %z2) : (tensor<4xf32>, tensor<4xf32>) -> tensor<4xf32>
+  %y2 = "onnx.Unsqueeze"(%d2, %zero) : (tensor<4xf32>, tensor<1xi64>) -> tensor<1x4xf32>
+  %y = "onnx.Concat"(%y0, %y1, %y2) <{axis = 0 : i64}> : (tensor<1x4xf32>, tensor<1x4xf32>, tensor<1x4xf32>) -> tensor<3x4xf32>
+  return %y : tensor<3x4xf32>
+}

@@ -88,3 +88,22 @@ func.func @backwards(%x: tensor<3x4xf32>) -> tensor<3x4xf32> {
   }) : (tensor<3x4xf32>) -> tensor<3x4xf32>
   return %0 : tensor<3x4xf32>
 }
+
+// -----
+
+// The states of all tokens are wanted: the recurrence gives the last one only.
+// CHECK-LABEL: @stacked
+// CHECK: onnx.Scan
+func.func @stacked(%s: tensor<1x2x4x4xf32>, %r: tensor<3x1x2x4xf32>, %w: tensor<1x1x2x4xf32>, %u: tensor<2x4xf32>) -> (tensor<1x2x4x4xf32>, tensor<3x2x4x4xf32>) {
+  %0:2 = "onnx.Scan"(%s, %r) <{num_scan_inputs = 1 : i64}> ({
+  ^bb0(%a: tensor<1x2x4x4xf32>, %rt: tensor<1x2x4xf32>):
+    %row = "onnx.Constant"() <{value = dense<[1, 1, 2, 4]> : tensor<4xi64>}> : () -> tensor<4xi64>
+    %flat = "onnx.Constant"() <{value = dense<[2, 4, 4]> : tensor<3xi64>}> : () -> tensor<3xi64>
+    %r1 = "onnx.Reshape"(%rt, %row) : (tensor<1x2x4xf32>, tensor<4xi64>) -> tensor<1x1x2x4xf32>
+    %e = tensor.empty() : tensor<1x1x2x4xf32>
+    %y, %n = wkv.wkv6 receptance(%r1) key(%r1) value(%r1) decay(%w) bonus(%u) init(%e) state(%a) : (tensor<1x1x2x4xf32>, tensor<1x1x2x4xf32>, tensor<1x1x2x4xf32>, tensor<1x1x2x4xf32>, tensor<2x4xf32>, tensor<1x1x2x4xf32>, tensor<1x2x4x4xf32>) -> (tensor<1x1x2x4xf32>, tensor<1x2x4x4xf32>)
+    %o = "onnx.Reshape"(%n, %flat) : (tensor<1x2x4x4xf32>, tensor<3xi64>) -> tensor<2x4x4xf32>
+    "onnx.Yield"(%n, %o) : (tensor<1x2x4x4xf32>, tensor<2x4x4xf32>) -> ()
+  }) : (tensor<1x2x4x4xf32>, tensor<3x1x2x4xf32>) -> (tensor<1x2x4x4xf32>, tensor<3x2x4x4xf32>)
+  return %0#0, %0#1 : tensor<1x2x4x4xf32>, tensor<3x2x4x4xf32>
+}

@@ -222,6 +222,29 @@ bool ScanBuilder::checkFirstToken() {
   return same;
 }
 
+/// Whether \p op is computed from \p value, in the same block.
+static bool isComputedFrom(Operation *op, Value value) {
+  SmallVector<Operation *> worklist{op};
+  DenseSet<Operation *> seen;
+  while (!worklist.empty()) {
+    bool found = false;
+    worklist.pop_back_val()->walk([&](Operation *nested) {
+      for (Value operand : nested->getOperands()) {
+        found |= operand == value;
+        Operation *source = operand.getDefiningOp();
+        // Nothing before the value can depend on it.
+        if (source && source->getBlock() == op->getBlock() &&
+            !source->isBeforeInBlock(value.getDefiningOp()) &&
+            seen.insert(source).second)
+          worklist.push_back(source);
+      }
+    });
+    if (found)
+      return true;
+  }
+  return false;
+}
+
 namespace {
 
 struct RerollScansPass : onnx::impl::RerollScansBase<RerollScansPass> {
@@ -247,9 +270,14 @@ struct RerollScansPass : onnx::impl::RerollScansBase<RerollScansPass> {
       if (!scan)
         continue;
       SmallVector<Value> lasts; // all of them, before uses change
-      for (unsigned number : builder.getCarried())
-        lasts.push_back(
-            alignment.findLast(*alignment.getValues()[number].update));
+      for (unsigned number : builder.getCarried()) {
+        Value last = alignment.findLast(*alignment.getValues()[number].update);
+        // A tensor that the scan takes may itself need a final state.
+        bool isUsable = last && last.getDefiningOp() &&
+                        last.getParentBlock() == &block &&
+                        !isComputedFrom(scan, last);
+        lasts.push_back(isUsable ? last : Value());
+      }
       for (auto [last, state] : llvm::zip(lasts, scan->getResults()))
         if (last)
           last.replaceAllUsesWith(state);

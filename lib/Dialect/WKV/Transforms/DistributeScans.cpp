@@ -139,9 +139,20 @@ LogicalResult ScanDistributor::matchStates() {
           stateOperands[&operand] = state;
     }
   }
-  // Nothing else may read a state.
+  // Nothing else may read a state, old or new: only the last token's is known
+  // after the loop.
+  auto isOnlyYielded = [&](Value value, unsigned state) {
+    return llvm::all_of(value.getUses(), [&](OpOperand &use) {
+      return llvm::is_contained(links[state].after, use.getOwner()) ||
+             (use.getOwner() == body.getTerminator() &&
+              use.getOperandNumber() == state);
+    });
+  };
   for (unsigned i = 0; i < numStates; ++i) {
-    if (!links[i].newState)
+    if (!links[i].newState || !isOnlyYielded(links[i].newState, i) ||
+        !llvm::all_of(links[i].after, [&](Operation *view) {
+          return isOnlyYielded(view->getResult(0), i);
+        }))
       return failure();
     for (OpOperand &use : body.getArgument(i).getUses())
       if (!stateViews.contains(use.getOwner()) && !stateOperands.contains(&use))
@@ -264,8 +275,6 @@ FailureOr<SmallVector<Value>> ScanDistributor::run() {
           replay(links[i].after, newStates.lookup(links[i].newState)));
       continue;
     }
-    if (newStates.contains(yielded))
-      return failure();
     results.push_back(batcher.moveFromFront(
         batcher.get(yielded), getAxis(scan.getScanOutputAxes(), i - numStates,
                                       getType(result).getRank())));
