@@ -225,14 +225,10 @@ static std::optional<TokenSlice> findSlice(Value value, int64_t numTokens) {
   auto slice = cast<SliceOp>(op);
   auto starts = getConstantIntegers(slice.getStarts());
   auto ends = getConstantIntegers(slice.getEnds());
-  std::optional<Shape> axes, steps;
-  if (!isNone(slice.getAxes()) &&
-      !(axes = getConstantIntegers(slice.getAxes())))
-    return std::nullopt;
-  if (!isNone(slice.getSteps()) &&
-      !(steps = getConstantIntegers(slice.getSteps())))
-    return std::nullopt;
-  if (!starts || !ends)
+  auto axes = getConstantIntegers(slice.getAxes());
+  auto steps = getConstantIntegers(slice.getSteps());
+  if (!starts || !ends || (!axes && !isNone(slice.getAxes())) ||
+      (!steps && !isNone(slice.getSteps())))
     return std::nullopt;
   auto ranges = getSliceRanges(
       *shape, *starts, *ends,

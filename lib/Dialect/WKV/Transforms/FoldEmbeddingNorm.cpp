@@ -274,8 +274,9 @@ struct FoldEmbeddingNormPass
         fs::createTemporaryFile("rwkvc", "table", descriptor, path);
     std::shared_ptr<fs::mapped_file_region> region;
     if (!error) {
-      fs::remove(path);
-      error = fs::resize_file(descriptor, bytes.size());
+      error = fs::remove(path);
+      if (!error)
+        error = fs::resize_file(descriptor, bytes.size());
       if (!error)
         region = std::make_shared<fs::mapped_file_region>(
             fs::convertFDToNativeFile(descriptor),
