@@ -144,10 +144,20 @@ static void buildWKV(OpPassManager &pm, const PipelineOptions &options) {
 /// In: wkv, linalg and its friends. Out: the same without wkv, with the entry's
 /// arguments in memory.
 static void buildLinalg(OpPassManager &pm, const PipelineOptions &options) {
-  pm.addPass(wkv::createTileRecurrences());
   pm.addPass(wkv::createFuseTokenShift());
+  ConvertWKVToLinalgPassOptions around;
+  around.keepRecurrences = true;
+  pm.addPass(createConvertWKVToLinalgPass(around));
+  addCleanup(pm);
+  pm.addPass(createFuseElementwise());
+  addCleanup(pm);
+  wkv::TileRecurrencesOptions tiles;
+  tiles.minTokens = 1;
+  pm.addPass(wkv::createTileRecurrences(tiles));
+  pm.addPass(createFuseIntoParallelLoops());
   pm.addPass(createConvertWKVToLinalgPass());
   addCleanup(pm);
+  // What the recurrences became, with what is now beside it.
   pm.addPass(createFuseElementwise());
   addCleanup(pm);
   // While the weights are still constants.

@@ -126,6 +126,9 @@ def ConvertWKVToLinalgPass : Pass<"convert-wkv-to-linalg", "::mlir::ModuleOp"> {
     A recurrence becomes its steps: one, or a loop over the tokens; the other ops
     become elementwise and reducing linalg ops.
   }];
+  let options = [Option<"keepRecurrences", "keep-recurrences", "bool",
+                        /*default=*/"false",
+                        "Leave recurrences for passes that split them">];
   let dependentDialects = [
     "::mlir::arith::ArithDialect", "::mlir::linalg::LinalgDialect",
     "::mlir::math::MathDialect", "::mlir::scf::SCFDialect",

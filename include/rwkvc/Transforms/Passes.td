@@ -30,6 +30,47 @@ def FuseElementwise : Pass<"rwkvc-fuse-elementwise", "::mlir::ModuleOp"> {
   let dependentDialects = ["::mlir::linalg::LinalgDialect"];
 }
 
+def FuseIntoParallelLoops
+    : Pass<"rwkvc-fuse-into-parallel-loops", "::mlir::ModuleOp"> {
+  let summary = "Move what computes a parallel loop's operands, and what uses its "
+                "results, into the loop";
+  let description = [{
+    An iteration of a `scf.forall` reads and writes parts of tensors. Where an op
+    needs only parts that belong to one iteration, that iteration computes its part of
+    the op; so one loop runs over memory once and its intermediate values stay in
+    the cache. The loop over the heads of a recurrence takes in so the decay's law and
+    the normalised keys before it, and the group norm, the bonus and the gate behind
+    it.
+
+    Elementwise ops and sums move in, and reshapes between them. Nothing is computed
+    twice. Products with matrices stay outside, and so do ops that need the
+    parts of other iterations, or of which something outside is needed inside.
+
+    ```mlir
+    %w = linalg.generic ins(%lora : tensor<64x12x64xf32>) ...  { math.exp }
+    %y = scf.forall (%h) in (12) shared_outs(%o = %init) {
+      %part = tensor.extract_slice %w[0, %h, 0] [64, 1, 64] [1, 1, 1]
+      ...
+    }
+    %g = linalg.generic ins(%y, %gate : tensor<64x12x64xf32>, ...) { arith.mulf }
+    // after
+    %g = scf.forall (%h) in (12) shared_outs(%o = %empty) {
+      %0 = tensor.extract_slice %lora[0, %h, 0] [64, 1, 64] [1, 1, 1]
+      %part = linalg.generic ins(%0 : tensor<64x1x64xf32>) ... { math.exp }
+      ...
+      %2 = tensor.extract_slice %gate[0, %h, 0] [64, 1, 64] [1, 1, 1]
+      linalg.generic ins(%1, %2 : tensor<64x1x64xf32>, ...) { arith.mulf }
+      ...
+    }
+    ```
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect",
+                           "::mlir::linalg::LinalgDialect",
+                           "::mlir::tensor::TensorDialect"];
+  let statistics = [Statistic<"numLoops", "loops", "Loops that grew">,
+                    Statistic<"numFused", "fused", "Ops moved into a loop">];
+}
+
 def UnshareDestinations : Pass<"rwkvc-unshare-destinations", "::mlir::ModuleOp"> {
   let summary = "Give every op a destination tensor of its own";
   let description = [{

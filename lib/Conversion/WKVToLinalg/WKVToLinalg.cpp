@@ -530,8 +530,10 @@ struct ConvertWKVToLinalgPass
 
   void runOnOperation() override {
     ConversionTarget target(getContext());
-    target.addIllegalDialect<wkv::WKVDialect>();
-    target.markUnknownOpDynamicallyLegal([](Operation *) { return true; });
+    target.markUnknownOpDynamicallyLegal([&](Operation *op) {
+      return !isa<wkv::WKVDialect>(op->getDialect()) ||
+             (keepRecurrences && isa<wkv::RecurrenceOpInterface>(op));
+    });
     RewritePatternSet patterns(&getContext());
     populateWKVToLinalgPatterns(patterns);
     if (failed(applyPartialConversion(getOperation(), target,

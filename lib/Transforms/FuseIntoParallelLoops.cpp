@@ -1,0 +1,748 @@
+//===- FuseIntoParallelLoops.cpp - What surrounds a loop moves into it ----===//
+//
+// Part of the rwkvc project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// A parallel loop splits tensors along some of their axes. That split is
+// followed from the loop's operands to the ops that compute them, and from its
+// results to those that use them, for as long as each op needs only the part of
+// its operands that belongs to the same iteration. All of them then become part
+// of the loop.
+//
+//===----------------------------------------------------------------------===//
+
+#include "mlir/Analysis/TopologicalSortUtils.h"
+#include "mlir/Dialect/Linalg/Transforms/Transforms.h"
+#include "mlir/Dialect/Linalg/Utils/Utils.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "mlir/IR/ImplicitLocOpBuilder.h"
+#include "mlir/IR/Matchers.h"
+#include "rwkvc/Transforms/Passes.h"
+#include "llvm/ADT/MapVector.h"
+
+namespace rwkvc {
+#define GEN_PASS_DEF_FUSEINTOPARALLELLOOPS
+#include "rwkvc/Transforms/Passes.h.inc"
+} // namespace rwkvc
+
+using namespace mlir;
+using namespace rwkvc;
+
+namespace {
+
+/// How one axis is split: along which induction variable, and how many
+/// elements belong to each of its values.
+struct AxisSplit {
+  static constexpr int kWhole = -1;
+  int loop = kWhole;
+  int64_t block = 1;
+
+  bool isWhole() const { return loop == kWhole; }
+  bool operator==(const AxisSplit &other) const {
+    return loop == other.loop && (isWhole() || block == other.block);
+  }
+};
+
+/// One entry per axis of a tensor, or per loop of a linalg op.
+using Split = SmallVector<AxisSplit>;
+
+/// The split of the axes that \p groups collapses into one each; none where a
+/// part would not be one range of the collapsed axis.
+std::optional<Split> collapse(ArrayRef<AxisSplit> split,
+                              ArrayRef<int64_t> shape,
+                              ArrayRef<ReassociationIndices> groups) {
+  Split result;
+  for (const ReassociationIndices &group : groups) {
+    AxisSplit merged;
+    int64_t before = 1;
+    for (int64_t axis : group) {
+      if (!split[axis].isWhole()) {
+        if (!merged.isWhole() || before != 1)
+          return std::nullopt;
+        merged = split[axis];
+      } else if (!merged.isWhole()) {
+        merged.block *= shape[axis];
+      }
+      before *= shape[axis];
+    }
+    result.push_back(merged);
+  }
+  return result;
+}
+
+/// The split of the axes of \p shape that each axis is expanded into; none
+/// where a part is not whole in all but one of them.
+std::optional<Split> expand(ArrayRef<AxisSplit> split, ArrayRef<int64_t> shape,
+                            ArrayRef<ReassociationIndices> groups) {
+  Split result(shape.size());
+  for (auto [axis, group] : llvm::zip_equal(split, groups)) {
+    if (axis.isWhole())
+      continue;
+    int64_t inner = 1;
+    for (int64_t i : group)
+      inner *= shape[i];
+    // The first axis with several elements is the one that moves slowest.
+    for (int64_t i : group) {
+      inner /= shape[i];
+      if (shape[i] == 1)
+        continue;
+      if (axis.block % inner != 0)
+        return std::nullopt;
+      result[i] = {axis.loop, axis.block / inner};
+      break;
+    }
+  }
+  return result;
+}
+
+ArrayRef<int64_t> shapeOf(Value value) {
+  return cast<RankedTensorType>(value.getType()).getShape();
+}
+
+bool isReshape(Operation *op) {
+  return isa<tensor::ExpandShapeOp, tensor::CollapseShapeOp>(op);
+}
+
+/// The split of the other end of reshape \p op, given that of its source or of
+/// its result.
+std::optional<Split> carryOver(Operation *op, ArrayRef<AxisSplit> split,
+                               bool forward) {
+  Value longer = op->getResult(0);
+  SmallVector<ReassociationIndices> groups;
+  bool collapses = false;
+  if (auto reshape = dyn_cast<tensor::CollapseShapeOp>(op)) {
+    groups = reshape.getReassociationIndices();
+    longer = reshape.getSrc();
+    collapses = true;
+  } else {
+    groups = cast<tensor::ExpandShapeOp>(op).getReassociationIndices();
+  }
+  return collapses == forward ? collapse(split, shapeOf(longer), groups)
+                              : expand(split, shapeOf(longer), groups);
+}
+
+/// The loops of \p op, given the split of the tensor that \p map indexes.
+std::optional<Split> getLoopSplit(linalg::LinalgOp op, AffineMap map,
+                                  ArrayRef<AxisSplit> split) {
+  Split loops(op.getNumLoops());
+  for (auto [expr, axis] : llvm::zip_equal(map.getResults(), split)) {
+    if (axis.isWhole())
+      continue;
+    auto dim = dyn_cast<AffineDimExpr>(expr);
+    if (!dim || !loops[dim.getPosition()].isWhole())
+      return std::nullopt;
+    loops[dim.getPosition()] = axis;
+  }
+  return loops;
+}
+
+/// The split of the tensor that \p map indexes, given that of the loops.
+std::optional<Split> getOperandSplit(AffineMap map, ArrayRef<AxisSplit> loops) {
+  Split split;
+  for (AffineExpr expr : map.getResults()) {
+    if (auto dim = dyn_cast<AffineDimExpr>(expr)) {
+      split.push_back(loops[dim.getPosition()]);
+      continue;
+    }
+    for (auto [i, loop] : llvm::enumerate(loops))
+      if (!loop.isWhole() && expr.isFunctionOfDim(i))
+        return std::nullopt;
+    split.emplace_back();
+  }
+  return split;
+}
+
+/// Calls \p visit for every value that \p op or an op in it reads.
+void forEachOperand(Operation *op, llvm::function_ref<void(Value)> visit) {
+  op->walk([&](Operation *inner) {
+    for (Value operand : inner->getOperands())
+      visit(operand);
+  });
+}
+
+/// What \p value is a reshape of.
+Operation *skipReshapes(Value value) {
+  Operation *def = value.getDefiningOp();
+  while (def && isReshape(def))
+    def = def->getOperand(0).getDefiningOp();
+  return def;
+}
+
+bool isConstant(Value value) {
+  Operation *def = skipReshapes(value);
+  return def && matchPattern(def, m_Constant());
+}
+
+/// Whether every element of \p op 's operands but small ones is read once:
+/// elementwise ops, and sums along values that were computed. Products with a
+/// matrix are better off by themselves.
+bool isStreaming(linalg::LinalgOp op) {
+  if (op.getNumReductionLoops() == 0)
+    return true;
+  SmallVector<int64_t> ranges = op.getStaticLoopRanges();
+  return llvm::any_of(op.getDpsInputOperands(), [&](OpOperand *input) {
+    AffineMap map = op.getMatchingIndexingMap(input);
+    for (auto [i, range] : llvm::enumerate(ranges))
+      if (range > 1 && !map.isFunctionOfDim(i))
+        return false;
+    return !isConstant(input->get());
+  });
+}
+
+/// The op that only makes or fills \p value, which each iteration can do for
+/// itself instead of taking a part of what all share; null if there is none.
+Operation *getFiller(Value value) {
+  Operation *def = skipReshapes(value);
+  auto fill = dyn_cast_or_null<linalg::FillOp>(def);
+  bool isPlace = isa_and_nonnull<tensor::EmptyOp>(
+      fill ? skipReshapes(fill.getOutputs()[0]) : def);
+  return isPlace ? def : nullptr;
+}
+
+/// A parallel loop and what shall become part of it.
+class Fusion {
+public:
+  explicit Fusion(scf::ForallOp loop) : loop(loop) {}
+
+  /// Finds what can move in; false where there is nothing.
+  bool grow();
+  /// Builds the larger loop; what was fused is gone then.
+  void rewrite(IRRewriter &rewriter);
+  unsigned size() const { return members.size(); }
+
+private:
+  bool analyzeLoop();
+  std::optional<Split> readPart(ArrayRef<OpFoldResult> offsets,
+                                ArrayRef<OpFoldResult> sizes,
+                                ArrayRef<OpFoldResult> strides,
+                                ArrayRef<int64_t> shape) const;
+  std::optional<Split> readSlice(tensor::ExtractSliceOp slice) const;
+  std::optional<Split> getUseSplit(OpOperand &use) const;
+  std::optional<Split> getLoopUses(Value value) const;
+
+  bool isInside(Operation *op) const {
+    return op == loop || members.contains(op);
+  }
+  bool splitsAllLoops(ArrayRef<AxisSplit> split) const;
+  bool tryAdd(Operation *op, Value known, ArrayRef<AxisSplit> split);
+  bool staysConvex(Operation *op) const;
+  bool reaches(Operation *from, bool forward) const;
+
+  SmallVector<OpFoldResult> getOffsets(ImplicitLocOpBuilder &b,
+                                       ArrayRef<AxisSplit> split) const;
+  SmallVector<int64_t> getTileShape(ArrayRef<int64_t> shape,
+                                    ArrayRef<AxisSplit> split) const;
+  Value getTile(ImplicitLocOpBuilder &b, Value value,
+                ArrayRef<AxisSplit> split);
+  void build(ImplicitLocOpBuilder &b, Operation *op);
+
+  scf::ForallOp loop;
+  SmallVector<int64_t> bounds, steps;
+  /// Splits of all results of members and of the loop.
+  llvm::MapVector<Value, Split> splits;
+  /// Members with the split of their loops, where they are linalg ops.
+  llvm::MapVector<Operation *, Split> members;
+
+  // While building.
+  SmallVector<Value> ivs;
+  DenseMap<Value, Value> tiles;
+};
+
+} // namespace
+
+bool Fusion::analyzeLoop() {
+  if (!loop->getParentOfType<scf::ForallOp>() && loop.getNumResults() > 0)
+    for (auto [from, to, step] :
+         llvm::zip_equal(loop.getMixedLowerBound(), loop.getMixedUpperBound(),
+                         loop.getMixedStep())) {
+      auto first = getConstantIntValue(from), end = getConstantIntValue(to);
+      auto stride = getConstantIntValue(step);
+      if (!first || *first != 0 || !end || !stride || *end % *stride != 0)
+        return false;
+      bounds.push_back(*end);
+      steps.push_back(*stride);
+    }
+  if (bounds.empty())
+    return false;
+  for (auto [i, result] : llvm::enumerate(loop.getResults())) {
+    SmallVector<Operation *> stores =
+        loop.getCombiningOps(loop.getRegionIterArgs()[i]);
+    auto store = stores.size() == 1
+                     ? dyn_cast<tensor::ParallelInsertSliceOp>(stores.front())
+                     : tensor::ParallelInsertSliceOp();
+    if (!store || store.getSourceType().getRank() !=
+                      cast<RankedTensorType>(result.getType()).getRank())
+      return false;
+    std::optional<Split> split =
+        readPart(store.getMixedOffsets(), store.getMixedSizes(),
+                 store.getMixedStrides(), shapeOf(result));
+    if (!split)
+      return false;
+    splits[result] = *split;
+  }
+  return true;
+}
+
+/// The split that a slice stands for, if each axis is taken as a whole or one
+/// step of an induction variable.
+std::optional<Split> Fusion::readPart(ArrayRef<OpFoldResult> offsets,
+                                      ArrayRef<OpFoldResult> sizes,
+                                      ArrayRef<OpFoldResult> strides,
+                                      ArrayRef<int64_t> shape) const {
+  Split split;
+  SmallVector<Value> variables(scf::ForallOp(loop).getInductionVars());
+  for (auto [offset, size, stride, extent] :
+       llvm::zip_equal(offsets, sizes, strides, shape)) {
+    std::optional<int64_t> count = getConstantIntValue(size);
+    if (!count || !isConstantIntValue(stride, 1))
+      return std::nullopt;
+    AxisSplit axis;
+    if (!isConstantIntValue(offset, 0) || *count != extent) {
+      auto value = dyn_cast<Value>(offset);
+      Value *found = llvm::find(variables, value);
+      if (!value || found == variables.end())
+        return std::nullopt;
+      axis.loop = std::distance(variables.begin(), found);
+      if (*count != steps[axis.loop] || extent != bounds[axis.loop])
+        return std::nullopt;
+    }
+    split.push_back(axis);
+  }
+  return split;
+}
+
+std::optional<Split> Fusion::readSlice(tensor::ExtractSliceOp slice) const {
+  if (slice.getType().getRank() != slice.getSourceType().getRank())
+    return std::nullopt;
+  return readPart(slice.getMixedOffsets(), slice.getMixedSizes(),
+                  slice.getMixedStrides(), slice.getSourceType().getShape());
+}
+
+/// How \p use, of a member or within the loop, splits its operand; none where
+/// it needs more than a part.
+std::optional<Split> Fusion::getUseSplit(OpOperand &use) const {
+  Operation *user = use.getOwner();
+  if (const auto *member = members.find(user); member != members.end()) {
+    if (isReshape(user))
+      return carryOver(user, splits.find(user->getResult(0))->second,
+                       /*forward=*/false);
+    auto op = cast<linalg::LinalgOp>(user);
+    return getOperandSplit(op.getMatchingIndexingMap(&use), member->second);
+  }
+  auto slice = dyn_cast<tensor::ExtractSliceOp>(user);
+  return slice ? readSlice(slice) : std::nullopt;
+}
+
+/// Whether every non-trivial loop has an axis of its own.
+bool Fusion::splitsAllLoops(ArrayRef<AxisSplit> split) const {
+  for (int i = 0, e = bounds.size(); i < e; ++i)
+    if (llvm::count_if(
+            split, [&](const AxisSplit &axis) { return axis.loop == i; }) != 1)
+      return false;
+  return true;
+}
+
+/// Whether an op outside lies on a path from \p from to, or with \p forward
+/// unset from, what is inside.
+bool Fusion::reaches(Operation *from, bool forward) const {
+  Block *block = loop->getBlock();
+  Operation *bound = loop;
+  for (auto &[member, split] : members)
+    if (forward ? bound->isBeforeInBlock(member)
+                : member->isBeforeInBlock(bound))
+      bound = member;
+  DenseSet<Operation *> seen;
+  SmallVector<Operation *> work;
+  bool found = false;
+  auto visit = [&](Operation *next, bool isFirst) {
+    if (!next ||
+        (forward ? bound->isBeforeInBlock(next) : next->isBeforeInBlock(bound)))
+      return;
+    if (isInside(next))
+      found |= !isFirst;
+    else if (seen.insert(next).second)
+      work.push_back(next);
+  };
+  auto expandFrom = [&](Operation *op, bool isFirst) {
+    if (forward) {
+      for (Operation *user : op->getUsers())
+        visit(block->findAncestorOpInBlock(*user), isFirst);
+      return;
+    }
+    forEachOperand(op, [&](Value operand) {
+      Operation *def = operand.getDefiningOp();
+      if (def && !op->isAncestor(def))
+        visit(block->findAncestorOpInBlock(*def), isFirst);
+    });
+  };
+  expandFrom(from, /*isFirst=*/true);
+  while (!work.empty() && !found)
+    expandFrom(work.pop_back_val(), /*isFirst=*/false);
+  return found;
+}
+
+/// Whether no op outside depends on the fusion with \p op and is needed by it.
+bool Fusion::staysConvex(Operation *op) const {
+  return !reaches(op, /*forward=*/true) && !reaches(op, /*forward=*/false);
+}
+
+/// Adds \p op if it can be split as \p known, one of its operands or its
+/// results, is.
+bool Fusion::tryAdd(Operation *op, Value known, ArrayRef<AxisSplit> split) {
+  if (!op || isInside(op) || op->getBlock() != loop->getBlock())
+    return false;
+  bool forward = known.getDefiningOp() != op;
+  Split loops;
+  SmallVector<Split> results;
+  if (isReshape(op)) {
+    if (!cast<RankedTensorType>(op->getResult(0).getType()).hasStaticShape())
+      return false;
+    std::optional<Split> other = carryOver(op, split, forward);
+    if (!other)
+      return false;
+    results.push_back(forward ? *other : Split(split));
+    // The way back must lead to the same parts.
+    std::optional<Split> back = carryOver(op, *other, !forward);
+    if (!back || *back != split)
+      return false;
+  } else if (auto linalg = dyn_cast<linalg::GenericOp>(op)) {
+    if (!linalg.hasPureTensorSemantics() || !isStreaming(linalg) ||
+        llvm::any_of(linalg.getStaticLoopRanges(), ShapedType::isDynamic))
+      return false;
+    AffineMap map;
+    if (forward) {
+      for (OpOperand &operand : op->getOpOperands())
+        if (operand.get() == known)
+          map = linalg.getMatchingIndexingMap(&operand);
+    } else {
+      map = linalg.getIndexingMapMatchingResult(cast<OpResult>(known));
+    }
+    if (!map)
+      return false;
+    std::optional<Split> found = getLoopSplit(linalg, map, split);
+    if (!found)
+      return false;
+    loops = *found;
+    for (auto [axis, kind] :
+         llvm::zip_equal(loops, linalg.getIteratorTypesArray()))
+      if (!axis.isWhole() && kind != utils::IteratorType::parallel)
+        return false;
+    for (OpOperand &operand : op->getOpOperands()) {
+      if (!isa<RankedTensorType>(operand.get().getType()))
+        continue;
+      std::optional<Split> needed =
+          getOperandSplit(linalg.getMatchingIndexingMap(&operand), loops);
+      const auto *inside = splits.find(operand.get());
+      if (!needed || (inside != splits.end() && inside->second != *needed))
+        return false;
+    }
+    for (OpResult result : op->getResults())
+      results.push_back(
+          *getOperandSplit(linalg.getIndexingMapMatchingResult(result), loops));
+    // What the body reads by itself must come from outside.
+    bool readsInside = false;
+    forEachOperand(op, [&](Value value) {
+      readsInside |= !llvm::is_contained(op->getOperands(), value) &&
+                     splits.contains(value);
+    });
+    if (readsInside)
+      return false;
+  } else {
+    return false;
+  }
+  for (auto [result, part] : llvm::zip_equal(op->getResults(), results)) {
+    if (!splitsAllLoops(part))
+      return false;
+    for (OpOperand &use : result.getUses()) {
+      Operation *user = use.getOwner();
+      if (!isInside(user) && !loop->isProperAncestor(user))
+        continue;
+      std::optional<Split> needed = getUseSplit(use);
+      if (!needed || *needed != part)
+        return false;
+    }
+  }
+  if (!staysConvex(op))
+    return false;
+  members[op] = loops;
+  for (auto [result, part] : llvm::zip_equal(op->getResults(), results))
+    splits[result] = part;
+  return true;
+}
+
+bool Fusion::grow() {
+  if (!analyzeLoop())
+    return false;
+  bool changed = true;
+  while (changed) {
+    changed = false;
+    // Towards the users.
+    for (size_t i = 0; i < splits.size(); ++i) {
+      auto [value, split] = *(splits.begin() + i);
+      SmallVector<Operation *> users(value.getUsers());
+      for (Operation *user : users)
+        changed |= tryAdd(user, value, split);
+    }
+    // Towards what is read, in the loop and by members.
+    SmallVector<OpOperand *> reads;
+    loop.getBody()->walk([&](tensor::ExtractSliceOp slice) {
+      reads.push_back(&slice.getSourceMutable());
+    });
+    for (size_t i = 0; i < members.size(); ++i)
+      for (OpOperand &operand : (members.begin() + i)->first->getOpOperands())
+        reads.push_back(&operand);
+    for (OpOperand *read : reads) {
+      Operation *def = read->get().getDefiningOp();
+      if (!def || isInside(def) || getFiller(read->get()))
+        continue;
+      if (std::optional<Split> split = getUseSplit(*read))
+        changed |= tryAdd(def, read->get(), *split);
+    }
+  }
+  return llvm::any_of(
+      members, [](auto &entry) { return isa<linalg::LinalgOp>(entry.first); });
+}
+
+SmallVector<OpFoldResult> Fusion::getOffsets(ImplicitLocOpBuilder &b,
+                                             ArrayRef<AxisSplit> split) const {
+  SmallVector<OpFoldResult> offsets;
+  for (const AxisSplit &axis : split) {
+    if (axis.isWhole()) {
+      offsets.push_back(b.getIndexAttr(0));
+      continue;
+    }
+    Value offset = ivs[axis.loop];
+    if (axis.block != 1)
+      offset = arith::MulIOp::create(
+          b, offset, arith::ConstantIndexOp::create(b, axis.block));
+    offsets.push_back(offset);
+  }
+  return offsets;
+}
+
+SmallVector<int64_t> Fusion::getTileShape(ArrayRef<int64_t> shape,
+                                          ArrayRef<AxisSplit> split) const {
+  SmallVector<int64_t> tile(shape);
+  for (auto [size, axis] : llvm::zip_equal(tile, split))
+    if (!axis.isWhole())
+      size = steps[axis.loop] * axis.block;
+  return tile;
+}
+
+/// The part of \p value that belongs to the iteration.
+Value Fusion::getTile(ImplicitLocOpBuilder &b, Value value,
+                      ArrayRef<AxisSplit> split) {
+  if (Value tile = tiles.lookup(value))
+    return tile;
+  auto type = cast<RankedTensorType>(value.getType());
+  SmallVector<int64_t> shape = getTileShape(type.getShape(), split);
+  if (Operation *filler = getFiller(value)) {
+    Value tile = tensor::EmptyOp::create(b, shape, type.getElementType());
+    if (auto fill = dyn_cast<linalg::FillOp>(filler))
+      tile = linalg::FillOp::create(b, fill.getInputs(), tile).getResult(0);
+    return tile;
+  }
+  if (shape == type.getShape())
+    return value;
+  SmallVector<OpFoldResult> strides(shape.size(), b.getIndexAttr(1));
+  return tensor::ExtractSliceOp::create(
+      b, type.clone(shape), value, getOffsets(b, split),
+      getAsIndexOpFoldResult(b.getContext(), shape), strides);
+}
+
+/// Builds the part of \p op that belongs to the iteration.
+void Fusion::build(ImplicitLocOpBuilder &b, Operation *op) {
+  b.setLoc(op->getLoc());
+  Split &loops = members.find(op)->second;
+  SmallVector<Value> operands;
+  SmallVector<Type> types;
+  for (OpOperand &operand : op->getOpOperands()) {
+    Value value = operand.get();
+    if (isa<RankedTensorType>(value.getType())) {
+      Split split = *getUseSplit(operand);
+      auto linalg = dyn_cast<linalg::LinalgOp>(op);
+      // An output that is not read is a place and no value.
+      if (linalg && linalg.isDpsInit(&operand) &&
+          !linalg.payloadUsesValueFromOperand(&operand))
+        value = tensor::EmptyOp::create(
+            b, getTileShape(shapeOf(value), split),
+            cast<RankedTensorType>(value.getType()).getElementType());
+      else
+        value = getTile(b, value, split);
+    }
+    operands.push_back(value);
+  }
+  for (OpResult result : op->getResults()) {
+    auto type = cast<RankedTensorType>(result.getType());
+    types.push_back(
+        type.clone(getTileShape(type.getShape(), splits.find(result)->second)));
+  }
+  Operation *part = nullptr;
+  if (auto reshape = dyn_cast<tensor::ExpandShapeOp>(op)) {
+    part = tensor::ExpandShapeOp::create(b, types[0], operands[0],
+                                         reshape.getReassociationIndices());
+  } else if (auto reshape = dyn_cast<tensor::CollapseShapeOp>(op)) {
+    part = tensor::CollapseShapeOp::create(b, types[0], operands[0],
+                                           reshape.getReassociationIndices());
+  } else {
+    part = clone(b, op, types, operands);
+    SmallVector<OpFoldResult> offsets;
+    if (cast<linalg::LinalgOp>(part).hasIndexSemantics()) {
+      OpBuilder::InsertionGuard guard(b);
+      b.setInsertionPoint(part);
+      offsets = getOffsets(b, loops);
+      linalg::offsetIndices(b, cast<linalg::LinalgOp>(part), offsets);
+    }
+  }
+  for (auto [result, tile] :
+       llvm::zip_equal(op->getResults(), part->getResults()))
+    tiles[result] = tile;
+}
+
+void Fusion::rewrite(IRRewriter &rewriter) {
+  Block *block = loop->getBlock();
+  SmallVector<Operation *> ordered;
+  for (auto &[op, split] : members)
+    ordered.push_back(op);
+  llvm::sort(ordered,
+             [](Operation *a, Operation *b) { return a->isBeforeInBlock(b); });
+  Operation *last = loop->isBeforeInBlock(ordered.back()) ? ordered.back()
+                                                          : loop.getOperation();
+  rewriter.setInsertionPointAfter(last);
+  ImplicitLocOpBuilder b(loop.getLoc(), rewriter);
+
+  // What is read outside is an output; a result that no longer is lives within
+  // an iteration, if nothing but a place was given for it.
+  SmallVector<Value> outputs, destinations;
+  for (auto &[value, split] : splits) {
+    bool isRead = llvm::any_of(value.getUsers(), [&](Operation *user) {
+      return !isInside(user) && !loop->isProperAncestor(user);
+    });
+    auto result = cast<OpResult>(value);
+    if (result.getOwner() == loop) {
+      OpOperand *init = loop.getTiedOpOperand(result);
+      BlockArgument argument = loop.getTiedBlockArgument(init);
+      bool isLocal =
+          init->get().getDefiningOp<tensor::EmptyOp>() &&
+          llvm::all_of(argument.getUsers(), [](Operation *user) {
+            return isa<tensor::ExtractSliceOp, tensor::ParallelInsertSliceOp>(
+                user);
+          });
+      if (!isRead && isLocal)
+        continue;
+      destinations.push_back(init->get());
+    } else if (isRead) {
+      auto type = cast<RankedTensorType>(value.getType());
+      destinations.push_back(
+          tensor::EmptyOp::create(b, type.getShape(), type.getElementType()));
+    } else {
+      continue;
+    }
+    outputs.push_back(value);
+  }
+
+  auto fused = scf::ForallOp::create(
+      b, loop.getMixedLowerBound(), loop.getMixedUpperBound(),
+      loop.getMixedStep(), destinations, loop.getMapping());
+  ivs = llvm::to_vector_of<Value>(fused.getInductionVars());
+  b.setInsertionPoint(fused.getTerminator());
+  DenseSet<Operation *> afterLoop;
+  for (Operation *op : ordered)
+    if (llvm::any_of(op->getOperands(), [&](Value operand) {
+          Operation *def = operand.getDefiningOp();
+          return def && (def == loop || afterLoop.contains(def));
+        }))
+      afterLoop.insert(op);
+  for (Operation *op : ordered)
+    if (!afterLoop.contains(op))
+      build(b, op);
+
+  IRMapping mapping;
+  mapping.map(loop.getInductionVars(), fused.getInductionVars());
+  for (auto [output, argument] :
+       llvm::zip_equal(outputs, fused.getRegionIterArgs()))
+    if (output.getDefiningOp() == loop)
+      mapping.map(loop.getTiedBlockArgument(
+                      loop.getTiedOpOperand(cast<OpResult>(output))),
+                  argument);
+  for (Operation &op : loop.getBody()->without_terminator())
+    b.clone(op, mapping);
+  // Slices of what is now computed in the iteration, or only needs a place in
+  // it, give way to their like there.
+  loop.getBody()->walk([&](tensor::ExtractSliceOp slice) {
+    auto copy = cast<tensor::ExtractSliceOp>(
+        mapping.lookup(slice.getResult()).getDefiningOp());
+    Value tile = tiles.lookup(slice.getSource());
+    if (auto argument = dyn_cast<BlockArgument>(slice.getSource());
+        argument && argument.getOwner() == loop.getBody() &&
+        !mapping.contains(argument)) {
+      OpBuilder::InsertionGuard guard(b);
+      b.setInsertionPoint(copy);
+      tile = tensor::EmptyOp::create(b, slice.getType().getShape(),
+                                     slice.getType().getElementType());
+    }
+    if (tile)
+      rewriter.replaceOp(copy, tile);
+  });
+  for (OpResult result : loop.getResults()) {
+    auto store = cast<tensor::ParallelInsertSliceOp>(loop.getCombiningOps(
+        loop.getTiedBlockArgument(loop.getTiedOpOperand(result)))[0]);
+    tiles[result] = mapping.lookupOrDefault(store.getSource());
+  }
+  for (Operation *op : ordered)
+    if (afterLoop.contains(op))
+      build(b, op);
+
+  b.setLoc(loop.getLoc());
+  SmallVector<SmallVector<OpFoldResult>> offsets;
+  for (Value output : outputs)
+    offsets.push_back(getOffsets(b, splits.find(output)->second));
+  b.setInsertionPointToEnd(fused.getTerminator().getBody());
+  for (auto [output, argument, start] :
+       llvm::zip_equal(outputs, fused.getRegionIterArgs(), offsets)) {
+    Value tile = tiles.lookup(output);
+    SmallVector<OpFoldResult> strides(start.size(), b.getIndexAttr(1));
+    tensor::ParallelInsertSliceOp::create(
+        b, tile, argument, start,
+        getAsIndexOpFoldResult(b.getContext(), shapeOf(tile)), strides);
+  }
+  for (auto [output, result] : llvm::zip_equal(outputs, fused.getResults()))
+    rewriter.replaceUsesWithIf(output, result, [&](OpOperand &use) {
+      Operation *user = use.getOwner();
+      return !isInside(user) && !loop->isProperAncestor(user);
+    });
+  // Users before their operands; uses among what is fused vanish from the last
+  // to the first.
+  for (Operation *op : llvm::reverse(ordered))
+    if (afterLoop.contains(op))
+      rewriter.eraseOp(op);
+  rewriter.eraseOp(loop);
+  for (Operation *op : llvm::reverse(ordered))
+    if (!afterLoop.contains(op))
+      rewriter.eraseOp(op);
+  sortTopologically(block);
+}
+
+namespace {
+
+struct FuseIntoParallelLoopsPass
+    : rwkvc::impl::FuseIntoParallelLoopsBase<FuseIntoParallelLoopsPass> {
+  void runOnOperation() override {
+    SmallVector<scf::ForallOp> loops;
+    getOperation().walk([&](scf::ForallOp loop) { loops.push_back(loop); });
+    IRRewriter rewriter(&getContext());
+    for (scf::ForallOp loop : loops) {
+      Fusion fusion(loop);
+      if (!fusion.grow())
+        continue;
+      numFused += fusion.size();
+      ++numLoops;
+      fusion.rewrite(rewriter);
+    }
+  }
+};
+
+} // namespace
