@@ -228,6 +228,7 @@ private:
   }
   bool splitsAllLoops(ArrayRef<AxisSplit> split) const;
   bool tryAdd(Operation *op, Value known, ArrayRef<AxisSplit> split);
+  void dropTrailingReshapes();
   bool staysConvex(Operation *op) const;
   bool reaches(Operation *from, bool forward) const;
 
@@ -502,8 +503,25 @@ bool Fusion::grow() {
         changed |= tryAdd(def, read->get(), *split);
     }
   }
+  dropTrailingReshapes();
   return llvm::any_of(
       members, [](auto &entry) { return isa<linalg::LinalgOp>(entry.first); });
+}
+
+/// Reshapes of results that nothing inside reads stay outside: within the loop
+/// a state would no longer be written where it was read.
+void Fusion::dropTrailingReshapes() {
+  auto isTrailing = [&](auto &entry) {
+    Operation *op = entry.first;
+    return isReshape(op) && llvm::none_of(op->getUsers(), [&](Operation *user) {
+             return isInside(user) || loop->isProperAncestor(user);
+           });
+  };
+  for (auto *it = llvm::find_if(members, isTrailing); it != members.end();
+       it = llvm::find_if(members, isTrailing)) {
+    splits.erase(it->first->getResult(0));
+    members.erase(it);
+  }
 }
 
 SmallVector<OpFoldResult> Fusion::getOffsets(ImplicitLocOpBuilder &b,
