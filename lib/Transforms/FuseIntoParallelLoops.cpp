@@ -702,8 +702,10 @@ void Fusion::rewrite(IRRewriter &rewriter) {
       tile = tensor::EmptyOp::create(b, slice.getType().getShape(),
                                      slice.getType().getElementType());
     }
-    if (tile)
-      rewriter.replaceOp(copy, tile);
+    if (!tile)
+      return;
+    rewriter.replaceOp(copy, tile);
+    mapping.map(slice.getResult(), tile);
   });
   for (OpResult result : loop.getResults()) {
     auto store = cast<tensor::ParallelInsertSliceOp>(loop.getCombiningOps(
