@@ -31,9 +31,11 @@ const StateDescription *Interface::findStateOfInput(int64_t index) const {
 }
 
 int64_t aot::getNumBytes(ShapedType type) {
-  // Booleans take a byte each in memory.
-  return type.getNumElements() *
-         llvm::divideCeil(type.getElementTypeBitWidth(), 8);
+  // Booleans take a byte each in memory, indices what a pointer does.
+  unsigned bits = type.getElementType().isIndex()
+                      ? IndexType::kInternalStorageBitWidth
+                      : type.getElementTypeBitWidth();
+  return type.getNumElements() * llvm::divideCeil(bits, 8);
 }
 
 StringRef aot::stringifyFunctionKind(FunctionKind kind) {

@@ -83,6 +83,23 @@ std::optional<Phase> rwkvc::symbolizePhase(StringRef name) {
   return std::nullopt;
 }
 
+ArrayRef<StringRef> rwkvc::getOptionalPasses() {
+  static constexpr StringRef names[] = {"wkv-fold-embedding-norm",
+                                        "wkv-fuse-token-shift",
+                                        "rwkvc-fuse-elementwise",
+                                        "rwkvc-fuse-into-parallel-loops",
+                                        "cpu-prefetch-rows"};
+  return names;
+}
+
+/// Adds \p pass , one of `getOptionalPasses()`, unless it is to be skipped.
+static void addOptional(OpPassManager &pm, const PipelineOptions &options,
+                        std::unique_ptr<Pass> pass) {
+  assert(llvm::is_contained(getOptionalPasses(), pass->getArgument()));
+  if (!llvm::is_contained(options.skippedPasses, pass->getArgument()))
+    pm.addPass(std::move(pass));
+}
+
 static void addCleanup(OpPassManager &pm) {
   pm.addPass(createCanonicalizerPass());
   pm.addPass(createCSEPass());
@@ -132,7 +149,7 @@ static void buildForms(OpPassManager &pm, const PipelineOptions &options) {
 static void buildWKV(OpPassManager &pm, const PipelineOptions &options) {
   pm.addPass(createConvertONNXToLinalgPass());
   addCleanup(pm);
-  pm.addPass(wkv::createFoldEmbeddingNorm());
+  addOptional(pm, options, wkv::createFoldEmbeddingNorm());
   buildForms(pm, options);
   buildInterface(pm, options);
   wkv::ChooseChunkOptions chunks;
@@ -144,21 +161,21 @@ static void buildWKV(OpPassManager &pm, const PipelineOptions &options) {
 /// In: wkv, linalg and its friends. Out: the same without wkv, with the entry's
 /// arguments in memory.
 static void buildLinalg(OpPassManager &pm, const PipelineOptions &options) {
-  pm.addPass(wkv::createFuseTokenShift());
+  addOptional(pm, options, wkv::createFuseTokenShift());
   ConvertWKVToLinalgPassOptions around;
   around.keepRecurrences = true;
   pm.addPass(createConvertWKVToLinalgPass(around));
   addCleanup(pm);
-  pm.addPass(createFuseElementwise());
+  addOptional(pm, options, createFuseElementwise());
   addCleanup(pm);
   wkv::TileRecurrencesOptions tiles;
   tiles.minTokens = 1;
   pm.addPass(wkv::createTileRecurrences(tiles));
-  pm.addPass(createFuseIntoParallelLoops());
+  addOptional(pm, options, createFuseIntoParallelLoops());
   pm.addPass(createConvertWKVToLinalgPass());
   addCleanup(pm);
   // What the recurrences became, with what is now beside it.
-  pm.addPass(createFuseElementwise());
+  addOptional(pm, options, createFuseElementwise());
   addCleanup(pm);
   // While the weights are still constants.
   if (options.useDnnl) {
@@ -188,7 +205,7 @@ static void buildBufferize(OpPassManager &pm) {
 static void buildKernels(OpPassManager &pm, const PipelineOptions &options) {
   pm.addPass(createOutlineKernels());
   pm.addPass(func::createDuplicateFunctionEliminationPass());
-  pm.addPass(cpu::createPrefetchRows());
+  addOptional(pm, options, cpu::createPrefetchRows());
   cpu::VectorizeKernelsOptions vectorize;
   vectorize.vectorBits = options.vectorBits;
   vectorize.minParallelWork = options.minParallelWork;

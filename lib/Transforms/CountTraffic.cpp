@@ -23,7 +23,7 @@ using namespace rwkvc;
 namespace {
 
 struct Traffic {
-  int64_t kernels = 0, weights = 0, workspace = 0, arguments = 0;
+  int64_t kernels = 0, weights = 0, workspace = 0, arguments = 0, local = 0;
 };
 
 struct CountTrafficPass : rwkvc::impl::CountTrafficBase<CountTrafficPass> {
@@ -98,11 +98,13 @@ struct CountTrafficPass : rwkvc::impl::CountTrafficBase<CountTrafficPass> {
     int64_t bytes =
         accesses * type.getNumElements() *
         llvm::divideCeil(type.getElementType().getIntOrFloatBitWidth(), 8);
-    while (Operation *def = value.getDefiningOp()) {
-      if (auto view = dyn_cast<ViewLikeOpInterface>(def))
-        value = view.getViewSource();
-      else
-        break;
+    while (auto view = value.getDefiningOp<ViewLikeOpInterface>()) {
+      // What an iteration keeps to itself is a view made in it.
+      if (isa<memref::ViewOp>(view) && view->getParentOfType<scf::ForallOp>()) {
+        traffic.local += bytes;
+        return;
+      }
+      value = view.getViewSource();
     }
     // The two last arguments are the weights and the workspace.
     auto argument = dyn_cast<BlockArgument>(value);
@@ -121,11 +123,13 @@ struct CountTrafficPass : rwkvc::impl::CountTrafficBase<CountTrafficPass> {
                        << " kernels; bytes moved: " << traffic.weights
                        << " of weights, " << traffic.workspace
                        << " of workspace, " << traffic.arguments
-                       << " of arguments";
+                       << " of arguments, " << traffic.local
+                       << " within iterations of parallel loops";
     numKernels += traffic.kernels;
     numWeightBytes += traffic.weights;
     numWorkspaceBytes += traffic.workspace;
     numArgumentBytes += traffic.arguments;
+    numLocalBytes += traffic.local;
     markAllAnalysesPreserved();
   }
 };

@@ -190,6 +190,14 @@ DriverOptions rwkvc::parseCommandLine(int argc, char **argv) {
       cl::desc("Run more passes after a phase, as in --insert-pass="
                "after-raise:my-pass,canonicalize"),
       cl::value_desc("phase:pipeline"), cl::cat(category));
+  const std::string optionalPasses = llvm::join(getOptionalPasses(), ", ");
+  const std::string skipHelp =
+      "Leave out passes that only make code faster, to see what they are "
+      "worth: " +
+      optionalPasses;
+  cl::list<std::string> skipPass(
+      "skip-pass", cl::CommaSeparated, cl::desc(skipHelp),
+      cl::value_desc("pass"), cl::cat(category));
   cl::opt<bool> verifyEach("verify-each", cl::init(true),
                            cl::desc("Verify the IR after each pass "
                                     "(default: true)"),
@@ -320,6 +328,10 @@ DriverOptions rwkvc::parseCommandLine(int argc, char **argv) {
     }
     options.insertions[*phase].push_back(pipeline.str());
   }
+  for (const std::string &pass : skipPass)
+    if (!llvm::is_contained(getOptionalPasses(), pass))
+      fail("--skip-pass=" + pass + ": expected one of " + optionalPasses);
+  options.skippedPasses = skipPass;
   options.verifyEach = verifyEach;
   options.timing = timing;
   options.quiet = quiet;

@@ -50,6 +50,7 @@ struct DriverOptions {
   std::vector<std::string> customOps; ///< files
   std::vector<std::string> dialectPlugins, passPlugins;
   std::map<Phase, std::vector<std::string>> insertions; ///< text pipelines
+  std::vector<std::string> skippedPasses;
   bool verifyEach = false, timing = false, quiet = false;
 };
 

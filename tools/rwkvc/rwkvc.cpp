@@ -217,6 +217,7 @@ llvm::Error Driver::runPhase(mlir::ModuleOp module, Phase phase) {
   pipeline.allLogits = options.allLogits;
   pipeline.wkvForm = options.wkvForm;
   pipeline.wkvChunk = options.wkvChunk;
+  pipeline.skippedPasses = options.skippedPasses;
   buildPhase(pm, phase, pipeline);
   auto inserted = options.insertions.find(phase);
   if (inserted != options.insertions.end())

@@ -51,7 +51,12 @@ struct PipelineOptions {
   /// Functions to keep: "original", "step", "prefill"; empty: all that there
   /// are.
   std::vector<std::string> forms;
+  /// Among `getOptionalPasses()`; left out, to see what they are worth.
+  std::vector<std::string> skippedPasses;
 };
+
+/// Names of the passes that only make code faster.
+llvm::ArrayRef<llvm::StringRef> getOptionalPasses();
 
 /// Adds the passes that lead from the phase before to \p phase, and a check
 /// that only the phase's dialects are left. AfterImport starts from what the
