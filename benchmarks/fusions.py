@@ -94,7 +94,7 @@ def main():
         latency = throughput = "–"
         if times:
             latencies, throughputs = zip(*times)
-            latency = f"{min(latencies) / 1000:.2f} ({max(latencies) / 1000:.2f})"
+            latency = f"{min(latencies) / 1000:.3f} ({max(latencies) / 1000:.3f})"
             throughput = f"{max(throughputs):.0f} ({min(throughputs):.0f})"
         print(f"| {name} | {step[0]} | {step[2] / 1e3:.0f} | {step[4] / 1e3:.0f} | {latency} |", end="")
         print(f" {prefill[0]} | {prefill[2] / 1e6:.1f} | {prefill[4] / 1e6:.1f} | {throughput} |")
