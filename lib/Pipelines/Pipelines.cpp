@@ -160,6 +160,8 @@ static void buildLinalg(OpPassManager &pm, const PipelineOptions &options) {
   // What the recurrences became, with what is now beside it.
   pm.addPass(createFuseElementwise());
   addCleanup(pm);
+  pm.addPass(createFoldAddIntoDest());
+  addCleanup(pm);
   // While the weights are still constants.
   if (options.useDnnl) {
     ConvertLinalgToDnnlPassOptions large;
