@@ -275,10 +275,11 @@ func.func @with_constant(%a: memref<32x64xf32>, %b: memref<48x64xf32>, %c: memre
 
 // A constant operand is read once: the second call gives the same result though
 // its memory has changed, and a third, after the memory is forgotten, does not.
+// Some processors' kernels pad the copy's 48 columns to 64.
 // CHECK: constant
 // CHECK-NEXT: 1
 // CHECK-NEXT: {{[1-9][0-9]*}}
-// CHECK-NEXT: 12288
+// CHECK-NEXT: {{12288|16384}}
 // CHECK-NEXT: 1
 // CHECK-NEXT: {{[1-9][0-9]*}}
 // CHECK-NEXT: 0
