@@ -24,6 +24,7 @@ FUSIONS = (
     "wkv-fuse-token-shift",
     "rwkvc-fuse-elementwise",
     "rwkvc-fuse-into-parallel-loops",
+    "rwkvc-fold-add-into-dest",
 )
 TRAFFIC = re.compile(
     r"@(\w+): (\d+) kernels; bytes moved: (\d+) of weights, (\d+) of workspace, (\d+) of arguments, (\d+) within"

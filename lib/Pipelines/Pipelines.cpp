@@ -88,6 +88,7 @@ ArrayRef<StringRef> rwkvc::getOptionalPasses() {
                                         "wkv-fuse-token-shift",
                                         "rwkvc-fuse-elementwise",
                                         "rwkvc-fuse-into-parallel-loops",
+                                        "rwkvc-fold-add-into-dest",
                                         "cpu-prefetch-rows"};
   return names;
 }
@@ -176,6 +177,8 @@ static void buildLinalg(OpPassManager &pm, const PipelineOptions &options) {
   addCleanup(pm);
   // What the recurrences became, with what is now beside it.
   addOptional(pm, options, createFuseElementwise());
+  addCleanup(pm);
+  addOptional(pm, options, createFoldAddIntoDest());
   addCleanup(pm);
   // While the weights are still constants.
   if (options.useDnnl) {

@@ -49,7 +49,7 @@ struct CountTrafficPass : rwkvc::impl::CountTrafficBase<CountTrafficPass> {
           traffic.kernels += countTrips(op);
         for (OpOperand &operand : op->getOpOperands())
           add(traffic, entry, operand.get(),
-              countTrips(op) * countAccesses(linalg, operand));
+              countTrips(op) * countAccesses(op, operand));
       });
       report(entry, traffic);
     }
@@ -82,11 +82,19 @@ struct CountTrafficPass : rwkvc::impl::CountTrafficBase<CountTrafficPass> {
   }
 
   /// An output that the body reads is moved twice; what it ignores, never.
-  static int64_t countAccesses(linalg::LinalgOp op, OpOperand &operand) {
-    if (!op)
+  static int64_t countAccesses(Operation *op, OpOperand &operand) {
+    if (auto linalg = dyn_cast<linalg::LinalgOp>(op)) {
+      bool isRead = linalg.payloadUsesValueFromOperand(&operand);
+      return linalg.isDpsInit(&operand) ? 1 + isRead : isRead;
+    }
+    auto effects = dyn_cast<MemoryEffectOpInterface>(op);
+    if (!effects)
       return 1;
-    bool isRead = op.payloadUsesValueFromOperand(&operand);
-    return op.isDpsInit(&operand) ? 1 + isRead : isRead;
+    SmallVector<MemoryEffects::EffectInstance> all;
+    effects.getEffects(all);
+    return llvm::count_if(all, [&](MemoryEffects::EffectInstance &effect) {
+      return effect.getEffectValue<OpOperand *>() == &operand;
+    });
   }
 
   static void add(Traffic &traffic, func::FuncOp entry, Value value,

@@ -1,4 +1,4 @@
-// RUN: rwkv-opt %s -rwkvc-count-traffic=unknown-trips=10 -o /dev/null 2>&1 | FileCheck %s
+// RUN: rwkv-opt %s -split-input-file -rwkvc-count-traffic=unknown-trips=10 -o /dev/null 2>&1 | FileCheck %s
 
 #v = affine_map<(d0) -> (d0)>
 
@@ -32,5 +32,20 @@ func.func @main(%x: memref<8xf32>, %n: index, %weights: memref<32xi8>, %workspac
     linalg.fill ins(%zero : f32) outs(%own : memref<2xf32>)
     linalg.exp ins(%own : memref<2xf32>) outs(%own : memref<2xf32>)
   }
+  return
+}
+
+// -----
+
+// A library's product updates its destination only where it accumulates: 64 bytes for each operand, but 128 for it then.
+// CHECK: remark: @main: 2 kernels; bytes moved: 128 of weights, 320 of workspace, 0 of arguments
+func.func @main(%weights: memref<64xi8>, %workspace: memref<192xi8>) {
+  %c0 = arith.constant 0 : index
+  %c64 = arith.constant 64 : index
+  %w = memref.view %weights[%c0][] : memref<64xi8> to memref<4x4xf32>
+  %x = memref.view %workspace[%c0][] : memref<192xi8> to memref<4x4xf32>
+  %y = memref.view %workspace[%c64][] : memref<192xi8> to memref<4x4xf32>
+  dnnl.matmul ins(%x, %w : memref<4x4xf32>, memref<4x4xf32>) outs(%y : memref<4x4xf32>)
+  dnnl.matmul accumulate ins(%x, %w : memref<4x4xf32>, memref<4x4xf32>) outs(%y : memref<4x4xf32>)
   return
 }

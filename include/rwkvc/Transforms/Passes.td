@@ -71,6 +71,35 @@ def FuseIntoParallelLoops
                     Statistic<"numFused", "fused", "Ops moved into a loop">];
 }
 
+def FoldAddIntoDest : Pass<"rwkvc-fold-add-into-dest", "::mlir::ModuleOp"> {
+  let summary = "Let a matrix product add to the tensor that is added to it";
+  let description = [{
+    A sum of a matrix product and a tensor, say of a layer's output and the residual
+    stream, need not be a pass over memory of its own: the product's sums begin at the
+    tensor's values, in its memory, instead of at zero. Reshapes may lie between
+    product and sum.
+
+    ```mlir
+    %0 = linalg.fill ins(%zero) outs(%e)
+    %1 = linalg.matmul ins(%x, %w) outs(%0)
+    %2 = linalg.generic ins(%1, %r) outs(%e) { arith.addf }
+    // after
+    %2 = linalg.matmul ins(%x, %w) outs(%r)
+    ```
+
+    The tensor is overwritten, so its last use must lie before the product, and it must be
+    the result of a linalg op of the same block: to keep arguments, constants and what is
+    read later would take a copy, which costs what the sum did. A product that comes before
+    the tensor moves down to the sum. Only sums of f32 or f64 are taken; narrower ones
+    would lose precision when they begin at a large value.
+    Upstream's patterns for this know named ops only and do not ask who else reads the
+    tensor.
+  }];
+  let dependentDialects = ["::mlir::linalg::LinalgDialect",
+                           "::mlir::tensor::TensorDialect"];
+  let statistics = [Statistic<"numFolded", "folded", "Sums folded">];
+}
+
 def UnshareDestinations : Pass<"rwkvc-unshare-destinations", "::mlir::ModuleOp"> {
   let summary = "Give every op a destination tensor of its own";
   let description = [{
