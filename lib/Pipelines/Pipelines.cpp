@@ -84,12 +84,10 @@ std::optional<Phase> rwkvc::symbolizePhase(StringRef name) {
 }
 
 ArrayRef<StringRef> rwkvc::getOptionalPasses() {
-  static constexpr StringRef names[] = {"wkv-fold-embedding-norm",
-                                        "wkv-fuse-token-shift",
-                                        "rwkvc-fuse-elementwise",
-                                        "rwkvc-fuse-into-parallel-loops",
-                                        "rwkvc-fold-add-into-dest",
-                                        "cpu-prefetch-rows"};
+  static constexpr StringRef names[] = {
+      "wkv-fold-embedding-norm",  "wkv-fuse-token-shift",
+      "rwkvc-fuse-elementwise",   "rwkvc-fuse-into-parallel-loops",
+      "rwkvc-fold-add-into-dest", "cpu-prefetch-rows"};
   return names;
 }
 
@@ -172,7 +170,10 @@ static void buildLinalg(OpPassManager &pm, const PipelineOptions &options) {
   wkv::TileRecurrencesOptions tiles;
   tiles.minTokens = 1;
   pm.addPass(wkv::createTileRecurrences(tiles));
-  addOptional(pm, options, createFuseIntoParallelLoops());
+  FuseIntoParallelLoopsOptions loops;
+  // A token's low-rank projections, not what all threads should share.
+  loops.maxProductSize = 1 << 18;
+  addOptional(pm, options, createFuseIntoParallelLoops(loops));
   pm.addPass(createConvertWKVToLinalgPass());
   addCleanup(pm);
   // What the recurrences became, with what is now beside it.

@@ -176,13 +176,19 @@ bool isConstant(Value value) {
   return def && matchPattern(def, m_Constant());
 }
 
-/// Whether every element of \p op 's operands but small ones is read once:
-/// elementwise ops, and sums along values that were computed. Products with a
-/// matrix are better off by themselves.
-bool isStreaming(linalg::LinalgOp op) {
+/// Whether every element of \p op 's operands but small ones is read once, as
+/// by elementwise ops and sums along values that were computed, or \p op is a
+/// product with a matrix of at most \p maxProductSize multiplications. Larger
+/// products are better off by themselves.
+bool isStreaming(linalg::LinalgOp op, int64_t maxProductSize) {
   if (op.getNumReductionLoops() == 0)
     return true;
   SmallVector<int64_t> ranges = op.getStaticLoopRanges();
+  int64_t size = 1;
+  for (int64_t range : ranges)
+    size *= range;
+  if (size <= maxProductSize)
+    return true;
   return llvm::any_of(op.getDpsInputOperands(), [&](OpOperand *input) {
     AffineMap map = op.getMatchingIndexingMap(input);
     for (auto [i, range] : llvm::enumerate(ranges))
@@ -205,7 +211,8 @@ Operation *getFiller(Value value) {
 /// A parallel loop and what shall become part of it.
 class Fusion {
 public:
-  explicit Fusion(scf::ForallOp loop) : loop(loop) {}
+  Fusion(scf::ForallOp loop, int64_t maxProductSize)
+      : loop(loop), maxProductSize(maxProductSize) {}
 
   /// Finds what can move in; false where there is nothing.
   bool grow();
@@ -241,6 +248,7 @@ private:
   void build(ImplicitLocOpBuilder &b, Operation *op);
 
   scf::ForallOp loop;
+  int64_t maxProductSize;
   SmallVector<int64_t> bounds, steps;
   /// Splits of all results of members and of the loop.
   llvm::MapVector<Value, Split> splits;
@@ -410,7 +418,8 @@ bool Fusion::tryAdd(Operation *op, Value known, ArrayRef<AxisSplit> split) {
     if (!back || *back != split)
       return false;
   } else if (auto linalg = dyn_cast<linalg::GenericOp>(op)) {
-    if (!linalg.hasPureTensorSemantics() || !isStreaming(linalg) ||
+    if (!linalg.hasPureTensorSemantics() ||
+        !isStreaming(linalg, maxProductSize) ||
         llvm::any_of(linalg.getStaticLoopRanges(), ShapedType::isDynamic))
       return false;
     AffineMap map;
@@ -750,12 +759,14 @@ namespace {
 
 struct FuseIntoParallelLoopsPass
     : rwkvc::impl::FuseIntoParallelLoopsBase<FuseIntoParallelLoopsPass> {
+  using FuseIntoParallelLoopsBase::FuseIntoParallelLoopsBase;
+
   void runOnOperation() override {
     SmallVector<scf::ForallOp> loops;
     getOperation().walk([&](scf::ForallOp loop) { loops.push_back(loop); });
     IRRewriter rewriter(&getContext());
     for (scf::ForallOp loop : loops) {
-      Fusion fusion(loop);
+      Fusion fusion(loop, maxProductSize);
       if (!fusion.grow())
         continue;
       numFused += fusion.size();

@@ -1,4 +1,6 @@
 // RUN: rwkv-opt %s -rwkvc-fuse-into-parallel-loops -canonicalize -split-input-file | FileCheck %s
+// RUN: rwkv-opt %s -rwkvc-fuse-into-parallel-loops=max-product-size=256 -canonicalize -split-input-file \
+// RUN:   | FileCheck %s --check-prefix=SMALL
 
 #row = affine_map<(d0) -> (d0)>
 #mat = affine_map<(d0, d1) -> (d0, d1)>
@@ -141,6 +143,11 @@ func.func @shared() -> (tensor<4x8xf32>, tensor<4x8xf32>) {
 // CHECK:         tensor.parallel_insert_slice
 // CHECK:       %[[S:.*]] = linalg.generic {{.*}}["reduction"]} ins(%[[Y]]
 // CHECK:       return %[[S]]
+
+// A small product may move in: its 32 x 8 multiplications are shared out.
+// SMALL-LABEL: func.func @refused(
+// SMALL:       scf.forall
+// SMALL:         linalg.generic {{.*}}["parallel", "reduction"]} ins(%{{.*}} : tensor<8x8xf32>, tensor<8xf32>)
 func.func @refused(%x: tensor<8xf32>) -> tensor<f32> {
   %w = arith.constant dense<0.5> : tensor<32x8xf32>
   %zero = arith.constant 0.0 : f32

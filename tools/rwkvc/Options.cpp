@@ -195,9 +195,9 @@ DriverOptions rwkvc::parseCommandLine(int argc, char **argv) {
       "Leave out passes that only make code faster, to see what they are "
       "worth: " +
       optionalPasses;
-  cl::list<std::string> skipPass(
-      "skip-pass", cl::CommaSeparated, cl::desc(skipHelp),
-      cl::value_desc("pass"), cl::cat(category));
+  cl::list<std::string> skipPass("skip-pass", cl::CommaSeparated,
+                                 cl::desc(skipHelp), cl::value_desc("pass"),
+                                 cl::cat(category));
   cl::opt<bool> verifyEach("verify-each", cl::init(true),
                            cl::desc("Verify the IR after each pass "
                                     "(default: true)"),

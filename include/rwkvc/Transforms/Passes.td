@@ -43,8 +43,9 @@ def FuseIntoParallelLoops
     it.
 
     Elementwise ops and sums move in, and reshapes between them. Nothing is computed
-    twice. Products with matrices stay outside, and so do ops that need the
-    parts of other iterations, or of which something outside is needed inside.
+    twice. Products with matrices of more than `max-product-size` multiplications stay
+    outside, and so do ops that need the parts of other iterations, or of which something
+    outside is needed inside.
 
     ```mlir
     %w = linalg.generic ins(%lora : tensor<64x12x64xf32>) ...  { math.exp }
@@ -67,6 +68,9 @@ def FuseIntoParallelLoops
   let dependentDialects = ["::mlir::arith::ArithDialect",
                            "::mlir::linalg::LinalgDialect",
                            "::mlir::tensor::TensorDialect"];
+  let options = [Option<"maxProductSize", "max-product-size", "int64_t",
+                        /*default=*/"0",
+                        "Multiplications up to which a product with a matrix moves in">];
   let statistics = [Statistic<"numLoops", "loops", "Loops that grew">,
                     Statistic<"numFused", "fused", "Ops moved into a loop">];
 }
