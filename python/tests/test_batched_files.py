@@ -7,12 +7,41 @@ import tempfile
 import unittest
 
 import numpy as np
+import onnx
+from onnx import helper
 from test_export import random_checkpoint
 from test_forms import difference, expected_states
 from test_sequence_ops import export, reference, rwkvc
 
 RTOL = 1e-4  # of the largest value; v6 with random weights, in float32: onnxruntime is off by 5e-5
 VERSIONS = ((4, 0), (5, 1), (5, 2), (6, 0), (7, 0))
+
+
+def move_batch_last(model):
+    """The same model with the texts as the last axis of its state inputs and outputs."""
+    changed = onnx.ModelProto()
+    changed.CopyFrom(model)
+    graph = changed.graph
+    for values, node_of in (
+        (graph.input, lambda name, perm: helper.make_node("Transpose", [name], [name + "_first"], perm=perm)),
+        (graph.output, lambda name, perm: helper.make_node("Transpose", [name + "_first"], [name], perm=perm)),
+    ):
+        for value in values:
+            if value.name in ("token", "logits"):
+                continue
+            dims = [d.dim_value for d in value.type.tensor_type.shape.dim]
+            for node in graph.node:
+                for names in (node.input, node.output):
+                    for i, name in enumerate(names):
+                        if name == value.name:
+                            names[i] = name + "_first"
+            last = [*range(1, len(dims)), 0]
+            is_input = values is graph.input
+            node = node_of(value.name, [len(dims) - 1, *range(len(dims) - 1)] if is_input else last)
+            graph.node.insert(0, node) if is_input else graph.node.append(node)
+            value.CopyFrom(helper.make_tensor_value_info(value.name, onnx.TensorProto.FLOAT, [dims[i] for i in last]))
+    onnx.checker.check_model(changed, full_check=True)
+    return changed
 
 
 class BatchedFiles(unittest.TestCase):
@@ -53,10 +82,10 @@ class BatchedFiles(unittest.TestCase):
             want = expected[:, call * tokens : (call + 1) * tokens]
             self.assertLess(difference(found["logits"].reshape(want.shape), want), RTOL)
 
-    def check(self, version, batch, tokens):
+    def check(self, version, batch, tokens, change=lambda model: model):
         weights = random_checkpoint(version)
         model = reference.RWKV(weights, np.float64)
-        compiled = self.compile(export.export_model(weights, batch=batch, tokens=tokens))
+        compiled = self.compile(change(export.export_model(weights, batch=batch, tokens=tokens)))
         self.assertEqual(compiled.batch, batch)  # without --batch: the file's own number
         self.check_sequence(compiled, model)
         self.check_graph(compiled, model, batch, tokens)
@@ -72,6 +101,12 @@ class BatchedFiles(unittest.TestCase):
             for batch, tokens in ((1, 4), (2, 4), (3, 3), (3, 5)):
                 with self.subTest(version=version, batch=batch, tokens=tokens):
                     self.check(version, batch, tokens)
+
+    def test_states_with_the_batch_last(self):
+        for version in VERSIONS:
+            for batch, tokens in ((3, 1), (2, 4)):
+                with self.subTest(version=version, batch=batch, tokens=tokens):
+                    self.check(version, batch, tokens, move_batch_last)
 
     def test_other_numbers_of_texts(self):
         for version in VERSIONS:

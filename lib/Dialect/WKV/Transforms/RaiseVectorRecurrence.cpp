@@ -37,8 +37,8 @@ static bool isElementwise(Operation *op) {
 
 static bool isView(Operation *op) {
   return isa<onnx::CastOp, onnx::IdentityOp, onnx::ReshapeOp, onnx::SqueezeOp,
-             onnx::UnsqueezeOp, onnx::GatherOp, onnx::SliceOp, onnx::SplitOp>(
-      op);
+             onnx::UnsqueezeOp, onnx::GatherOp, onnx::SliceOp, onnx::SplitOp,
+             onnx::TransposeOp>(op);
 }
 
 static int64_t numElements(Value value) {
