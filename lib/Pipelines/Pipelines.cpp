@@ -135,6 +135,7 @@ static void buildForms(OpPassManager &pm, const PipelineOptions &options) {
     return;
   pm.addPass(wkv::createExposeStates());
   pm.addPass(wkv::createRestrictToStep());
+  pm.addPass(wkv::createRestrictToSequence());
   wkv::LiftToSequenceOptions lift;
   lift.batch = options.batch;
   lift.block = wantsBlocks ? options.prefillBlock : 0;
@@ -292,8 +293,8 @@ void rwkvc::registerPipelines() {
                          llvm::cl::init(false)};
     Option<int64_t> batch{*this, "batch",
                           llvm::cl::desc("Texts that derived forms compute at "
-                                         "once"),
-                          llvm::cl::init(1)};
+                                         "once; 0: as many as the file"),
+                          llvm::cl::init(0)};
     Option<int64_t> prefillBlock{*this, "prefill-block",
                                  llvm::cl::desc("Tokens of a block; 0: no form "
                                                 "for blocks"),

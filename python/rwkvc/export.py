@@ -1,6 +1,6 @@
 # Part of the rwkvc project, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""Exports an RWKV checkpoint (v4, v5.1, v5.2, v6, v7) as a one-token ONNX graph with explicit state.
+"""Exports an RWKV checkpoint (v4, v5.1, v5.2, v6, v7) as an ONNX graph with explicit state.
 
     python -m rwkvc.export model.safetensors -o model.onnx
 
@@ -11,6 +11,9 @@ Graph interface, all float32 but the token:
   state_<layer>_aa, _bb, _pp  [1, width]    -> new_state_<layer>_aa, ...     v4 in place of _wkv
   state_<layer>_ffn_shift  [1, width]       -> new_state_<layer>_ffn_shift
 The empty state is all zeros, except _pp: -1e30.
+
+For several texts (--batch B) token, logits and rows have B in place of 1, and _wkv is [B, heads, N, N]. For several tokens
+(--tokens T) token is [B, T] and the logits are [B, T, vocabulary]; the loop over tokens is unrolled.
 """
 
 import argparse
@@ -52,7 +55,7 @@ class _Builder:
     def weight(self, name, value, dtype=np.float32):
         """An initializer; one array is stored once however often it is asked for."""
         if name not in self.initializers:
-            self.initializers[name] = numpy_helper.from_array(np.ascontiguousarray(value, dtype), name)
+            self.initializers[name] = numpy_helper.from_array(np.asarray(value, dtype, order="C"), name)
         return name
 
     def vector(self, name, *shape):
@@ -100,8 +103,12 @@ class _Builder:
 
 
 class _Exporter:
-    def __init__(self, weights, group_norm_eps):
+    def __init__(self, weights, group_norm_eps, batch=1, tokens=1):
         self.b = _Builder(weights)
+        self.batch, self.tokens = batch, tokens
+        self.rows = [batch] if tokens == 1 else [batch, tokens]  # the axes before a row of channels
+        self.lead = [] if batch * tokens == 1 else self.rows  # and before heads
+        self.texts = [] if batch == 1 else [batch]  # the axes before the heads of one token
         self.major, self.minor = detect_version(weights)
         self.eps = group_norm_eps
         self.layers = count_layers(weights)
@@ -133,9 +140,14 @@ class _Exporter:
 
     def shift(self, state, x):
         """Declares a token-shift state; returns the previous token's row and keeps the present one."""
-        previous = self.b.state(state, [1, self.width])
-        self.b.keep(state, x)
-        return previous
+        b, last = self.b, self.tokens - 1
+        previous = b.state(state, [self.batch, self.width])
+        if self.tokens == 1:
+            b.keep(state, x)
+            return previous
+        b.keep(state, b.op("Gather", x, b.weight(f"index.{last}", last, np.int64), axis=1))
+        earlier = b.op("Slice", x, b.shape(0), b.shape(last), b.shape(1))
+        return b.op("Concat", b.op("Unsqueeze", previous, b.shape(1)), earlier, axis=1)
 
     def lerp(self, x, previous, name):
         """v4, v5: mu weighs the present token. x*mu + previous*(1 - mu)."""
@@ -148,6 +160,22 @@ class _Exporter:
         """v6, v7: mu weighs the previous token. x + (previous - x)*mu."""
         return self.b.op("Add", x, self.b.op("Mul", delta, mu))
 
+    def recur(self, states, dims, rows, step):
+        """Takes the states called so through all tokens: step(states, a token's rows) -> (output, new states)."""
+        b, outputs = self.b, []
+        values = [b.state(name, dims) for name in states]
+        for t in range(self.tokens):
+            now = rows
+            if self.tokens > 1:
+                now = [b.op("Gather", x, b.weight(f"index.{t}", t, np.int64), axis=1) for x in rows]
+            y, values = step(values, *now)
+            outputs.append(y)
+        for name, value in zip(states, values):
+            b.keep(name, value)
+        if self.tokens == 1:
+            return outputs[0]
+        return b.op("Concat", *(b.reshape(y, self.batch, 1, self.att_width) for y in outputs), axis=1)
+
     # -- time mixing ---------------------------------------------------------------------------------------------
 
     def time_mix_v4(self, x, layer, p):
@@ -157,38 +185,48 @@ class _Exporter:
             b.linear(self.lerp(x, previous, f"{p}time_mix_{n}"), f"{p}{full}.weight", C, D)
             for n, full in (("r", "receptance"), ("k", "key"), ("v", "value"))
         )
-        aa, bb, pp = (b.state(f"state_{layer}_{n}", [1, C]) for n in ("aa", "bb", "pp"))
         log_decay = b.weight(p + "log_decay", -np.exp(b.take(p + "time_decay", C)))
 
-        def weigh(past, now):
+        def weigh(sums, past, now, v):
             """Both sums with the exponents past and now, scaled by their maximum: nothing overflows."""
             q = b.op("Max", past, now)
             e1, e2 = (b.op("Exp", b.op("Sub", e, q)) for e in (past, now))
-            numerator = b.op("Add", b.op("Mul", e1, aa), b.op("Mul", e2, v))
-            return numerator, b.op("Add", b.op("Mul", e1, bb), e2), q
+            numerator = b.op("Add", b.op("Mul", e1, sums[0]), b.op("Mul", e2, v))
+            return numerator, b.op("Add", b.op("Mul", e1, sums[1]), e2), q
 
-        numerator, denominator, _ = weigh(pp, b.op("Add", k, b.vector(p + "time_first", C)))
-        y = b.op("Mul", b.op("Sigmoid", r), b.op("Div", numerator, denominator))
-        for name, value in zip(("aa", "bb", "pp"), weigh(b.op("Add", pp, log_decay), k)):
-            b.keep(f"state_{layer}_{name}", value)
+        def step(states, k, v):
+            *sums, pp = states
+            numerator, denominator, _ = weigh(sums, pp, b.op("Add", k, b.vector(p + "time_first", C)), v)
+            return b.op("Div", numerator, denominator), weigh(sums, b.op("Add", pp, log_decay), k, v)
+
+        names = [f"state_{layer}_{n}" for n in ("aa", "bb", "pp")]
+        y = b.op("Mul", b.op("Sigmoid", r), self.recur(names, [self.batch, C], [k, v], step))
         return b.linear(y, p + "output.weight", D, C)
 
     def wkv6(self, layer, r, k, v, decay, bonus):
-        """v5's and v6's recurrence on (1, C) rows; the output reads the old state. S: (H, key, value)."""
-        b, H, N = self.b, self.heads, self.head_size
-        name = f"state_{layer}_wkv"
-        S = b.state(name, [H, N, N])
-        kv = b.op("MatMul", b.reshape(k, H, N, 1), b.reshape(v, H, 1, N))
-        read = b.op("Add", S, b.op("Mul", bonus, kv))
-        b.keep(name, b.op("Add", b.op("Mul", decay, S), kv))
-        return b.op("MatMul", b.reshape(r, H, 1, N), read)
+        """v5's and v6's recurrence on rows; the output reads the old state. S: (H, key, value).
+
+        The decay is a weight (H, N or 1, 1) or, in v6, rows.
+        """
+        b, H, N, texts = self.b, self.heads, self.head_size, self.texts
+
+        def step(states, r, k, v, decay=decay):
+            if self.major == 6:
+                decay = b.reshape(decay, *texts, H, N, 1)
+            kv = b.op("MatMul", b.reshape(k, *texts, H, N, 1), b.reshape(v, *texts, H, 1, N))
+            read = b.op("Add", states[0], b.op("Mul", bonus, kv))
+            S = b.op("Add", b.op("Mul", decay, states[0]), kv)
+            return b.op("MatMul", b.reshape(r, *texts, H, 1, N), read), [S]
+
+        rows = [r, k, v] + ([decay] if self.major == 6 else [])
+        return self.recur([f"state_{layer}_wkv"], [*texts, H, N, N], rows, step)
 
     def head_norm(self, y, p):
-        """Group norm with one group per head, written as a LayerNormalization over the head; -> (1, C)."""
+        """Group norm with one group per head, written as a LayerNormalization over the head; -> rows."""
         b, H, N, C = self.b, self.heads, self.head_size, self.att_width
         ones = b.weight(f"ones.{N}", np.ones(N))
-        y = b.op("LayerNormalization", b.reshape(y, H, N), ones, axis=-1, epsilon=self.eps)
-        y = b.op("Mul", b.reshape(y, 1, C), b.vector(p + "ln_x.weight", C))
+        y = b.op("LayerNormalization", b.reshape(y, *self.lead, H, N), ones, axis=-1, epsilon=self.eps)
+        y = b.op("Mul", b.reshape(y, *self.rows, C), b.vector(p + "ln_x.weight", C))
         return b.op("Add", y, b.vector(p + "ln_x.bias", C))
 
     def time_mix_v5(self, x, layer, p):
@@ -211,31 +249,35 @@ class _Exporter:
         return b.linear(y, p + "output.weight", D, C)
 
     def time_mix_v6(self, x, layer, p):
-        b, C, D, H, N = self.b, self.att_width, self.width, self.heads, self.head_size
+        b, C, D = self.b, self.att_width, self.width
         delta = b.op("Sub", self.shift(f"state_{layer}_att_shift", x), x)
         _, five_ranks = self.extents(p + "time_maa_w1")
         rank = five_ranks // 5
         z = self.delta_lerp(x, delta, b.vector(p + "time_maa_x", D))
-        z = b.reshape(b.op("Tanh", b.matmul(z, p + "time_maa_w1", D, 5 * rank)), 5, 1, rank)
+        z = b.op("Tanh", b.matmul(z, p + "time_maa_w1", D, 5 * rank))
+        if self.lead:
+            z = b.op("Transpose", b.reshape(z, -1, 5, rank), perm=[1, 0, 2])
+        else:
+            z = b.reshape(z, 5, 1, rank)
         z = b.op("MatMul", z, b.vector(p + "time_maa_w2", 5, rank, D))
         mixed = {}
         for n, part in zip("wkvrg", b.op("Split", z, outputs=5, axis=0, num_outputs=5)):
-            mu = b.op("Add", b.reshape(part, 1, D), b.vector(p + "time_maa_" + n, D))
+            mu = b.op("Add", b.reshape(part, *self.rows, D), b.vector(p + "time_maa_" + n, D))
             mixed[n] = self.delta_lerp(x, delta, mu)
         _, decay_rank = self.extents(p + "time_decay_w1")
         w = b.op("Tanh", b.matmul(mixed["w"], p + "time_decay_w1", D, decay_rank))
         w = b.op("Add", b.matmul(w, p + "time_decay_w2", decay_rank, C), b.vector(p + "time_decay", C))
-        decay = b.op("Exp", b.op("Neg", b.op("Exp", b.reshape(w, H, N, 1))))
+        decay = b.op("Exp", b.op("Neg", b.op("Exp", w)))
         r, k, v, g = (
             b.linear(mixed[n], f"{p}{full}.weight", C, D)
             for n, full in (("r", "receptance"), ("k", "key"), ("v", "value"), ("g", "gate"))
         )
-        y = self.wkv6(layer, r, k, v, decay, b.vector(p + "time_faaaa", H, N, 1))
+        y = self.wkv6(layer, r, k, v, decay, b.vector(p + "time_faaaa", self.heads, self.head_size, 1))
         y = b.op("Mul", self.head_norm(y, p), b.silu(g))
         return b.linear(y, p + "output.weight", D, C)
 
     def lora(self, x, p, name, width_in, activation=None):
-        """activation(x @ name1) @ name2, -> (1, C)."""
+        """activation(x @ name1) @ name2, -> rows."""
         b = self.b
         _, rank = self.extents(f"{p}{name}1")
         x = b.matmul(x, f"{p}{name}1", width_in, rank)
@@ -261,24 +303,27 @@ class _Exporter:
             self.v_first = v
         else:
             v = b.op("Add", v, b.op("Mul", b.op("Sub", self.v_first, v), gate("v")))
-        removal = b.reshape(b.op("Mul", k, b.vector(p + "k_k", C)), H, N)
+        lead, texts = self.lead, self.texts
+        removal = b.reshape(b.op("Mul", k, b.vector(p + "k_k", C)), *lead, H, N)
         norm = b.op("ReduceL2", removal, b.shape(-1), keepdims=1)
         removal = b.op("Div", removal, b.op("Max", norm, b.scalar(L2_NORM_EPS)))
         scale = b.op("Mul", b.op("Sub", rate, b.scalar(1.0)), b.vector(p + "k_a", C))
         k = b.op("Mul", k, b.op("Add", scale, b.scalar(1.0)))
 
-        name = f"state_{layer}_wkv"
-        S = b.state(name, [H, N, N])
-        sa = b.op("MatMul", S, b.reshape(b.op("Neg", removal), H, N, 1))
-        back = b.op("Mul", removal, b.reshape(rate, H, N))
-        S = b.op("Mul", S, b.reshape(decay, H, 1, N))
-        S = b.op("Add", S, b.op("MatMul", sa, b.reshape(back, H, 1, N)))
-        S = b.op("Add", S, b.op("MatMul", b.reshape(v, H, N, 1), b.reshape(k, H, 1, N)))
-        b.keep(name, S)
-        y = self.head_norm(b.op("MatMul", S, b.reshape(r, H, N, 1)), p)
-        rk = b.op("Mul", b.reshape(b.op("Mul", r, k), H, N), b.vector(p + "r_k", H, N))
-        bonus = b.op("Mul", b.op("ReduceSum", rk, b.shape(-1), keepdims=1), b.reshape(v, H, N))
-        y = b.op("Add", y, b.reshape(bonus, 1, C))
+        def step(states, r, k, v, decay, removal, back):
+            (S,) = states
+            sa = b.op("MatMul", S, b.reshape(b.op("Neg", removal), *texts, H, N, 1))
+            S = b.op("Mul", S, b.reshape(decay, *texts, H, 1, N))
+            S = b.op("Add", S, b.op("MatMul", sa, b.reshape(back, *texts, H, 1, N)))
+            S = b.op("Add", S, b.op("MatMul", b.reshape(v, *texts, H, N, 1), b.reshape(k, *texts, H, 1, N)))
+            return b.op("MatMul", S, b.reshape(r, *texts, H, N, 1)), [S]
+
+        back = b.op("Mul", removal, b.reshape(rate, *lead, H, N))
+        rows = [r, k, v, decay, removal, back]
+        y = self.head_norm(self.recur([f"state_{layer}_wkv"], [*texts, H, N, N], rows, step), p)
+        rk = b.op("Mul", b.reshape(b.op("Mul", r, k), *lead, H, N), b.vector(p + "r_k", H, N))
+        bonus = b.op("Mul", b.op("ReduceSum", rk, b.shape(-1), keepdims=1), b.reshape(v, *lead, H, N))
+        y = b.op("Add", y, b.reshape(bonus, *self.rows, C))
         y = b.op("Mul", y, self.lora(mixed["g"], p, "g", D, "Sigmoid"))
         return b.linear(y, p + "output.weight", D, C)
 
@@ -303,8 +348,9 @@ class _Exporter:
 
     def build(self, name, opset):
         b = self.b
-        b.inputs.append(helper.make_tensor_value_info("token", TensorProto.INT64, [1]))
-        b.outputs.append(helper.make_tensor_value_info("logits", TensorProto.FLOAT, [1, self.vocabulary]))
+        b.inputs.append(helper.make_tensor_value_info("token", TensorProto.INT64, self.rows))
+        shape = [*self.rows, self.vocabulary]
+        b.outputs.append(helper.make_tensor_value_info("logits", TensorProto.FLOAT, shape))
         x = b.op("Gather", b.vector("emb.weight", self.vocabulary, self.width), "token", axis=0)
         x = b.layer_norm(x, "blocks.0.ln0", self.width)
         time_mix = {4: self.time_mix_v4, 5: self.time_mix_v5, 6: self.time_mix_v6, 7: self.time_mix_v7}[self.major]
@@ -327,16 +373,19 @@ class _Exporter:
         return model
 
 
-def export_model(weights, group_norm_eps=GROUP_NORM_EPS, opset=MINIMUM_OPSET, name="rwkv"):
-    """The one-token ONNX model of a checkpoint (tensor name -> array). See the module's text for its interface.
+def export_model(weights, group_norm_eps=GROUP_NORM_EPS, opset=MINIMUM_OPSET, name="rwkv", batch=1, tokens=1):
+    """The ONNX model of a checkpoint (tensor name -> array) for so many tokens of each of so many texts.
 
+    See the module's text for its interface.
     group_norm_eps is not in the checkpoint: BlinkDL's inference code uses 64e-5, rwkv.cpp uses 1e-5 for v5.
     """
     if opset < MINIMUM_OPSET:
         raise ValueError(f"opset {opset}: the exporter writes opset {MINIMUM_OPSET} or newer")
     if not (group_norm_eps > 0 and math.isfinite(group_norm_eps)):
         raise ValueError(f"group norm epsilon {group_norm_eps}: expected a positive number")
-    return _Exporter(weights, group_norm_eps).build(name, opset)
+    if batch < 1 or tokens < 1:
+        raise ValueError(f"{tokens} tokens of {batch} texts: expected at least 1")
+    return _Exporter(weights, group_norm_eps, batch, tokens).build(name, opset)
 
 
 def empty_state(model):
@@ -363,11 +412,13 @@ def save_model(model, path, external_data=None):
     onnx.save_model(model, path, save_as_external_data=True, location=data.name, size_threshold=1024)
 
 
-def export_file(source, target, group_norm_eps=GROUP_NORM_EPS, opset=MINIMUM_OPSET, external_data=None):
+def export_file(
+    source, target, group_norm_eps=GROUP_NORM_EPS, opset=MINIMUM_OPSET, external_data=None, batch=1, tokens=1
+):
     """Exports the checkpoint file source as the ONNX file target and returns the model's (major, minor) version."""
     weights = load_checkpoint(source)
     try:
-        model = export_model(weights, group_norm_eps, opset, pathlib.Path(source).stem)
+        model = export_model(weights, group_norm_eps, opset, pathlib.Path(source).stem, batch, tokens)
     except CheckpointError as error:
         raise CheckpointError(f"{source}: {error}") from error
     save_model(model, target, external_data)
@@ -377,7 +428,7 @@ def export_file(source, target, group_norm_eps=GROUP_NORM_EPS, opset=MINIMUM_OPS
 def main(arguments=None):
     parser = argparse.ArgumentParser(
         prog="python -m rwkvc.export",
-        description="Export an RWKV checkpoint (safetensors, v4 to v7) as a one-token ONNX graph.",
+        description="Export an RWKV checkpoint (safetensors, v4 to v7) as an ONNX graph.",
     )
     parser.add_argument("checkpoint", help="safetensors file with the tensor names of the training checkpoints")
     parser.add_argument("-o", "--output", required=True, help="ONNX file to write")
@@ -388,6 +439,10 @@ def main(arguments=None):
         help="epsilon of the per-head group norm, v5 to v7 (default %(default)s; rwkv.cpp uses 1e-5 for v5)",
     )
     parser.add_argument("--opset", type=int, default=MINIMUM_OPSET, help="ONNX opset, default and least %(default)s")
+    parser.add_argument("--batch", type=int, default=1, help="texts that the graph computes at once (default 1)")
+    parser.add_argument(
+        "--tokens", type=int, default=1, help="tokens of each, of which the loop is unrolled (default 1)"
+    )
     parser.add_argument(
         "--external-data",
         action=argparse.BooleanOptionalAction,
@@ -396,12 +451,20 @@ def main(arguments=None):
     options = parser.parse_args(arguments)
     try:
         version = export_file(
-            options.checkpoint, options.output, options.group_norm_eps, options.opset, options.external_data
+            options.checkpoint,
+            options.output,
+            options.group_norm_eps,
+            options.opset,
+            options.external_data,
+            options.batch,
+            options.tokens,
         )
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    print(f"{options.output}: RWKV v{version[0]}.{version[1]}, one token, from {options.checkpoint}")
+    of = "one token" if options.tokens == 1 else f"{options.tokens} tokens"
+    of += f" of {options.batch} texts" if options.batch > 1 else ""
+    print(f"{options.output}: RWKV v{version[0]}.{version[1]}, {of}, from {options.checkpoint}")
     return 0
 
 

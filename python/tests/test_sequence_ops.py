@@ -280,7 +280,7 @@ class WholeModel(Compiling):
             H, N = exporter.heads, exporter.head_size
             name = f"state_{layer}_wkv"
             S = exporter.b.state(name, [H, N, N])
-            r, k, v = (exporter.b.reshape(x, 1, H, N) for x in (r, k, v))
+            r, k, v, decay = (exporter.b.reshape(x, 1, H, N) for x in (r, k, v, decay))
             y, S = exporter.b.op("wkv6", k, v, r, S, bonus, decay, outputs=2, domain="rwkv")
             exporter.b.keep(name, S)
             return y

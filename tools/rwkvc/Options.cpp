@@ -107,10 +107,10 @@ DriverOptions rwkvc::parseCommandLine(int argc, char **argv) {
                "(default: 64)"),
       cl::value_desc("n"), cl::cat(category));
   cl::opt<int64_t> batch(
-      "batch", cl::init(1),
+      "batch", cl::init(0),
       cl::desc("Texts that step and prefill compute side by side, each with "
-               "its own state (default: 1). The original function keeps the "
-               "file's own batch, see --dim"),
+               "its own state (default: as many as the file computes). The "
+               "original function keeps the file's own batch, see --dim"),
       cl::value_desc("n"), cl::cat(category));
   cl::opt<bool> allLogits(
       "all-logits",
@@ -235,7 +235,7 @@ DriverOptions rwkvc::parseCommandLine(int argc, char **argv) {
     if (form != "original" && form != "step" && form != "prefill")
       fail("--forms: '" + form + "' is none of original, step, prefill");
   options.forms = forms;
-  if (batch < 1)
+  if (batch.getNumOccurrences() > 0 && batch < 1)
     fail("--batch=" + llvm::Twine(batch) + ": expected at least 1");
   options.batch = batch;
   if (prefillBlock < 0 || prefillBlock > kMaxPrefillBlock)

@@ -38,8 +38,8 @@ struct DriverOptions {
   std::string triple, cpu, features;
   unsigned optLevel = 2;
   bool threads = true;
-  std::vector<std::string> forms; ///< functions to compile; empty: all
-  int64_t batch = 1, prefillBlock = 64;
+  std::vector<std::string> forms;       ///< functions to compile; empty: all
+  int64_t batch = 0, prefillBlock = 64; // batch 0: as many as the file
   bool allLogits = false;
   std::optional<bool> oneDNN; ///< none: if the runtime has it
   int64_t oneDNNMinFlops = 1 << 20;

@@ -43,7 +43,7 @@ struct PipelineOptions {
   int64_t minParallelWork = 1 << 18; ///< scalar operations; 0: one thread
   bool useDnnl = false;              ///< large matrix products by oneDNN
   int64_t dnnlMinFlops = 1 << 20;    ///< operations that make a product large
-  int64_t batch = 1;            ///< texts that derived forms compute at once
+  int64_t batch = 0; ///< texts that derived forms compute; 0: the file's number
   int64_t prefillBlock = 64;    ///< tokens of a block; 0: no @prefill
   bool allLogits = false;       ///< @prefill gives the logits of every token
   std::string wkvForm = "auto"; ///< of recurrences: auto, recurrent, chunked

@@ -216,11 +216,13 @@ void FormsCheck::run(size_t n) {
 }
 
 namespace {
-/// The file's own signature, one token at a time, on its own states.
+/// The file's own signature, one token of each of its texts at a time, on its
+/// own states.
 class Graph {
 public:
   explicit Graph(const rwkvrt_model *model)
-      : model(model), info(graphOf(model)) {
+      : model(model), info(graphOf(model)),
+        token(numTexts(info) * sizeof(int64_t)) {
     for (uint32_t i = 0; i < info.num_outputs; ++i) {
       // Doubles, for their alignment.
       buffers.emplace_back(
@@ -235,22 +237,33 @@ public:
                      info.states[i].initial);
     }
     inputs.resize(info.num_inputs);
-    inputs[info.token_input] = &token;
+    inputs[info.token_input] = token.data();
   }
   Graph(const Graph &) = delete;
   Graph &operator=(const Graph &) = delete;
 
-  /// Whether it takes one token and its states, and gives one row of logits.
-  static bool isSteppable(const rwkvrt_function_info &info, size_t vocabulary) {
-    return info.token_input >= 0 && info.logits_output >= 0 &&
-           info.num_inputs == info.num_states + 1 &&
-           rwkvrt_tensor_elements(&info.inputs[info.token_input]) == 1 &&
-           rwkvrt_tensor_elements(&info.outputs[info.logits_output]) ==
-               vocabulary;
+  static size_t numTexts(const rwkvrt_function_info &info) {
+    return rwkvrt_tensor_elements(&info.inputs[info.token_input]);
   }
 
-  void step(int64_t id, float *logits) {
-    storeInteger(info.inputs[info.token_input].dtype, &token, 0, id);
+  /// Whether it takes one token of one text, or of \p batch, and its states,
+  /// and gives one row of logits for each.
+  static bool isSteppable(const rwkvrt_function_info &info, size_t batch,
+                          size_t vocabulary) {
+    if (info.token_input < 0 || info.logits_output < 0 ||
+        info.num_inputs != info.num_states + 1)
+      return false;
+    size_t texts = numTexts(info);
+    return (texts == 1 || texts == batch) &&
+           rwkvrt_tensor_elements(&info.outputs[info.logits_output]) ==
+               texts * vocabulary;
+  }
+
+  /// Takes a token of each text, \p stride apart.
+  void step(const int64_t *ids, size_t stride, float *logits) {
+    for (size_t text = 0; text < numTexts(info); ++text)
+      storeInteger(info.inputs[info.token_input].dtype, token.data(), text,
+                   ids[text * stride]);
     require(rwkvrt_model_run(model, inputs.data(), outputs.data()));
     const rwkvrt_tensor_info &tensor = info.outputs[info.logits_output];
     for (size_t i = 0; i < rwkvrt_tensor_elements(&tensor); ++i)
@@ -261,7 +274,7 @@ public:
 private:
   const rwkvrt_model *model;
   const rwkvrt_function_info &info;
-  int64_t token = 0;
+  std::vector<char> token;
   std::vector<std::vector<double>> buffers;
   std::vector<const void *>
       inputs; ///< a state's is NULL: it lies in its output
@@ -271,7 +284,7 @@ private:
 
 void FormsCheck::runGraph(size_t n) {
   const auto *graph = rwkvrt_model_find_function(model, RWKVRT_GRAPH);
-  if (!graph || !Graph::isSteppable(*graph, vocabulary)) {
+  if (!graph || !Graph::isSteppable(*graph, batch, vocabulary)) {
     std::printf("the file's own signature: %s, not compared\n",
                 graph ? "does not take one token at a time" : "not compiled");
     return;
@@ -282,13 +295,15 @@ void FormsCheck::runGraph(size_t n) {
   require(rwkvrt_sequence_create(model, &made));
   SequencePtr sequence(made);
   std::vector<std::unique_ptr<Graph>> graphs;
-  for (size_t text = 0; text < batch; ++text)
+  size_t texts = Graph::numTexts(*graph); // of each
+  for (size_t text = 0; text < batch; text += texts)
     graphs.push_back(std::make_unique<Graph>(model));
   double largest = 0;
   for (size_t i = 0; i < n; ++i) {
     feed(made, part(tokens, i, 1), logits);
-    for (size_t text = 0; text < batch; ++text)
-      graphs[text]->step(tokens[text * n + i], &expected[text * vocabulary]);
+    for (size_t text = 0; text < batch; text += texts)
+      graphs[text / texts]->step(&tokens[text * n + i], n,
+                                 &expected[text * vocabulary]);
     double error = compareLogits(logits, expected);
     count(error);
     largest = std::max(largest, error);

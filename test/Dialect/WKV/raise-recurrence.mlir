@@ -66,6 +66,39 @@ func.func @vector(%k: tensor<8xf32> {onnx.name = "k"}, %v: tensor<8xf32> {onnx.n
 
 // -----
 
+// For two texts: decay and bonus are the channels', the rest is each text's.
+// CHECK-LABEL: @texts
+// CHECK: wkv.wkv4 {{.*}} -> (tensor<2x1x8xf32>, tensor<2x8xf32>, tensor<2x8xf32>, tensor<2x8xf32>)
+// CHECK-NOT: onnx.Exp
+func.func @texts(%k: tensor<2x8xf32> {onnx.name = "k"}, %v: tensor<2x8xf32> {onnx.name = "v"}, %w: tensor<8xf32> {onnx.name = "w"}, %u: tensor<8xf32> {onnx.name = "u"}, %a: tensor<2x8xf32> {onnx.name = "a_in"}, %b: tensor<2x8xf32> {onnx.name = "b_in"}, %p: tensor<2x8xf32> {onnx.name = "p_in"}) -> (tensor<2x8xf32> {onnx.name = "y"}, tensor<2x8xf32> {onnx.name = "a_out"}, tensor<2x8xf32> {onnx.name = "b_out"}, tensor<2x8xf32> {onnx.name = "p_out"}) {
+  %uk = "onnx.Add"(%u, %k) : (tensor<8xf32>, tensor<2x8xf32>) -> tensor<2x8xf32>
+  %q = "onnx.Max"(%p, %uk) : (tensor<2x8xf32>, tensor<2x8xf32>) -> tensor<2x8xf32>
+  %d1 = "onnx.Sub"(%p, %q) : (tensor<2x8xf32>, tensor<2x8xf32>) -> tensor<2x8xf32>
+  %e1 = "onnx.Exp"(%d1) : (tensor<2x8xf32>) -> tensor<2x8xf32>
+  %d2 = "onnx.Sub"(%uk, %q) : (tensor<2x8xf32>, tensor<2x8xf32>) -> tensor<2x8xf32>
+  %e2 = "onnx.Exp"(%d2) : (tensor<2x8xf32>) -> tensor<2x8xf32>
+  %n1 = "onnx.Mul"(%e1, %a) : (tensor<2x8xf32>, tensor<2x8xf32>) -> tensor<2x8xf32>
+  %n2 = "onnx.Mul"(%e2, %v) : (tensor<2x8xf32>, tensor<2x8xf32>) -> tensor<2x8xf32>
+  %num = "onnx.Add"(%n1, %n2) : (tensor<2x8xf32>, tensor<2x8xf32>) -> tensor<2x8xf32>
+  %m1 = "onnx.Mul"(%e1, %b) : (tensor<2x8xf32>, tensor<2x8xf32>) -> tensor<2x8xf32>
+  %den = "onnx.Add"(%m1, %e2) : (tensor<2x8xf32>, tensor<2x8xf32>) -> tensor<2x8xf32>
+  %y = "onnx.Div"(%num, %den) : (tensor<2x8xf32>, tensor<2x8xf32>) -> tensor<2x8xf32>
+  %pw = "onnx.Add"(%p, %w) : (tensor<2x8xf32>, tensor<8xf32>) -> tensor<2x8xf32>
+  %q2 = "onnx.Max"(%pw, %k) : (tensor<2x8xf32>, tensor<2x8xf32>) -> tensor<2x8xf32>
+  %d3 = "onnx.Sub"(%pw, %q2) : (tensor<2x8xf32>, tensor<2x8xf32>) -> tensor<2x8xf32>
+  %e3 = "onnx.Exp"(%d3) : (tensor<2x8xf32>) -> tensor<2x8xf32>
+  %d4 = "onnx.Sub"(%k, %q2) : (tensor<2x8xf32>, tensor<2x8xf32>) -> tensor<2x8xf32>
+  %e4 = "onnx.Exp"(%d4) : (tensor<2x8xf32>) -> tensor<2x8xf32>
+  %a1 = "onnx.Mul"(%e3, %a) : (tensor<2x8xf32>, tensor<2x8xf32>) -> tensor<2x8xf32>
+  %a2 = "onnx.Mul"(%e4, %v) : (tensor<2x8xf32>, tensor<2x8xf32>) -> tensor<2x8xf32>
+  %an = "onnx.Add"(%a1, %a2) : (tensor<2x8xf32>, tensor<2x8xf32>) -> tensor<2x8xf32>
+  %b1 = "onnx.Mul"(%e3, %b) : (tensor<2x8xf32>, tensor<2x8xf32>) -> tensor<2x8xf32>
+  %bn = "onnx.Add"(%b1, %e4) : (tensor<2x8xf32>, tensor<2x8xf32>) -> tensor<2x8xf32>
+  return %y, %an, %bn, %q2 : tensor<2x8xf32>, tensor<2x8xf32>, tensor<2x8xf32>, tensor<2x8xf32>
+}
+
+// -----
+
 // The value is cast twice, by nodes of different names; the bonus is taken from
 // the sum that adds it to the key.
 // CHECK-LABEL: @vector_casts

@@ -170,3 +170,20 @@ func.func @pad_two(%x: tensor<1x3x4xf32>) -> tensor<1x3x4xf32> {
   %p = "onnx.Pad"(%x, %pads, %none, %none) : (tensor<1x3x4xf32>, tensor<6xi64>, none, none) -> tensor<1x3x4xf32>
   return %p : tensor<1x3x4xf32>
 }
+
+// -----
+
+// Rows of three texts, which are the last axis of the state.
+// CHECK-LABEL: @texts_last
+// CHECK-SAME: %{{[a-z0-9]+}}: tensor<3x8xf32>, %[[S:[a-z0-9]+]]: tensor<8x3xf32>
+// CHECK: %[[OLD:.*]] = "onnx.Transpose"(%[[S]])
+// CHECK: %{{.*}}, %[[KEPT:.*]] = wkv.token_shift %{{.*}} state(%[[OLD]]) : (tensor<3x1x8xf32>, tensor<3x8xf32>)
+// CHECK: %[[N:.*]] = "onnx.Transpose"(%[[KEPT]])
+// CHECK: return %{{.*}}, %[[N]]
+func.func @texts_last(%x: tensor<3x8xf32>, %s: tensor<8x3xf32> {wkv.state = 1 : i64}) -> (tensor<3x8xf32>, tensor<8x3xf32>) {
+  %t = "onnx.Tanh"(%x) : (tensor<3x8xf32>) -> tensor<3x8xf32>
+  %p = "onnx.Transpose"(%s) <{perm = array<i64: 1, 0>}> : (tensor<8x3xf32>) -> tensor<3x8xf32>
+  %d = "onnx.Sub"(%p, %t) : (tensor<3x8xf32>, tensor<3x8xf32>) -> tensor<3x8xf32>
+  %n = "onnx.Transpose"(%t) <{perm = array<i64: 1, 0>}> : (tensor<3x8xf32>) -> tensor<8x3xf32>
+  return %d, %n : tensor<3x8xf32>, tensor<8x3xf32>
+}

@@ -18,6 +18,10 @@ namespace rwkvc::wkv {
 /// the axes of the file; no artefact contains it.
 inline constexpr llvm::StringLiteral kSequenceForm = "sequence";
 
+/// On @step: the number of texts that the file computes at once, where the
+/// function was restricted to one. No artefact contains it.
+inline constexpr llvm::StringLiteral kTextsAttr = "wkv.texts";
+
 /// \p value, of static shape, with the elements in their order and the shape of
 /// \p type.
 mlir::Value reshapeTensor(mlir::OpBuilder &b, mlir::Location loc,

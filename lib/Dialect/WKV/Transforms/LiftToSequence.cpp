@@ -217,16 +217,22 @@ struct LiftToSequencePass : wkv::impl::LiftToSequenceBase<LiftToSequencePass> {
     if (!kind || kind.getValue() != kStepForm ||
         module.lookupSymbol(kPrefillName))
       return;
-    if (batch < 1 || block < 0) {
-      module.emitError() << "the number of sequences must be 1 or more and the "
-                            "block 0 or more, got "
-                         << batch << " and " << block;
+    if (batch < 0 || block < 0) {
+      module.emitError()
+          << "the number of sequences and the block must be 0 or "
+             "more, got "
+          << batch << " and " << block;
       return signalPassFailure();
     }
+    int64_t numTexts = batch;
+    auto texts = step->getAttrOfType<IntegerAttr>(kTextsAttr);
+    step->removeAttr(kTextsAttr);
+    if (numTexts == 0)
+      numTexts = texts ? texts.getInt() : 1;
     // What is in the way of one is in the way of the other.
-    if (block > 0 && failed(add(step, {batch, block, allLogits})))
+    if (block > 0 && failed(add(step, {numTexts, block, allLogits})))
       return;
-    if (batch > 1 && succeeded(add(step, {batch, 0, false})))
+    if (numTexts > 1 && succeeded(add(step, {numTexts, 0, false})))
       step.erase();
   }
 

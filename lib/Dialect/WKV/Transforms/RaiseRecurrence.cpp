@@ -90,6 +90,20 @@ static unsigned numLargeDims(Value value, int64_t batch) {
   return llvm::count_if(shape, [](int64_t size) { return size > 1; });
 }
 
+/// \p state with the texts, of which there are \p batch, as its first axis,
+/// where that is all that reads it.
+static Value moveTextsFirst(Value state, int64_t batch) {
+  auto transpose = state.hasOneUse()
+                       ? dyn_cast<onnx::TransposeOp>(*state.user_begin())
+                       : nullptr;
+  auto type =
+      transpose ? dyn_cast<RankedTensorType>(transpose.getType()) : nullptr;
+  bool moves = batch > 1 && type && type.getRank() > 1 &&
+               type.getDimSize(0) == batch && transpose.getPerm() &&
+               transpose.getPerm()->front() != 0;
+  return moves ? transpose.getResult() : state;
+}
+
 /// The tensors that matrix-state recurrences read: a state of its own, or the
 /// parts that are cut from one packed tensor, also after others were written.
 static SmallVector<Value> findMatrixStates(func::FuncOp func) {
@@ -98,7 +112,7 @@ static SmallVector<Value> findMatrixStates(func::FuncOp func) {
   for (BlockArgument argument : func.getArguments()) {
     if (!func.getArgAttr(argument.getArgNumber(), kStateAttr))
       continue;
-    SmallVector<Value> versions{argument}, parts;
+    SmallVector<Value> versions{moveTextsFirst(argument, batch)}, parts;
     for (unsigned i = 0; i < versions.size(); ++i)
       for (OpOperand &use : versions[i].getUses()) {
         Operation *user = use.getOwner();
@@ -110,7 +124,7 @@ static SmallVector<Value> findMatrixStates(func::FuncOp func) {
           llvm::append_range(parts, user->getResults());
       }
     if (parts.empty())
-      parts.push_back(argument);
+      parts.push_back(versions.front());
     for (Value part : parts)
       if (numLargeDims(part, batch) >= 2)
         states.push_back(part);

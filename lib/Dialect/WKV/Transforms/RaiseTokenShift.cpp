@@ -72,6 +72,8 @@ private:
   const DenseMap<int64_t, int64_t> &getWrites(Operation *scatter);
   void collectRows(BlockArgument state, OpOperand &use, Positions positions);
   void addRow(BlockArgument state, OpOperand &use, Positions positions);
+  std::optional<Row> matchRow(BlockArgument state, OpOperand &use,
+                              Positions positions);
   /// The state element that \p origin is a copy of, through scatters that do
   /// not overwrite it; otherwise \p origin.
   Origin resolve(Origin origin);
@@ -187,24 +189,52 @@ void TokenShifts::collectRows(BlockArgument state, OpOperand &firstUse,
   }
 }
 
-void TokenShifts::addRow(BlockArgument state, OpOperand &use,
+void TokenShifts::addRow(BlockArgument state, OpOperand &firstUse,
                          Positions positions) {
+  // A state whose texts are not its first axis has its rows before they are
+  // transposed.
+  OpOperand *use = &firstUse;
+  std::optional<Row> row;
+  while (!(row = matchRow(state, *use, positions))) {
+    auto transpose = use->get().getDefiningOp<onnx::TransposeOp>();
+    auto origins = transpose
+                       ? traceElements(use->get(),
+                                       [&](Value value) {
+                                         return value == transpose.getData();
+                                       })
+                       : std::nullopt;
+    if (!origins)
+      return;
+    Positions before(positions.size(), -1);
+    for (auto [position, origin] : llvm::zip(positions, *origins))
+      before[origin.index] = position;
+    positions = std::move(before);
+    use = &transpose->getOpOperand(0);
+  }
+  if (rowAt.try_emplace({state, row->positions.front()}, rows.size()).second)
+    rows.push_back(std::move(*row));
+}
+
+/// The row, of which element i is at positions[i] of \p state, that \p use
+/// reads.
+std::optional<Row> TokenShifts::matchRow(BlockArgument state, OpOperand &use,
+                                         Positions positions) {
   auto size = static_cast<int64_t>(positions.size());
   if (size == 0 || llvm::is_contained(positions, -1))
-    return;
+    return std::nullopt;
   Value source = use.get();
   while (source.getDefiningOp() && movesElements(source.getDefiningOp()))
     source = source.getDefiningOp()->getOperand(0);
   if (isa_and_nonnull<RecurrenceOpInterface>(source.getDefiningOp()))
-    return;
+    return std::nullopt;
   auto origins = traceElements(use.get());
   if (!origins || !origins->front().source)
-    return;
+    return std::nullopt;
   Value x = origins->front().source;
   int64_t total = countElements(x);
   std::optional<ArrayRef<int64_t>> shape = getFloatShape(x);
   if (isa<BlockArgument>(x) || total % size != 0 || shape->empty())
-    return;
+    return std::nullopt;
   Row row;
   row.state = state;
   row.use = &use;
@@ -216,16 +246,15 @@ void TokenShifts::addRow(BlockArgument state, OpOperand &use,
   if (size % row.width != 0 ||
       (row.tokens > 1 &&
        (shape->size() < 2 || (*shape)[shape->size() - 2] != row.tokens)))
-    return;
+    return std::nullopt;
   row.batch = size / row.width;
   for (auto [i, origin] : llvm::enumerate(*origins)) {
     int64_t b = i / row.width, d = i % row.width;
     int64_t last = (b * row.tokens + row.tokens - 1) * row.width + d;
     if (origin.source != x || origin.index != last)
-      return;
+      return std::nullopt;
   }
-  if (rowAt.try_emplace({state, row.positions.front()}, rows.size()).second)
-    rows.push_back(std::move(row));
+  return row;
 }
 
 //===----------------------------------------------------------------------===//

@@ -37,8 +37,8 @@ static bool isElementwise(Operation *op) {
 
 static bool isView(Operation *op) {
   return isa<onnx::CastOp, onnx::IdentityOp, onnx::ReshapeOp, onnx::SqueezeOp,
-             onnx::UnsqueezeOp, onnx::GatherOp, onnx::SliceOp, onnx::SplitOp>(
-      op);
+             onnx::UnsqueezeOp, onnx::GatherOp, onnx::SliceOp, onnx::SplitOp,
+             onnx::TransposeOp>(op);
 }
 
 static int64_t numElements(Value value) {
@@ -151,7 +151,8 @@ bool VectorRecurrence::collect(Value update) {
 
 namespace {
 
-/// The region's tensors at random values; all have one element per channel.
+/// The region's tensors at random values; all have one element per channel and
+/// text.
 struct RegionValues {
   std::vector<Array> states, leaves;
   std::vector<Array> expected; // new states in the order of states, output
@@ -198,15 +199,46 @@ static std::optional<RegionValues> evaluate(const LayerRegion &region,
   RegionValues values;
   size_t size = (*result)[0].data.size();
   for (auto [i, tensor] : llvm::enumerate(*result)) {
-    // What is no vector of channels plays no part.
-    if (tensor.data.size() != size)
+    // What is no vector of channels plays no part. A parameter is the same for
+    // all texts, which are rows of channels.
+    size_t own = tensor.data.size();
+    if (own != size && (i < 7 || own < 2 || size % own != 0))
       return std::nullopt;
+    tensor.data.reserve(size);
+    for (size_t k = own; k < size; ++k)
+      tensor.data.push_back(tensor.data[k - own]);
     auto &list = i < 4   ? values.expected
                  : i < 7 ? values.states
                          : values.leaves;
     list.push_back(std::move(tensor.data));
   }
   return values;
+}
+
+/// The bonus where \p sum is written as an addition of it and \p key, or null.
+static Value findAddend(Value sum, Value key, int64_t numChannels) {
+  auto add = sum.getDefiningOp<onnx::AddOp>();
+  if (!add)
+    return {};
+  for (unsigned i : {0, 1})
+    if (skipViews(add->getOperand(i)) == key &&
+        numElements(add->getOperand(1 - i)) == numChannels)
+      return add->getOperand(1 - i);
+  return {};
+}
+
+/// Whether tensors have the sizes that their roles ask for: keys and values of
+/// every text, parameters of none.
+static bool fits(const LayerRegion &region, const Roles &roles) {
+  int64_t size = numElements(region.states[0]);
+  Value key = region.leaves[roles.key], bonus = region.leaves[roles.bonus];
+  int64_t numChannels = numElements(region.leaves[roles.decay]);
+  if (numElements(key) != size ||
+      numElements(region.leaves[roles.value]) != size)
+    return false;
+  if (!roles.bonusIncludesKey)
+    return numElements(bonus) == numChannels;
+  return numChannels == size || findAddend(bonus, key, numChannels);
 }
 
 /// Tries all assignments on a few channels, and what fits on all of them with
@@ -239,8 +271,8 @@ static std::optional<Roles> findRoles(const LayerRegion &region) {
                           value,    decay,    bonus,    includes};
               if (key != value && key != decay && key != bonus &&
                   value != decay && value != bonus && decay != bonus &&
-                  matches(few, roles) && matches(*all, roles) &&
-                  matches(*check, roles))
+                  fits(region, roles) && matches(few, roles) &&
+                  matches(*all, roles) && matches(*check, roles))
                 return roles;
             }
   } while (std::next_permutation(order, order + 3));
@@ -253,35 +285,25 @@ static Value convert(ImplicitLocOpBuilder &b, Value value,
   return reshapeTo(b, castTo(b, value, element), shape);
 }
 
-/// The bonus where \p sum is written as an addition of it and \p key, or null.
-static Value findAddend(Value sum, Value key) {
-  auto add = sum.getDefiningOp<onnx::AddOp>();
-  if (!add)
-    return {};
-  for (unsigned i : {0, 1})
-    if (skipViews(add->getOperand(i)) == key &&
-        numElements(add->getOperand(1 - i)) == numElements(key))
-      return add->getOperand(1 - i);
-  return {};
-}
-
 static void replace(const LayerRegion &region, const Roles &roles) {
   Operation *first = region.output.getDefiningOp();
   for (Value update : region.updates)
     if (update.getDefiningOp()->isBeforeInBlock(first))
       first = update.getDefiningOp();
   ImplicitLocOpBuilder b(region.output.getLoc(), first);
-  int64_t size = numElements(region.states[0]);
+  int64_t numChannels = numElements(region.leaves[roles.decay]);
+  int64_t batch = numElements(region.states[0]) / numChannels;
   Type element = getElementTypeOrSelf(region.states[0].getType());
   if (element.getIntOrFloatBitWidth() < 32)
     element = b.getF32Type();
-  SmallVector<int64_t> tokens{1, 1, size}, channels{size}, state{1, size};
+  SmallVector<int64_t> tokens{batch, 1, numChannels}, channels{numChannels},
+      state{batch, numChannels};
   Value key = convert(b, region.leaves[roles.key], tokens, element);
   Value value = convert(b, region.leaves[roles.value], tokens, element);
   Value decay = convert(b, region.leaves[roles.decay], channels, element);
   Value bonus = region.leaves[roles.bonus];
   Value addend = roles.bonusIncludesKey
-                     ? findAddend(bonus, region.leaves[roles.key])
+                     ? findAddend(bonus, region.leaves[roles.key], numChannels)
                      : Value();
   bonus = convert(b, addend ? addend : bonus, channels, element);
   if (roles.bonusIncludesKey && !addend)

@@ -593,6 +593,37 @@ def RestrictToStep : Pass<"wkv-restrict-to-step", "::mlir::ModuleOp"> {
   let statistics = [Statistic<"numSteps", "steps", "Functions restricted">];
 }
 
+def RestrictToSequence : Pass<"wkv-restrict-to-sequence", "::mlir::ModuleOp"> {
+  let summary = "Build the step of one text from that of several";
+  let description = [{
+    Takes a `@step` that computes a token of each of several texts, as a file of
+    that batch size gives, and follows the texts' axis through every op, as
+    `wkv-restrict-to-step` does the tokens' axis. Then the function is built again
+    with one text, from which `wkv-lift-to-sequence` builds any number.
+
+    ```mlir
+    func.func @step(%t: tensor<3xi64>, %s: tensor<3x4x16x16xf32>, ...)
+        attributes {wkv.form = "step"}
+      %r = linalg.matmul ins(%x, %w : tensor<3x64xf32>, tensor<64x64xf32>) ...
+    // after
+    func.func @step(%t: tensor<1xi64>, %s: tensor<1x4x16x16xf32>, ...)
+        attributes {wkv.form = "step", wkv.texts = 3}
+      %r = linalg.matmul ins(%x, %w : tensor<1x64xf32>, tensor<64x64xf32>) ...
+    ```
+
+    `wkv.texts` tells the lifting how many there were. Where an op combines texts,
+    treats one apart or has a parameter that differs from text to text, a remark
+    names it and `@step` stays as it is.
+  }];
+  let dependentDialects = [
+    "::mlir::arith::ArithDialect", "::mlir::func::FuncDialect",
+    "::mlir::linalg::LinalgDialect", "::mlir::tensor::TensorDialect",
+    "::rwkvc::wkv::WKVDialect"
+  ];
+  let statistics = [Statistic<"numRestricted", "steps",
+                              "Functions restricted">];
+}
+
 def LiftToSequence : Pass<"wkv-lift-to-sequence", "::mlir::ModuleOp"> {
   let summary = "Build the form for a block of tokens from that for one";
   let description = [{
@@ -629,7 +660,8 @@ def LiftToSequence : Pass<"wkv-lift-to-sequence", "::mlir::ModuleOp"> {
     "::mlir::tensor::TensorDialect", "::rwkvc::wkv::WKVDialect"
   ];
   let options = [
-    Option<"batch", "batch", "int64_t", /*default=*/"1", "Sequences">,
+    Option<"batch", "batch", "int64_t", /*default=*/"0",
+           "Sequences; 0: as many as the file computes">,
     Option<"block", "block", "int64_t", /*default=*/"64",
            "Tokens of a block; 0: no form for blocks">,
     Option<"allLogits", "all-logits", "bool", /*default=*/"false",
