@@ -160,7 +160,9 @@ struct RestrictToSequencePass
   void runOnOperation() override {
     auto from = getOperation().lookupSymbol<func::FuncOp>(kStepName);
     auto form = from ? from->getAttrOfType<StringAttr>(kFormAttr) : nullptr;
-    if (!form || form.getValue() != kStepForm)
+    // Forms that are there already agree on their texts.
+    if (!form || form.getValue() != kStepForm ||
+        getOperation().lookupSymbol(kPrefillName))
       return;
     int64_t numTexts = 1;
     for (BlockArgument argument : from.getArguments())

@@ -613,7 +613,7 @@ def RestrictToSequence : Pass<"wkv-restrict-to-sequence", "::mlir::ModuleOp"> {
 
     `wkv.texts` tells the lifting how many there were. Where an op combines texts,
     treats one apart or has a parameter that differs from text to text, a remark
-    names it and `@step` stays as it is.
+    names it and `@step` stays as it is; so it does beside a `@prefill`.
   }];
   let dependentDialects = [
     "::mlir::arith::ArithDialect", "::mlir::func::FuncDialect",
