@@ -23,6 +23,7 @@ FUSIONS = (
     "wkv-fold-embedding-norm",
     "wkv-fuse-token-shift",
     "rwkvc-fuse-elementwise",
+    "rwkvc-batch-products",
     "rwkvc-fuse-into-parallel-loops",
     "rwkvc-fold-add-into-dest",
 )

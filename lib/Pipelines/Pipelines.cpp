@@ -85,9 +85,14 @@ std::optional<Phase> rwkvc::symbolizePhase(StringRef name) {
 
 ArrayRef<StringRef> rwkvc::getOptionalPasses() {
   static constexpr StringRef names[] = {
-      "wkv-fold-embedding-norm",  "wkv-fuse-token-shift",
-      "rwkvc-fuse-elementwise",   "rwkvc-fuse-into-parallel-loops",
-      "rwkvc-fold-add-into-dest", "cpu-prefetch-rows"};
+      "wkv-fold-embedding-norm",
+      "wkv-fuse-token-shift",
+      "rwkvc-fuse-elementwise",
+      "rwkvc-batch-products",
+      "rwkvc-fuse-into-parallel-loops",
+      "rwkvc-fold-add-into-dest",
+      "cpu-prefetch-rows",
+  };
   return names;
 }
 
@@ -168,6 +173,7 @@ static void buildLinalg(OpPassManager &pm, const PipelineOptions &options) {
   addCleanup(pm);
   addOptional(pm, options, createFuseElementwise());
   addCleanup(pm);
+  addOptional(pm, options, createBatchProducts());
   wkv::TileRecurrencesOptions tiles;
   tiles.minTokens = 1;
   pm.addPass(wkv::createTileRecurrences(tiles));

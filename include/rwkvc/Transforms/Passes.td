@@ -75,6 +75,39 @@ def FuseIntoParallelLoops
                     Statistic<"numFused", "fused", "Ops moved into a loop">];
 }
 
+def BatchProducts : Pass<"rwkvc-batch-products", "::mlir::ModuleOp"> {
+  let summary = "Make one matrix product of those that read the same tensor";
+  let description = [{
+    Products of one tensor with several constant matrices become one product with a
+    matrix that has the rows of all of them, so that the tensor is read once and one
+    kernel runs; in RWKV-7 the value projection and the first low-rank one of the value's
+    residual. The products may differ in nothing else, and each matrix must be used in
+    this way wherever it is used, in all functions, since it would be kept
+    twice otherwise.
+
+    ```mlir
+    %0 = linalg.matmul ins(%x, %v : tensor<1x768xf32>, tensor<768x768xf32>) ...
+    %1 = linalg.matmul ins(%x, %a : tensor<1x768xf32>, tensor<768x32xf32>) ...
+    // after
+    %2 = linalg.matmul ins(%x, %va : tensor<1x768xf32>, tensor<768x800xf32>) ...
+    %0 = tensor.extract_slice %2[0, 0] [1, 768] [1, 1]
+    %1 = tensor.extract_slice %2[0, 768] [1, 32] [1, 1]
+    ```
+
+    The joined matrix is computed by the compiler, in a temporary file without a name if it
+    is large. Where that cannot be written, the products stay and a warning says why.
+  }];
+  let options = [Option<"maxBytes", "max-bytes", "int64_t",
+                        /*default=*/"int64_t(1) << 26",
+                        "Size up to which a joined matrix is computed">];
+  let dependentDialects = ["::mlir::arith::ArithDialect",
+                           "::mlir::linalg::LinalgDialect",
+                           "::mlir::tensor::TensorDialect"];
+  let statistics = [Statistic<"numBatches", "batches", "Batches made">,
+                    Statistic<"numProducts", "products",
+                              "Products that are part of one">];
+}
+
 def FoldAddIntoDest : Pass<"rwkvc-fold-add-into-dest", "::mlir::ModuleOp"> {
   let summary = "Let a matrix product add to the tensor that is added to it";
   let description = [{

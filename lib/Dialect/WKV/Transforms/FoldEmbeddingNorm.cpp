@@ -9,13 +9,12 @@
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
-#include "mlir/IR/AsmState.h"
 #include "mlir/IR/DialectResourceBlobManager.h"
 #include "mlir/IR/Matchers.h"
 #include "rwkvc/Dialect/WKV/IR/WKV.h"
 #include "rwkvc/Dialect/WKV/Transforms/Passes.h"
+#include "rwkvc/Support/Constants.h"
 #include "llvm/Support/Endian.h"
-#include "llvm/Support/FileSystem.h"
 #include <cmath>
 
 namespace rwkvc::wkv {
@@ -25,27 +24,6 @@ namespace rwkvc::wkv {
 
 using namespace mlir;
 using namespace rwkvc;
-
-/// Tables up to this size are attributes; larger ones are resources.
-static constexpr int64_t kMaxDenseBytes = 1 << 16;
-
-/// The bytes of a constant that is no splat, or none.
-static std::optional<ArrayRef<char>> getBytes(Attribute attr) {
-  auto elements = dyn_cast<ElementsAttr>(attr);
-  if (!elements)
-    return std::nullopt;
-  std::optional<ArrayRef<char>> bytes;
-  if (auto dense = dyn_cast<DenseElementsAttr>(attr); dense && !dense.isSplat())
-    bytes = dense.getRawData();
-  if (auto resource = dyn_cast<DenseResourceElementsAttr>(attr))
-    if (AsmResourceBlob *blob = resource.getRawHandle().getBlob())
-      bytes = blob->getData();
-  int64_t size = elements.getNumElements() *
-                 (elements.getElementType().getIntOrFloatBitWidth() / 8);
-  if (!bytes || static_cast<int64_t>(bytes->size()) != size)
-    return std::nullopt;
-  return bytes;
-}
 
 /// Reads and writes elements of one type; 32 bits directly, since tables are
 /// large.
@@ -113,7 +91,7 @@ static std::optional<SmallVector<double>> readRow(Value value, int64_t width,
   Codec codec(cast<FloatType>(elements.getElementType()));
   if (auto dense = dyn_cast<DenseElementsAttr>(attr); dense && dense.isSplat())
     return SmallVector<double>(width, codec.read(dense.getRawData().data(), 0));
-  std::optional<ArrayRef<char>> bytes = getBytes(attr);
+  std::optional<ArrayRef<char>> bytes = getRawBytes(attr);
   if (!bytes)
     return std::nullopt;
   SmallVector<double> row(width);
@@ -235,7 +213,7 @@ struct FoldEmbeddingNormPass
   }
 
   void fold(Match &found) {
-    std::optional<ArrayRef<char>> bytes = getBytes(found.table.getValue());
+    std::optional<ArrayRef<char>> bytes = getRawBytes(found.table.getValue());
     int64_t width = found.type.getDimSize(1);
     std::optional<SmallVector<double>> scale =
         readRow(found.norm.getScale(), width, 1.0);
@@ -260,50 +238,20 @@ struct FoldEmbeddingNormPass
   /// The table with each row normalised; null where there is no room for it.
   ElementsAttr evaluate(Match &found, ArrayRef<char> bytes,
                         ArrayRef<double> scale, ArrayRef<double> bias) {
-    if (static_cast<int64_t>(bytes.size()) <= kMaxDenseBytes) {
-      SmallVector<char> rows(bytes.size());
-      normalise(found, bytes.data(), rows.data(), scale, bias);
-      return DenseElementsAttr::getFromRawBuffer(found.type, rows);
-    }
-    // In a file without a name, so that the table's pages need not stay in
-    // memory, as those of the model's own file need not.
-    namespace fs = llvm::sys::fs;
-    int descriptor = -1;
-    llvm::SmallString<128> path;
-    std::error_code error =
-        fs::createTemporaryFile("rwkvc", "table", descriptor, path);
-    std::shared_ptr<fs::mapped_file_region> region;
-    if (!error) {
-      error = fs::remove(path);
-      if (!error)
-        error = fs::resize_file(descriptor, bytes.size());
-      if (!error)
-        region = std::make_shared<fs::mapped_file_region>(
-            fs::convertFDToNativeFile(descriptor),
-            fs::mapped_file_region::readwrite, bytes.size(), /*offset=*/0,
-            error);
-      fs::file_t file = fs::convertFDToNativeFile(descriptor);
-      if (std::error_code closing = fs::closeFile(file); !error)
-        error = closing;
-    }
-    if (error) {
-      found.norm.emitWarning()
-          << "is computed for every token: its table of " << bytes.size()
-          << " bytes cannot be written to '" << path
-          << "': " << error.message();
-      return nullptr;
-    }
-    normalise(found, bytes.data(), region->data(), scale, bias);
     std::string name = "embedding";
     if (auto resource =
             dyn_cast<DenseResourceElementsAttr>(found.table.getValue()))
       name = resource.getRawHandle().getKey().str();
-    AsmResourceBlob blob(
-        ArrayRef<char>(region->const_data(), bytes.size()),
-        /*dataAlignment=*/64, [region](void *, size_t, size_t) {},
-        /*dataIsMutable=*/false);
-    return DenseResourceElementsAttr::get(found.type, name + ".normalised",
-                                          std::move(blob));
+    llvm::Expected<ElementsAttr> folded = makeConstant(
+        found.type, name + ".normalised", [&](MutableArrayRef<char> rows) {
+          normalise(found, bytes.data(), rows.data(), scale, bias);
+        });
+    if (folded)
+      return *folded;
+    found.norm.emitWarning()
+        << "is computed for every token: its table of " << bytes.size()
+        << " bytes cannot be written: " << toString(folded.takeError());
+    return nullptr;
   }
 
   static void normalise(Match &found, const char *from, char *to,

@@ -16,9 +16,9 @@
 #include "Forms.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Utils/StaticValueUtils.h"
-#include "mlir/IR/DialectResourceBlobManager.h"
 #include "mlir/IR/Matchers.h"
 #include "mlir/Transforms/RegionUtils.h"
+#include "rwkvc/Support/Constants.h"
 #include "llvm/ADT/TypeSwitch.h"
 
 using namespace mlir;
@@ -38,16 +38,11 @@ Value Restriction::reduceConstant(Value value, const Place &place) {
   auto dense = dyn_cast<DenseElementsAttr>(attr);
   if (dense && dense.isSplat())
     return arith::ConstantOp::create(b, value.getLoc(), dense.resizeSplat(to));
-  ArrayRef<char> bytes;
-  if (dense)
-    bytes = dense.getRawData();
-  else if (auto resource = dyn_cast<DenseResourceElementsAttr>(attr))
-    if (AsmResourceBlob *blob = resource.getRawHandle().getBlob())
-      bytes = blob->getData();
-  unsigned bits = type.getElementTypeBitWidth();
-  if (bits % 8 != 0 ||
-      static_cast<int64_t>(bytes.size()) != type.getNumElements() * (bits / 8))
+  std::optional<ArrayRef<char>> raw = getRawBytes(attr);
+  if (!raw)
     return {};
+  ArrayRef<char> bytes = *raw;
+  unsigned bits = type.getElementTypeBitWidth();
   int64_t inner = place.inner * (bits / 8), outer = place.outer;
   for (int64_t size : type.getShape().drop_front(place.dim + 1))
     inner *= size;

@@ -1,0 +1,36 @@
+//===- Constants.h - Bytes of constant tensors ------------------*- C++ -*-===//
+//
+// Part of the rwkvc project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// Weights are constants, the large ones resources that the model's file backs.
+// Passes that compute others from them do so here, without keeping either in
+// memory.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef RWKVC_SUPPORT_CONSTANTS_H
+#define RWKVC_SUPPORT_CONSTANTS_H
+
+#include "mlir/IR/BuiltinAttributes.h"
+#include "llvm/Support/Error.h"
+#include <optional>
+
+namespace rwkvc {
+
+/// The bytes of a constant tensor, row-major and little-endian; none for a
+/// splat, for elements that share a byte and for a resource that is not there.
+std::optional<llvm::ArrayRef<char>> getRawBytes(mlir::Attribute attr);
+
+/// A constant of \p type whose bytes \p fill writes. A large one becomes a
+/// resource called \p name in a file without a name, so that its pages need not
+/// stay in memory; the error tells why that file could not be written.
+llvm::Expected<mlir::ElementsAttr>
+makeConstant(mlir::ShapedType type, llvm::StringRef name,
+             llvm::function_ref<void(llvm::MutableArrayRef<char>)> fill);
+
+} // namespace rwkvc
+
+#endif // RWKVC_SUPPORT_CONSTANTS_H
