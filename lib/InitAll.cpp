@@ -9,6 +9,7 @@
 #include "rwkvc/AOT/Passes.h"
 #include "rwkvc/Conversion/Passes.h"
 #include "rwkvc/Dialect/Dnnl/IR/Dnnl.h"
+#include "rwkvc/Dialect/Dnnl/Transforms/Passes.h"
 #include "rwkvc/Dialect/ONNX/IR/ONNX.h"
 #include "rwkvc/Dialect/ONNX/Transforms/Passes.h"
 #include "rwkvc/Dialect/WKV/IR/WKV.h"
@@ -26,6 +27,7 @@ void rwkvc::registerAllDialects(mlir::DialectRegistry &registry) {
 void rwkvc::registerAllPasses() {
   onnx::registerRWKVCONNXPasses();
   wkv::registerRWKVCWKVPasses();
+  dnnl::registerRWKVCDnnlPasses();
   registerRWKVCConversionPasses();
   registerRWKVCTransformsPasses();
   aot::registerRWKVCAOTPasses();

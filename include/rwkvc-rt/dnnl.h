@@ -38,6 +38,7 @@ extern "C" {
 #endif
 
 #define RWKVRT_DNNL_MAX_RANK 6
+#define RWKVRT_DNNL_MAX_POST_OPS 8
 
 /** One operand: dims and strides in elements, outermost first, of which the
  * description's rank counts. The last two are rows and columns of the operand
@@ -55,14 +56,31 @@ typedef struct rwkvrt_dnnl_matrix {
  * rwkvrt_dnnl_forget(): a copy that is laid out for the kernel is kept. */
 #define RWKVRT_DNNL_CONSTANT_B 2u
 
+/** What is applied to each element x of the sums, before it is rounded. */
+typedef enum rwkvrt_dnnl_post_op {
+  RWKVRT_DNNL_RELU = 1,     /**< max(x, 0) */
+  RWKVRT_DNNL_SQUARE = 2,   /**< x x */
+  RWKVRT_DNNL_LOGISTIC = 3, /**< 1 / (1 + exp(-x)) */
+  RWKVRT_DNNL_TANH = 4,     /**< tanh(x) */
+  RWKVRT_DNNL_SWISH = 5,    /**< x / (1 + exp(-x)) */
+  RWKVRT_DNNL_ADD = 6,      /**< x + y, with y of the next further operand */
+  RWKVRT_DNNL_MUL = 7       /**< x y, likewise */
+} rwkvrt_dnnl_post_op;
+
+/** Added to RWKVRT_DNNL_ADD or RWKVRT_DNNL_MUL: the operand is one row of N
+ * elements for all rows of c, and not of the size of c. For rank 2 only. */
+#define RWKVRT_DNNL_ROW 256
+
 /** A product of M x K by K x N matrices, in batches if the rank is above 2. */
 typedef struct rwkvrt_dnnl_matmul_desc {
   uint32_t struct_size; /**< sizeof(rwkvrt_dnnl_matmul_desc), at compile time */
   int32_t rank;         /**< 2 .. RWKVRT_DNNL_MAX_RANK */
   uint32_t flags;       /**< RWKVRT_DNNL_… */
-  uint32_t reserved;
+  uint32_t num_post_ops;      /**< 0 .. RWKVRT_DNNL_MAX_POST_OPS */
   const char *where;          /**< the op's place in the model, for messages */
   rwkvrt_dnnl_matrix a, b, c; /**< c has a's type or is f32 */
+  /** In order of application; at most two with an operand. */
+  int32_t post_ops[RWKVRT_DNNL_MAX_POST_OPS];
 } rwkvrt_dnnl_matmul_desc;
 
 /** What the runtime keeps for one call site. Zero-initialised. */
@@ -79,15 +97,19 @@ typedef enum rwkvrt_dnnl_status {
 } rwkvrt_dnnl_status;
 
 /**
- * Computes c = a b or c = c + a b, with float32 sums. The first call with a
- * slot prepares the primitive, later ones find it; all must pass the same \p
- * desc. Element types that oneDNN has no kernel for on this processor are
- * widened to float32. c may not overlap a or b. Returns a rwkvrt_dnnl_status,
- * and records a failure for rwkvrt_dnnl_take_status().
+ * Computes c = a b or c = c + a b, with float32 sums, to which the post-ops are
+ * applied. \p first and \p second are the operands of those post-ops that have
+ * one, in their order: float32, row-major without gaps; null where there are
+ * fewer. The first call with a slot prepares the primitive, later ones find it;
+ * all must pass the same \p desc. Element types that oneDNN has no kernel for
+ * on this processor are widened to float32. c may not overlap the other
+ * operands. Returns a rwkvrt_dnnl_status, and records a failure for
+ * rwkvrt_dnnl_take_status().
  */
 RWKVRT_API int32_t rwkvrt_dnnl_matmul(rwkvrt_dnnl_slot *slot,
                                       const rwkvrt_dnnl_matmul_desc *desc,
-                                      const void *a, const void *b, void *c);
+                                      const void *a, const void *b, void *c,
+                                      const void *first, const void *second);
 
 /** Frees what the slot holds, and zeroes it. Not while a call uses the slot. */
 RWKVRT_API void rwkvrt_dnnl_release(rwkvrt_dnnl_slot *slot);

@@ -16,6 +16,7 @@
 #include "mlir/Transforms/Passes.h"
 #include "rwkvc/AOT/Passes.h"
 #include "rwkvc/Conversion/Passes.h"
+#include "rwkvc/Dialect/Dnnl/Transforms/Passes.h"
 #include "rwkvc/Dialect/ONNX/Transforms/Passes.h"
 #include "rwkvc/Dialect/WKV/Transforms/Passes.h"
 #include "rwkvc/Pipelines/Passes.h"
@@ -193,6 +194,8 @@ static void buildLinalg(OpPassManager &pm, const PipelineOptions &options) {
     ConvertLinalgToDnnlPassOptions large;
     large.minFlops = options.dnnlMinFlops;
     pm.addPass(createConvertLinalgToDnnlPass(large));
+    pm.addPass(dnnl::createFuseEpilogues());
+    addCleanup(pm);
   }
   pm.addPass(aot::createEntryABI());
   pm.addPass(aot::createExternalizeWeights());

@@ -10,6 +10,7 @@
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/IR/Matchers.h"
 #include "rwkvc/Transforms/Passes.h"
+#include "rwkvc/Transforms/Reshapes.h"
 
 namespace rwkvc {
 #define GEN_PASS_DEF_FOLDADDINTODEST
@@ -18,10 +19,6 @@ namespace rwkvc {
 
 using namespace mlir;
 using namespace rwkvc;
-
-static bool isReshape(Operation *op) {
-  return isa_and_nonnull<tensor::ExpandShapeOp, tensor::CollapseShapeOp>(op);
-}
 
 static bool isView(Operation *op) {
   return isReshape(op) ||
@@ -45,11 +42,15 @@ static bool isSum(linalg::GenericOp op) {
          (add.getLhs() == second && add.getRhs() == first);
 }
 
+namespace {
+
 /// A product behind reshapes: what reshapes it, from its result outwards.
 struct Term {
   linalg::LinalgOp product;
   SmallVector<Operation *> reshapes;
 };
+
+} // namespace
 
 /// Whether \p value, on which a product's sums begin, is zero everywhere.
 static bool isZero(Value value) {
@@ -62,12 +63,7 @@ static bool isZero(Value value) {
 /// uses.
 static FailureOr<Term> matchTerm(Value value) {
   Term term;
-  Operation *op = value.getDefiningOp();
-  while (isReshape(op) && op->hasOneUse()) {
-    term.reshapes.push_back(op);
-    op = op->getOperand(0).getDefiningOp();
-  }
-  std::reverse(term.reshapes.begin(), term.reshapes.end());
+  Operation *op = skipReshapes(value, term.reshapes);
   term.product = dyn_cast_or_null<linalg::LinalgOp>(op);
   if (!term.product || !op->hasOneUse() ||
       !term.product.hasPureTensorSemantics() ||
@@ -156,26 +152,9 @@ struct FoldAddIntoDestPass
 
     IRRewriter rewriter(product);
     OpOperand &init = term->product.getDpsInitsMutable()[0];
-    init.set(undo(rewriter, term->reshapes, addend));
+    init.set(undoReshapes(rewriter, term->reshapes, addend));
     rewriter.replaceOp(sum, value);
     return true;
-  }
-
-  /// \p value in the shape from which \p reshapes lead to its own.
-  static Value undo(OpBuilder &builder, ArrayRef<Operation *> reshapes,
-                    Value value) {
-    for (Operation *op : llvm::reverse(reshapes)) {
-      Type type = op->getOperand(0).getType();
-      if (auto expand = dyn_cast<tensor::ExpandShapeOp>(op))
-        value =
-            tensor::CollapseShapeOp::create(builder, op->getLoc(), type, value,
-                                            expand.getReassociationIndices());
-      else
-        value = tensor::ExpandShapeOp::create(
-            builder, op->getLoc(), type, value,
-            cast<tensor::CollapseShapeOp>(op).getReassociationIndices());
-    }
-    return value;
   }
 };
 

@@ -65,15 +65,18 @@ def ConvertDnnlToRuntimePass
     Each `dnnl.matmul` becomes a call of `rwkvrt_dnnl_matmul`
     (rwkvc-rt/dnnl.h) with a slot, in which the runtime keeps the primitive and
     the rearranged constant operand of this call site, a constant description of
-    the three matrices, and three pointers. A destructor of the module releases
-    the slots when the model is unloaded.
+    the three matrices and the functions applied to the result, and five
+    pointers: the matrices and the operands of such functions, null where there
+    are fewer. A destructor of the module releases the slots when the model is
+    unloaded.
 
     The status is not looked at, for a call deep in a loop nest cannot return:
     the runtime records the thread's first failure. Who writes the model's entry
     function ends it with `rwkvrt_dnnl_take_status`.
 
     Shapes must be static. An operand whose strides are not static, or that is
-    not contiguous in one of its last two dimensions, is copied around the call;
+    not contiguous in one of its last two dimensions, is copied around the call, and so
+    is an operand of a function that is not dense;
     so run this after buffer deallocation or memory planning.
 
     ```mlir
@@ -83,8 +86,9 @@ def ConvertDnnlToRuntimePass
     %slot = llvm.mlir.addressof @rwkvrt_dnnl_slot_0 : !llvm.ptr
     %desc = llvm.mlir.addressof @rwkvrt_dnnl_desc_0 : !llvm.ptr
     ... // pointers of %x, %w, %c
-    func.call @rwkvrt_dnnl_matmul(%slot, %desc, %px, %pw, %pc)
-        : (!llvm.ptr, !llvm.ptr, !llvm.ptr, !llvm.ptr, !llvm.ptr) -> i32
+    func.call @rwkvrt_dnnl_matmul(%slot, %desc, %px, %pw, %pc, %null, %null)
+        : (!llvm.ptr, !llvm.ptr, !llvm.ptr, !llvm.ptr, !llvm.ptr, !llvm.ptr,
+           !llvm.ptr) -> i32
     ```
   }];
   let dependentDialects = [

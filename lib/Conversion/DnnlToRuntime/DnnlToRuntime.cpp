@@ -25,6 +25,14 @@ using namespace mlir;
 using namespace rwkvc;
 
 static_assert(dnnl::MatmulOp::kMaxRank == RWKVRT_DNNL_MAX_RANK);
+static_assert(dnnl::MatmulOp::kMaxPostOps == RWKVRT_DNNL_MAX_POST_OPS);
+static_assert(int(dnnl::PostOp::Relu) == RWKVRT_DNNL_RELU &&
+              int(dnnl::PostOp::Square) == RWKVRT_DNNL_SQUARE &&
+              int(dnnl::PostOp::Logistic) == RWKVRT_DNNL_LOGISTIC &&
+              int(dnnl::PostOp::Tanh) == RWKVRT_DNNL_TANH &&
+              int(dnnl::PostOp::Swish) == RWKVRT_DNNL_SWISH &&
+              int(dnnl::PostOp::Add) == RWKVRT_DNNL_ADD &&
+              int(dnnl::PostOp::Mul) == RWKVRT_DNNL_MUL);
 
 static constexpr StringLiteral kRelease = "rwkvrt_dnnl_release";
 
@@ -71,6 +79,20 @@ bool hasUsableStrides(MemRefType type) {
     reached = strides[i] * type.getDimSize(i);
   }
   return strides[rank - 1] == 1 || strides[rank - 2] == 1;
+}
+
+/// Whether elements lie in row-major order without gaps.
+bool isDense(MemRefType type) {
+  SmallVector<int64_t> strides;
+  int64_t offset, size = 1;
+  if (failed(type.getStridesAndOffset(strides, offset)))
+    return false;
+  for (int64_t i = type.getRank() - 1; i >= 0; --i) {
+    if (type.getDimSize(i) != 1 && strides[i] != size)
+      return false;
+    size *= type.getDimSize(i);
+  }
+  return true;
 }
 
 /// A name for \p loc that its author knows: the ONNX node, else the line.
@@ -135,6 +157,20 @@ struct Lowering {
 
 } // namespace
 
+/// The post-ops of \p op as the runtime has them.
+static SmallVector<int32_t> encodePostOps(dnnl::MatmulOp op) {
+  SmallVector<int32_t> codes;
+  auto others = op.getOthers().begin();
+  for (dnnl::PostOp postOp : op.getPostOpList()) {
+    int32_t code = static_cast<int32_t>(postOp);
+    if (dnnl::isBinary(postOp) &&
+        cast<MemRefType>((*others++).getType()).getRank() == 1)
+      code += RWKVRT_DNNL_ROW;
+    codes.push_back(code);
+  }
+  return codes;
+}
+
 /// Element types of the run ABI.
 static int32_t dtype(Type type) {
   return type.isF32() ? RWKVRT_F32 : type.isBF16() ? RWKVRT_BF16 : RWKVRT_F16;
@@ -157,7 +193,8 @@ LLVM::GlobalOp Lowering::makeDescription(dnnl::MatmulOp op, bool constantB) {
   auto matrix =
       LLVM::LLVMStructType::getLiteral(context, {i32, i32, list, list});
   auto type = LLVM::LLVMStructType::getLiteral(
-      context, {i32, i32, i32, i32, pointer, matrix, matrix, matrix});
+      context, {i32, i32, i32, i32, pointer, matrix, matrix, matrix,
+                LLVM::LLVMArrayType::get(i32, RWKVRT_DNNL_MAX_POST_OPS)});
   LLVM::GlobalOp global =
       addGlobal(type, true, "rwkvrt_dnnl_desc", Attribute());
   initialise(global, [&](ImplicitLocOpBuilder &b) -> Value {
@@ -179,10 +216,11 @@ LLVM::GlobalOp Lowering::makeDescription(dnnl::MatmulOp op, bool constantB) {
     set(number((op.getAccumulate() ? RWKVRT_DNNL_ACCUMULATE : 0) |
                (constantB ? RWKVRT_DNNL_CONSTANT_B : 0)),
         2);
-    set(number(0), 3);
+    SmallVector<int32_t> postOps = encodePostOps(op);
+    set(number(postOps.size()), 3);
     set(LLVM::AddressOfOp::create(b, name), 4);
     bool swapped[] = {op.getTransposeA(), op.getTransposeB(), false};
-    for (auto [i, operand] : llvm::enumerate(op->getOperands())) {
+    for (auto [i, operand] : llvm::enumerate(op->getOperands().take_front(3))) {
       auto buffer = cast<MemRefType>(operand.getType());
       SmallVector<int64_t> dims(buffer.getShape());
       SmallVector<int64_t> strides = buffer.getStridesAndOffset().first;
@@ -196,6 +234,9 @@ LLVM::GlobalOp Lowering::makeDescription(dnnl::MatmulOp op, bool constantB) {
       set(numbers(dims), {at, 2});
       set(numbers(strides), {at, 3});
     }
+    postOps.resize(RWKVRT_DNNL_MAX_POST_OPS);
+    for (auto [i, code] : llvm::enumerate(postOps))
+      set(number(code), {8, static_cast<int64_t>(i)});
     return value;
   });
   return global;
@@ -229,7 +270,8 @@ void Lowering::lower(dnnl::MatmulOp op) {
   SmallVector<Value> temporaries;
   for (OpOperand &operand : op->getOpOperands()) {
     auto type = cast<MemRefType>(operand.get().getType());
-    if (hasUsableStrides(type))
+    bool isOther = operand.getOperandNumber() > 2;
+    if (isOther ? isDense(type) : hasUsableStrides(type))
       continue;
     auto dense = MemRefType::get(type.getShape(), type.getElementType());
     Value copy =
@@ -248,6 +290,9 @@ void Lowering::lower(dnnl::MatmulOp op) {
                                LLVM::AddressOfOp::create(b, description)};
   for (Value buffer : op->getOperands())
     arguments.push_back(pointerTo(b, buffer));
+  auto pointer = LLVM::LLVMPointerType::get(b.getContext());
+  while (arguments.size() < callee.getNumArguments())
+    arguments.push_back(LLVM::ZeroOp::create(b, pointer));
   func::CallOp::create(b, callee, arguments);
 
   if (op.getC() != destination)
@@ -317,7 +362,8 @@ struct ConvertDnnlToRuntimePass
       return;
 
     Builder builder(&getContext());
-    SmallVector<Type> inputs(5, LLVM::LLVMPointerType::get(&getContext()));
+    SmallVector<Type> inputs(5 + dnnl::MatmulOp::kMaxOthers,
+                             LLVM::LLVMPointerType::get(&getContext()));
     FailureOr<func::FuncOp> callee =
         declare(module, kDnnlMatmul,
                 builder.getFunctionType(inputs, builder.getI32Type()));

@@ -201,8 +201,8 @@ struct ConvertProduct : OpInterfaceRewritePattern<linalg::LinalgOp> {
     Value b = product->b->get();
     rewriter.replaceOpWithNewOp<dnnl::MatmulOp>(
         op, destination.getType(), product->a->get(), b, destination,
-        product->transposeA, product->transposeB, accumulate,
-        options.packConstants && isConstantInPlace(b));
+        ValueRange{}, product->transposeA, product->transposeB, accumulate,
+        options.packConstants && isConstantInPlace(b), ArrayAttr{});
     return success();
   }
 

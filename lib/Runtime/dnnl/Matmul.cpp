@@ -18,6 +18,7 @@
 #include <atomic>
 #include <cstdio>
 #include <cstdlib>
+#include <iterator>
 #include <mutex>
 #include <new>
 
@@ -105,6 +106,9 @@ private:
 
 constexpr size_t alignment = 64;
 
+/// Most operands of post-ops.
+constexpr int kMaxOthers = 2;
+
 size_t aligned(size_t size) {
   return (size + alignment - 1) / alignment * alignment;
 }
@@ -176,13 +180,18 @@ MemoryDesc describe(const rwkvrt_dnnl_matrix &matrix, int32_t rank,
                           widened ? dnnl_f32 : dataType(matrix.dtype), strides);
 }
 
+bool isBinary(int32_t postOp) {
+  postOp &= ~RWKVRT_DNNL_ROW;
+  return postOp == RWKVRT_DNNL_ADD || postOp == RWKVRT_DNNL_MUL;
+}
+
 /// What is prepared for one call site and number of threads. Immutable but for
 /// the packs.
 class Site {
 public:
   Site(const rwkvrt_dnnl_matmul_desc &desc, int threads);
   ~Site();
-  void run(const void *a, const void *b, void *c);
+  void run(const void *a, const void *b, void *c, const void *const *others);
   void forget(const std::byte *begin, size_t size);
 
   const int threads;
@@ -191,12 +200,16 @@ public:
 
 private:
   dnnl_status_t prepare(bool widened);
+  void addPostOps(dnnl_primitive_attr_t attributes);
   dnnl_memory_t packed(const void *b, std::byte *buffer);
 
   const rwkvrt_dnnl_matmul_desc &desc;
   Engine engine;
   Primitive primitive;
   MemoryDesc aDesc, bDesc, cDesc, scratchDesc;
+  /// Of the operands of post-ops, and their positions among those.
+  MemoryDesc otherDescs[kMaxOthers];
+  int otherPositions[kMaxOthers] = {}, numOthers = 0;
   MemoryDesc packedDesc; ///< null if b is used as it is
   bool widenAB = false, widenC = false;
   size_t bOffset = 0, cOffset = 0, scratchOffset = 0, scratchSize = 0;
@@ -219,6 +232,48 @@ struct NoteEnd {
 
 } // namespace
 
+/// Tells \p attributes what happens to the sums.
+void Site::addPostOps(dnnl_primitive_attr_t attributes) {
+  bool accumulates = desc.flags & RWKVRT_DNNL_ACCUMULATE;
+  if (!accumulates && desc.num_post_ops == 0)
+    return;
+  auto postOps = make<PostOps>(dnnl_post_ops_create, "set options");
+  if (accumulates)
+    check(dnnl_post_ops_append_sum(postOps.get(), 1, 0, dnnl_data_type_undef),
+          "accumulate");
+  numOthers = 0;
+  for (uint32_t i = 0; i < desc.num_post_ops; ++i) {
+    int32_t kind = desc.post_ops[i] & ~RWKVRT_DNNL_ROW;
+    if (isBinary(kind)) {
+      rwkvrt_dnnl_matrix other = desc.c;
+      if (desc.post_ops[i] & RWKVRT_DNNL_ROW)
+        for (int32_t axis = 0; axis < desc.rank - 1; ++axis)
+          other.dims[axis] = 1;
+      MemoryDesc &memory = otherDescs[numOthers];
+      memory = describe(other, desc.rank, /*widened=*/true);
+      otherPositions[numOthers++] = i + accumulates;
+      check(dnnl_post_ops_append_binary(
+                postOps.get(),
+                kind == RWKVRT_DNNL_ADD ? dnnl_binary_add : dnnl_binary_mul,
+                memory.get()),
+            "combine the product with another matrix");
+      continue;
+    }
+    dnnl_alg_kind_t algorithm =
+        kind == RWKVRT_DNNL_RELU       ? dnnl_eltwise_relu
+        : kind == RWKVRT_DNNL_SQUARE   ? dnnl_eltwise_square
+        : kind == RWKVRT_DNNL_LOGISTIC ? dnnl_eltwise_logistic
+        : kind == RWKVRT_DNNL_TANH     ? dnnl_eltwise_tanh
+                                       : dnnl_eltwise_swish;
+    // The parameter is relu's slope below 0 and swish's factor in logistic().
+    float parameter = kind == RWKVRT_DNNL_SWISH ? 1 : 0;
+    check(dnnl_post_ops_append_eltwise(postOps.get(), algorithm, parameter, 0),
+          "apply a function to the product");
+  }
+  check(dnnl_primitive_attr_set_post_ops(attributes, postOps.get()),
+        "set options");
+}
+
 /// Makes the primitive; \p widened, for float32 copies of 16-bit operands.
 dnnl_status_t Site::prepare(bool widened) {
   int32_t rank = desc.rank;
@@ -232,13 +287,7 @@ dnnl_status_t Site::prepare(bool widened) {
   check(dnnl_primitive_attr_set_scratchpad_mode(attributes.get(),
                                                 dnnl_scratchpad_mode_user),
         "set options");
-  if (desc.flags & RWKVRT_DNNL_ACCUMULATE) {
-    auto postOps = make<PostOps>(dnnl_post_ops_create, "set options");
-    check(dnnl_post_ops_append_sum(postOps.get(), 1, 0, dnnl_data_type_undef),
-          "accumulate");
-    check(dnnl_primitive_attr_set_post_ops(attributes.get(), postOps.get()),
-          "accumulate");
-  }
+  addPostOps(attributes.get());
 
   MemoryDesc any;
   if (desc.flags & RWKVRT_DNNL_CONSTANT_B)
@@ -360,7 +409,8 @@ dnnl_memory_t Site::packed(const void *b, std::byte *buffer) {
   return pack->memory.get();
 }
 
-void Site::run(const void *a, const void *b, void *c) {
+void Site::run(const void *a, const void *b, void *c,
+               const void *const *others) {
   int32_t rank = desc.rank;
   std::byte *work = scratch.reserve(scratchOffset + scratchSize);
   auto wide = [&](size_t offset) {
@@ -399,8 +449,20 @@ void Site::run(const void *a, const void *b, void *c) {
   dnnl_exec_arg_t arguments[] = {{DNNL_ARG_SRC, aMemory.get()},
                                  {DNNL_ARG_WEIGHTS, bMemory},
                                  {DNNL_ARG_DST, cMemory.get()},
-                                 {DNNL_ARG_SCRATCHPAD, scratchMemory.get()}};
-  check(dnnl_primitive_execute(primitive.get(), stream.get(), 4, arguments),
+                                 {DNNL_ARG_SCRATCHPAD, scratchMemory.get()},
+                                 {},
+                                 {}};
+  static_assert(std::size(arguments) == 4 + kMaxOthers);
+  Memory otherMemories[kMaxOthers];
+  for (int i = 0; i < numOthers; ++i) {
+    otherMemories[i] = makeMemory(otherDescs[i].get(), engine.get(),
+                                  const_cast<void *>(others[i]));
+    arguments[4 + i] = {DNNL_ARG_ATTR_MULTIPLE_POST_OP(otherPositions[i]) |
+                            DNNL_ARG_SRC_1,
+                        otherMemories[i].get()};
+  }
+  check(dnnl_primitive_execute(primitive.get(), stream.get(), 4 + numOthers,
+                               arguments),
         "multiply");
   check(dnnl_stream_wait(stream.get()), "multiply");
   if (widenC)
@@ -444,7 +506,8 @@ static Site &findSite(rwkvrt_dnnl_slot *slot,
 
 /// What the compiler writes holds all of this; another version may not.
 static void checkDescription(const rwkvrt_dnnl_slot *slot,
-                             const rwkvrt_dnnl_matmul_desc *desc) {
+                             const rwkvrt_dnnl_matmul_desc *desc,
+                             const void *const *others) {
   auto known = [](int32_t dtype) {
     return dtype == RWKVRT_F32 || dtype == RWKVRT_BF16 || dtype == RWKVRT_F16;
   };
@@ -464,17 +527,38 @@ static void checkDescription(const rwkvrt_dnnl_slot *slot,
     throw Error{RWKVRT_DNNL_BAD_DESCRIPTION,
                 "the model describes a matrix product with rank or element "
                 "types that librwkvc-rt-dnnl does not know"};
+  if (desc->num_post_ops > RWKVRT_DNNL_MAX_POST_OPS)
+    throw Error{RWKVRT_DNNL_BAD_DESCRIPTION,
+                "the model applies more functions to a matrix product than "
+                "librwkvc-rt-dnnl can"};
+  int numOthers = 0;
+  for (uint32_t i = 0; i < desc->num_post_ops; ++i) {
+    int32_t postOp = desc->post_ops[i];
+    bool isKnown = postOp >= RWKVRT_DNNL_RELU && postOp <= RWKVRT_DNNL_SWISH;
+    // oneDNN 3.2 reads beyond a row that it repeats over batches.
+    if (isBinary(postOp)) {
+      isKnown = numOthers < kMaxOthers && others[numOthers] &&
+                (desc->rank == 2 || !(postOp & RWKVRT_DNNL_ROW));
+      ++numOthers;
+    }
+    if (!isKnown)
+      throw Error{RWKVRT_DNNL_BAD_DESCRIPTION,
+                  "the model applies a function to a matrix product that "
+                  "librwkvc-rt-dnnl does not know, or without its operand"};
+  }
 }
 
 int32_t rwkvrt_dnnl_matmul(rwkvrt_dnnl_slot *slot,
                            const rwkvrt_dnnl_matmul_desc *desc, const void *a,
-                           const void *b, void *c) {
+                           const void *b, void *c, const void *first,
+                           const void *second) {
   const rwkvrt_dnnl_matmul_desc *checked = nullptr;
+  const void *others[kMaxOthers] = {first, second};
   try {
-    checkDescription(slot, desc);
+    checkDescription(slot, desc, others);
     checked = desc;
     Threads threads;
-    findSite(slot, *desc, threads.number).run(a, b, c);
+    findSite(slot, *desc, threads.number).run(a, b, c, others);
     return RWKVRT_DNNL_OK;
   } catch (const Error &error) {
     return recordFailure(checked, error.status, error.message.c_str());

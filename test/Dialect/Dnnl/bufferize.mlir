@@ -83,3 +83,15 @@ func.func @constants(%a: tensor<8x4xf32>, %c: tensor<8x6xf32>, %d: tensor<8x6xf3
   %s = dnnl.matmul constant_b ins(%a, %v : tensor<8x4xf32>, tensor<4x6xf32>) outs(%d : tensor<8x6xf32>) -> tensor<8x6xf32>
   return %r, %s : tensor<8x6xf32>, tensor<8x6xf32>
 }
+
+// -----
+
+// What is added is read: it stays as it is, and the result has memory of its own.
+// CHECK-LABEL: func @post
+// CHECK: %[[NEW:.*]] = memref.alloc
+// CHECK-NOT: memref.copy
+// CHECK: dnnl.matmul ins({{.*}}) outs(%[[NEW]] : {{.*}}) post(relu, add %arg2 : memref<8x6xf32>)
+func.func @post(%a: tensor<8x4xf32>, %b: tensor<4x6xf32>, %c: tensor<8x6xf32>) -> tensor<8x6xf32> {
+  %r = dnnl.matmul ins(%a, %b : tensor<8x4xf32>, tensor<4x6xf32>) outs(%c : tensor<8x6xf32>) post(relu, add %c : tensor<8x6xf32>) -> tensor<8x6xf32>
+  return %r : tensor<8x6xf32>
+}

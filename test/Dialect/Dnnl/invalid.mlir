@@ -85,3 +85,60 @@ func.func @empty(%a: tensor<8x0xf32>, %b: tensor<0x6xf32>, %c: tensor<8x6xf32>) 
   %r = dnnl.matmul ins(%a, %b : tensor<8x0xf32>, tensor<0x6xf32>) outs(%c : tensor<8x6xf32>) -> tensor<8x6xf32>
   return
 }
+
+// -----
+
+func.func @many(%a: tensor<8x4xf32>, %b: tensor<4x6xf32>, %c: tensor<8x6xf32>) {
+  // expected-error @+1 {{C7: expected at most 8 functions after the product, 2 of them with an operand, got 3 and 3}}
+  %r = dnnl.matmul ins(%a, %b : tensor<8x4xf32>, tensor<4x6xf32>) outs(%c : tensor<8x6xf32>)
+    post(add %c : tensor<8x6xf32>, add %c : tensor<8x6xf32>, mul %c : tensor<8x6xf32>) -> tensor<8x6xf32>
+  return
+}
+
+// -----
+
+func.func @none(%a: tensor<8x4xf32>, %b: tensor<4x6xf32>, %c: tensor<8x6xf32>) {
+  // expected-error @+1 {{C7: expected a function after the product}}
+  %r = "dnnl.matmul"(%a, %b, %c) {post_ops = []} : (tensor<8x4xf32>, tensor<4x6xf32>, tensor<8x6xf32>) -> tensor<8x6xf32>
+  return
+}
+
+// -----
+
+func.func @missing(%a: tensor<8x4xf32>, %b: tensor<4x6xf32>, %c: tensor<8x6xf32>) {
+  // expected-error @+1 {{C7: expected 1 operands for the functions after the product, got 0}}
+  %r = "dnnl.matmul"(%a, %b, %c) {post_ops = [#dnnl<post_op relu>, #dnnl<post_op add>]} : (tensor<8x4xf32>, tensor<4x6xf32>, tensor<8x6xf32>) -> tensor<8x6xf32>
+  return
+}
+
+// -----
+
+func.func @mixed(%a: tensor<8x4xf32>, %b: tensor<4x6xf32>, %c: tensor<8x6xf32>, %m: memref<8x6xf32>) {
+  // expected-error @+1 {{C1: expected all operands to be tensors or all to be memrefs}}
+  %r = dnnl.matmul ins(%a, %b : tensor<8x4xf32>, tensor<4x6xf32>) outs(%c : tensor<8x6xf32>) post(add %m : memref<8x6xf32>) -> tensor<8x6xf32>
+  return
+}
+
+// -----
+
+func.func @column(%a: tensor<8x4xf32>, %b: tensor<4x6xf32>, %c: tensor<8x6xf32>, %col: tensor<8xf32>) {
+  // expected-error @+1 {{C8: expected an operand of f32 with the shape of c or, beside a matrix, of one of its rows, got 'tensor<8xf32>' beside 'tensor<8x6xf32>'}}
+  %r = dnnl.matmul ins(%a, %b : tensor<8x4xf32>, tensor<4x6xf32>) outs(%c : tensor<8x6xf32>) post(add %col : tensor<8xf32>) -> tensor<8x6xf32>
+  return
+}
+
+// -----
+
+func.func @batched_row(%a: tensor<2x8x4xf32>, %c: tensor<2x8x8xf32>, %row: tensor<8xf32>) {
+  // expected-error @+1 {{C8: expected an operand of f32}}
+  %r = dnnl.matmul transpose_b ins(%a, %a : tensor<2x8x4xf32>, tensor<2x8x4xf32>) outs(%c : tensor<2x8x8xf32>) post(add %row : tensor<8xf32>) -> tensor<2x8x8xf32>
+  return
+}
+
+// -----
+
+func.func @half(%a: tensor<8x4xf16>, %b: tensor<4x6xf16>, %c: tensor<8x6xf16>) {
+  // expected-error @+1 {{C8: expected an operand of f32}}
+  %r = dnnl.matmul ins(%a, %b : tensor<8x4xf16>, tensor<4x6xf16>) outs(%c : tensor<8x6xf16>) post(add %c : tensor<8x6xf16>) -> tensor<8x6xf16>
+  return
+}

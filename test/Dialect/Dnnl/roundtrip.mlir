@@ -21,3 +21,11 @@ func.func @dynamic(%a: tensor<?x4xf16>, %b: tensor<4x?xf16>, %c: tensor<?x6xf16>
   %r = dnnl.matmul ins(%a, %b : tensor<?x4xf16>, tensor<4x?xf16>) outs(%c : tensor<?x6xf16>) -> tensor<?x6xf16>
   return %r : tensor<?x6xf16>
 }
+
+// CHECK-LABEL: func @post
+// CHECK: dnnl.matmul accumulate ins({{.*}}) outs({{.*}}) post(relu, square, mul %arg3 : tensor<6xf32>, logistic, add %arg2 : tensor<8x6xf32>, tanh, swish) -> tensor<8x6xf32>
+func.func @post(%a: tensor<8x4xf32>, %b: tensor<4x6xf32>, %c: tensor<8x6xf32>, %row: tensor<6xf32>) -> tensor<8x6xf32> {
+  %r = dnnl.matmul accumulate ins(%a, %b : tensor<8x4xf32>, tensor<4x6xf32>) outs(%c : tensor<8x6xf32>)
+    post(relu, square, mul %row : tensor<6xf32>, logistic, add %c : tensor<8x6xf32>, tanh, swish) -> tensor<8x6xf32>
+  return %r : tensor<8x6xf32>
+}

@@ -1,4 +1,5 @@
 // RUN: rwkv-opt %s | rwkv-opt | FileCheck %s
+// RUN: rwkv-opt %s --mlir-print-op-generic | rwkv-opt --verify-roundtrip | FileCheck %s
 
 // CHECK-LABEL: @ops
 func.func @ops(%x: tensor<1x3x8xf32>, %s: tensor<1x8xf32>, %c: tensor<8xf32>, %h: tensor<1x3x2x4xf32>, %m: tensor<1x2x4x4xf32>, %u: tensor<2x4xf32>, %u4: tensor<4xf32>, %wd: tensor<8x2xf32>, %wu: tensor<8x2xf32>) {

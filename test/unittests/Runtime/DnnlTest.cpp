@@ -104,6 +104,7 @@ struct Product {
   rwkvrt_dnnl_matmul_desc desc = {};
   rwkvrt_dnnl_slot slot = {};
   int64_t m, n, k, batches;
+  std::vector<float> others[2]; ///< operands of post-ops
 
   Product(int32_t in, int32_t out, std::vector<int64_t> batch, int64_t m,
           int64_t n, int64_t k, bool transposeA, bool transposeB, int64_t gap,
@@ -132,7 +133,47 @@ struct Product {
 
   int32_t call(Matrix &c) {
     return rwkvrt_dnnl_matmul(&slot, &desc, a.bytes.data(), b.bytes.data(),
-                              c.bytes.data());
+                              c.bytes.data(),
+                              others[0].empty() ? nullptr : others[0].data(),
+                              others[1].empty() ? nullptr : others[1].data());
+  }
+
+  /// Adds a post-op; one that takes an operand gets random values for it.
+  void append(int32_t postOp, std::mt19937 &random) {
+    desc.post_ops[desc.num_post_ops++] = postOp;
+    int32_t kind = postOp & ~RWKVRT_DNNL_ROW;
+    if (kind != RWKVRT_DNNL_ADD && kind != RWKVRT_DNNL_MUL)
+      return;
+    std::vector<float> &other = others[!others[0].empty()];
+    other.resize(postOp & RWKVRT_DNNL_ROW ? n : c.count());
+    std::uniform_real_distribution<float> values(-1, 1);
+    for (float &value : other)
+      value = values(random);
+  }
+
+  /// The post-ops for \p sum, which belongs to element \p at of c.
+  double finish(double sum, size_t at) const {
+    int other = 0;
+    for (uint32_t i = 0; i < desc.num_post_ops; ++i) {
+      int32_t kind = desc.post_ops[i] & ~RWKVRT_DNNL_ROW;
+      double logistic = 1 / (1 + std::exp(-sum));
+      if (kind == RWKVRT_DNNL_RELU)
+        sum = std::max(sum, 0.0);
+      else if (kind == RWKVRT_DNNL_SQUARE)
+        sum *= sum;
+      else if (kind == RWKVRT_DNNL_LOGISTIC)
+        sum = logistic;
+      else if (kind == RWKVRT_DNNL_TANH)
+        sum = std::tanh(sum);
+      else if (kind == RWKVRT_DNNL_SWISH)
+        sum *= logistic;
+      else {
+        const std::vector<float> &values = others[other++];
+        double y = values[desc.post_ops[i] & RWKVRT_DNNL_ROW ? at % n : at];
+        sum = kind == RWKVRT_DNNL_ADD ? sum + y : sum * y;
+      }
+    }
+    return sum;
   }
 
   /// What a call must make of \p old.
@@ -146,7 +187,7 @@ struct Product {
           for (int64_t x = 0; x < k; ++x)
             sum += static_cast<double>(a.get((i * m + row) * k + x)) *
                    b.get((i * k + x) * n + column);
-          result.set(at, sum);
+          result.set(at, finish(sum, at));
         }
     return result;
   }
@@ -223,6 +264,61 @@ static void testProducts() {
       count, worst[0], worst[1], worst[2]);
 }
 
+static void testPostOps() {
+  std::mt19937 random(4);
+  double worst = 0;
+  int count = 0;
+  const int32_t row = RWKVRT_DNNL_ROW;
+  const std::vector<std::vector<int32_t>> lists = {
+      {RWKVRT_DNNL_RELU},
+      {RWKVRT_DNNL_RELU, RWKVRT_DNNL_SQUARE},
+      {RWKVRT_DNNL_LOGISTIC},
+      {RWKVRT_DNNL_TANH},
+      {RWKVRT_DNNL_SWISH},
+      {RWKVRT_DNNL_ADD + row},
+      {RWKVRT_DNNL_MUL},
+      {RWKVRT_DNNL_LOGISTIC, RWKVRT_DNNL_MUL, RWKVRT_DNNL_ADD},
+      {RWKVRT_DNNL_MUL + row, RWKVRT_DNNL_ADD + row, RWKVRT_DNNL_TANH}};
+  const int32_t types[][2] = {{RWKVRT_F32, RWKVRT_F32},
+                              {RWKVRT_BF16, RWKVRT_F32},
+                              {RWKVRT_F16, RWKVRT_F16}};
+  for (auto [in, out] : types)
+    for (const std::vector<int32_t> &list : lists)
+      for (uint32_t flags = 0; flags < 4; ++flags)
+        for (int64_t gap : {0, 5})
+          for (const std::vector<int64_t> &batch :
+               {std::vector<int64_t>{}, std::vector<int64_t>{3},
+                std::vector<int64_t>{2, 3}}) {
+            if (!batch.empty() && (list[0] & row))
+              continue;
+            Product product(in, out, batch, 33, 65, 16, random() % 2,
+                            random() % 2, gap, flags);
+            product.a.fill(random);
+            product.b.fill(random);
+            product.c.fill(random);
+            for (int32_t postOp : list)
+              product.append(postOp, random);
+            for (int round = 0; round < 2; ++round) {
+              product.c.fill(random);
+              Matrix want = product.reference(product.c);
+              int32_t status = product.call(product.c);
+              double error = product.error(product.c, want);
+              // A square is as much less exact as it is larger than its root.
+              expect(
+                  status == 0 && error <= 20 * tolerance(out),
+                  "post-op " + std::to_string(list[0]) + " of " +
+                      std::to_string(list.size()) + ", type " +
+                      std::to_string(in) + ", flags " + std::to_string(flags) +
+                      ": status " + std::to_string(status) + ", error " +
+                      std::to_string(error) + ", " + rwkvrt_dnnl_last_error());
+              if (out == RWKVRT_F32)
+                worst = std::max(worst, error);
+              ++count;
+            }
+          }
+  std::printf("post-ops: %d, largest error float32 %.1e\n", count, worst);
+}
+
 static void testThreads() {
   std::mt19937 random(2);
   for (int32_t type : {RWKVRT_F32, RWKVRT_BF16}) {
@@ -270,7 +366,8 @@ static void testWeights() {
   second.fill(random);
   auto check = [&](Matrix &weights, const Matrix &meant, const char *what) {
     rwkvrt_dnnl_matmul(&product.slot, &product.desc, product.a.bytes.data(),
-                       weights.bytes.data(), product.c.bytes.data());
+                       weights.bytes.data(), product.c.bytes.data(), nullptr,
+                       nullptr);
     Matrix saved = product.b;
     product.b = meant;
     expect(product.error(product.c, product.reference(product.c)) < 1e-6, what);
@@ -301,6 +398,7 @@ static void testFailures() {
            std::string("message with '") + part + "', got '" +
                rwkvrt_dnnl_last_error() + "'");
   };
+  std::mt19937 random(5);
   expect(rwkvrt_dnnl_take_status() == 0, "no failure yet");
   Product product(RWKVRT_F32, RWKVRT_F32, {}, 4, 4, 4, false, false, 0, 0);
   product.desc.struct_size = 8;
@@ -313,6 +411,20 @@ static void testFailures() {
   product.desc.b.dtype = RWKVRT_I8;
   expect(product.call(product.c) == RWKVRT_DNNL_BAD_DESCRIPTION, "type");
   product.desc.b.dtype = RWKVRT_F32;
+  for (int32_t unknown : {0, 8, RWKVRT_DNNL_TANH + RWKVRT_DNNL_ROW}) {
+    product.desc.num_post_ops = 1;
+    product.desc.post_ops[0] = unknown;
+    expect(product.call(product.c) == RWKVRT_DNNL_BAD_DESCRIPTION, "post-op");
+  }
+  product.desc.post_ops[0] = RWKVRT_DNNL_ADD;
+  expect(product.call(product.c) == RWKVRT_DNNL_BAD_DESCRIPTION, "no operand");
+  expectMessage("without its operand");
+  Product batched(RWKVRT_F32, RWKVRT_F32, {2}, 4, 4, 4, false, false, 0, 0);
+  batched.append(RWKVRT_DNNL_ADD + RWKVRT_DNNL_ROW, random);
+  expect(batched.call(batched.c) == RWKVRT_DNNL_BAD_DESCRIPTION, "batched row");
+  product.desc.num_post_ops = RWKVRT_DNNL_MAX_POST_OPS + 1;
+  expect(product.call(product.c) == RWKVRT_DNNL_BAD_DESCRIPTION, "too many");
+  product.desc.num_post_ops = 0;
   // oneDNN itself refuses what does not fit.
   product.desc.b.dims[0] = 5;
   expect(product.call(product.c) == RWKVRT_DNNL_FAILED, "dimensions");
@@ -325,8 +437,8 @@ static void testFailures() {
   }).join();
   expect(rwkvrt_dnnl_take_status() == RWKVRT_DNNL_BAD_DESCRIPTION, "first");
   expect(rwkvrt_dnnl_take_status() == 0, "taken");
-  expect(rwkvrt_dnnl_matmul(nullptr, nullptr, nullptr, nullptr, nullptr) ==
-             RWKVRT_DNNL_BAD_DESCRIPTION,
+  expect(rwkvrt_dnnl_matmul(nullptr, nullptr, nullptr, nullptr, nullptr,
+                            nullptr, nullptr) == RWKVRT_DNNL_BAD_DESCRIPTION,
          "nothing");
   rwkvrt_dnnl_release(nullptr);
   rwkvrt_dnnl_take_status();
@@ -335,6 +447,7 @@ static void testFailures() {
 
 int main() {
   testProducts();
+  testPostOps();
   testThreads();
   testWeights();
   testFailures();

@@ -9,16 +9,58 @@
 #include "mlir/Dialect/Bufferization/IR/Bufferization.h"
 #include "mlir/IR/DialectImplementation.h"
 #include "mlir/Interfaces/ViewLikeInterface.h"
+#include "llvm/ADT/TypeSwitch.h"
 
 using namespace mlir;
 using namespace rwkvc::dnnl;
 
+#include "rwkvc/Dialect/Dnnl/IR/DnnlEnums.cpp.inc"
 #include "rwkvc/Dialect/Dnnl/IR/DnnlOpsDialect.cpp.inc"
+
+#define GET_ATTRDEF_CLASSES
+#include "rwkvc/Dialect/Dnnl/IR/DnnlAttributes.cpp.inc"
+
+/// relu, add %x : type, ...
+static ParseResult
+parsePostOps(OpAsmParser &parser, ArrayAttr &postOps,
+             SmallVectorImpl<OpAsmParser::UnresolvedOperand> &others,
+             SmallVectorImpl<Type> &types) {
+  SmallVector<Attribute> list;
+  auto parseOne = [&]() -> ParseResult {
+    FailureOr<PostOp> op = FieldParser<PostOp>::parse(parser);
+    if (failed(op))
+      return failure();
+    list.push_back(PostOpAttr::get(parser.getContext(), *op));
+    if (!isBinary(*op))
+      return success();
+    return failure(parser.parseOperand(others.emplace_back()) ||
+                   parser.parseColonType(types.emplace_back()));
+  };
+  if (parser.parseCommaSeparatedList(parseOne))
+    return failure();
+  postOps = parser.getBuilder().getArrayAttr(list);
+  return success();
+}
+
+static void printPostOps(OpAsmPrinter &printer, MatmulOp op, ArrayAttr,
+                         OperandRange others, TypeRange) {
+  llvm::interleaveComma(op.getPostOpList(), printer, [&](PostOp postOp) {
+    printer << stringifyPostOp(postOp);
+    if (!isBinary(postOp) || others.empty())
+      return;
+    printer << ' ' << others.front() << " : " << others.front().getType();
+    others = others.drop_front();
+  });
+}
 
 #define GET_OP_CLASSES
 #include "rwkvc/Dialect/Dnnl/IR/DnnlOps.cpp.inc"
 
 void DnnlDialect::initialize() {
+  addAttributes<
+#define GET_ATTRDEF_LIST
+#include "rwkvc/Dialect/Dnnl/IR/DnnlAttributes.cpp.inc"
+      >();
   addOperations<
 #define GET_OP_LIST
 #include "rwkvc/Dialect/Dnnl/IR/DnnlOps.cpp.inc"
@@ -28,6 +70,54 @@ void DnnlDialect::initialize() {
 /// Equal, as far as one can see.
 static bool compatible(int64_t a, int64_t b) {
   return a == b || ShapedType::isDynamic(a) || ShapedType::isDynamic(b);
+}
+
+SmallVector<PostOp> MatmulOp::getPostOpList() {
+  if (!getPostOps())
+    return {};
+  return llvm::map_to_vector(
+      getPostOps()->getAsRange<PostOpAttr>(),
+      [](PostOpAttr attribute) { return attribute.getValue(); });
+}
+
+/// C7, C8 and C1 of what follows the product.
+static LogicalResult verifyPostOps(MatmulOp op) {
+  SmallVector<PostOp> list = op.getPostOpList();
+  if (op.getPostOps() && list.empty())
+    return op.emitOpError("C7: expected a function after the product");
+  int64_t binary = llvm::count_if(list, isBinary);
+  if (static_cast<int64_t>(list.size()) > MatmulOp::kMaxPostOps ||
+      binary > MatmulOp::kMaxOthers)
+    return op.emitOpError("C7: expected at most ")
+           << MatmulOp::kMaxPostOps << " functions after the product, "
+           << MatmulOp::kMaxOthers << " of them with an operand, got "
+           << list.size() << " and " << binary;
+  if (static_cast<int64_t>(op.getOthers().size()) != binary)
+    return op.emitOpError("C7: expected ")
+           << binary << " operands for the functions after the product, got "
+           << op.getOthers().size();
+  auto c = cast<ShapedType>(op.getC().getType());
+  for (Type type : op.getOthers().getTypes()) {
+    auto other = cast<ShapedType>(type);
+    if (isa<RankedTensorType>(other) != isa<RankedTensorType>(c))
+      return op.emitOpError("C1: expected all operands to be tensors or all to "
+                            "be memrefs, got ")
+             << other << " and " << c;
+    bool isRow = other.getRank() == 1 && c.getRank() == 2 &&
+                 compatible(other.getDimSize(0), c.getShape().back());
+    bool isSame =
+        other.getRank() == c.getRank() &&
+        llvm::all_of(llvm::zip(other.getShape(), c.getShape()), [](auto sizes) {
+          auto [a, b] = sizes;
+          return compatible(a, b);
+        });
+    if (!other.getElementType().isF32() || (!isRow && !isSame))
+      return op.emitOpError(
+                 "C8: expected an operand of f32 with the shape of c "
+                 "or, beside a matrix, of one of its rows, got ")
+             << other << " beside " << c;
+  }
+  return success();
 }
 
 LogicalResult MatmulOp::verify() {
@@ -85,7 +175,7 @@ LogicalResult MatmulOp::verify() {
   for (ShapedType type : {a, b, c})
     if (llvm::is_contained(type.getShape(), 0))
       return emitOpError("C6: expected no dimension of size 0, got ") << type;
-  return success();
+  return verifyPostOps(*this);
 }
 
 bool MatmulOp::hasConstantB() {
@@ -114,6 +204,8 @@ void MatmulOp::getEffects(
   };
   add(MemoryEffects::Read::get(), getAMutable());
   add(MemoryEffects::Read::get(), getBMutable());
+  for (OpOperand &other : getOthersMutable())
+    add(MemoryEffects::Read::get(), other);
   if (getAccumulate())
     add(MemoryEffects::Read::get(), getCMutable());
   add(MemoryEffects::Write::get(), getCMutable());

@@ -17,7 +17,18 @@
 #include "mlir/Interfaces/DestinationStyleOpInterface.h"
 #include "mlir/Interfaces/SideEffectInterfaces.h"
 
+#include "rwkvc/Dialect/Dnnl/IR/DnnlEnums.h.inc"
 #include "rwkvc/Dialect/Dnnl/IR/DnnlOpsDialect.h.inc"
+
+#define GET_ATTRDEF_CLASSES
+#include "rwkvc/Dialect/Dnnl/IR/DnnlAttributes.h.inc"
+
+namespace rwkvc::dnnl {
+/// Whether \p op takes an operand beside the product.
+inline bool isBinary(PostOp op) {
+  return op == PostOp::Add || op == PostOp::Mul;
+}
+} // namespace rwkvc::dnnl
 
 #define GET_OP_CLASSES
 #include "rwkvc/Dialect/Dnnl/IR/DnnlOps.h.inc"

@@ -18,6 +18,7 @@ include "rwkvc/Dialect/WKV/IR/WKVInterfaces.td"
 def WKV_Dialect : Dialect {
   let name = "wkv";
   let cppNamespace = "::rwkvc::wkv";
+  let useDefaultAttributePrinterParser = 1;
   let summary = "What an RWKV model means, whichever exporter wrote it";
   let description = [{
     One op per mathematical law: the WKV recurrences of RWKV v4, v5/v6 and v7,

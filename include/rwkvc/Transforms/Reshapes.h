@@ -1,0 +1,32 @@
+//===- Reshapes.h - Chains of reshapes --------------------------*- C++ -*-===//
+//
+// Part of the rwkvc project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef RWKVC_TRANSFORMS_RESHAPES_H
+#define RWKVC_TRANSFORMS_RESHAPES_H
+
+#include "mlir/IR/Builders.h"
+
+namespace rwkvc {
+
+/// Whether \p op is a tensor.expand_shape or tensor.collapse_shape.
+bool isReshape(mlir::Operation *op);
+
+/// The op behind the reshapes that lead to \p value, null for an argument. \p
+/// reshapes receives them from that op outwards. Ends at a reshape with several
+/// users.
+mlir::Operation *
+skipReshapes(mlir::Value value,
+             llvm::SmallVectorImpl<mlir::Operation *> &reshapes);
+
+/// \p value in the shape from which \p reshapes lead to its own.
+mlir::Value undoReshapes(mlir::OpBuilder &builder,
+                         llvm::ArrayRef<mlir::Operation *> reshapes,
+                         mlir::Value value);
+
+} // namespace rwkvc
+
+#endif // RWKVC_TRANSFORMS_RESHAPES_H

@@ -1,0 +1,41 @@
+//===- Reshapes.cpp - Chains of reshapes ----------------------------------===//
+//
+// Part of the rwkvc project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "rwkvc/Transforms/Reshapes.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+
+using namespace mlir;
+
+bool rwkvc::isReshape(Operation *op) {
+  return isa_and_nonnull<tensor::ExpandShapeOp, tensor::CollapseShapeOp>(op);
+}
+
+Operation *rwkvc::skipReshapes(Value value,
+                               SmallVectorImpl<Operation *> &reshapes) {
+  Operation *op = value.getDefiningOp();
+  while (isReshape(op) && op->hasOneUse()) {
+    reshapes.push_back(op);
+    op = op->getOperand(0).getDefiningOp();
+  }
+  std::reverse(reshapes.begin(), reshapes.end());
+  return op;
+}
+
+Value rwkvc::undoReshapes(OpBuilder &builder, ArrayRef<Operation *> reshapes,
+                          Value value) {
+  for (Operation *op : llvm::reverse(reshapes)) {
+    Type type = op->getOperand(0).getType();
+    if (auto expand = dyn_cast<tensor::ExpandShapeOp>(op))
+      value = tensor::CollapseShapeOp::create(
+          builder, op->getLoc(), type, value, expand.getReassociationIndices());
+    else
+      value = tensor::ExpandShapeOp::create(
+          builder, op->getLoc(), type, value,
+          cast<tensor::CollapseShapeOp>(op).getReassociationIndices());
+  }
+  return value;
+}
