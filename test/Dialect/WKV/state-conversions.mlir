@@ -13,8 +13,8 @@
 // CHECK: return %[[WIDE]]
 // CHECK: func.func @pack(%[[N:[a-z0-9]+]]: tensor<1x4xf32> {onnx.name = "shift.0"}) -> (tensor<1x3x4xf16> {onnx.name = "packed_out"})
 // CHECK-SAME: attributes {wkv.form = "pack", wkv.texts = 1 : i64}
-// CHECK: %[[ZERO:.*]] = arith.constant dense<0.000000e+00> : tensor<1x3x4xf16>
 // CHECK: %[[NARROW:.*]] = linalg.generic {{.*}} ins(%[[N]] : tensor<1x4xf32>)
+// CHECK: %[[ZERO:.*]] = linalg.fill {{.*}} -> tensor<1x3x4xf16>
 // CHECK: %[[R:.*]] = tensor.insert_slice %[[NARROW]] into %[[ZERO]][0, 1, 0]
 // CHECK: return %[[R]]
 #id = affine_map<(d0, d1) -> (d0, d1)>

@@ -58,10 +58,18 @@ Value Mover::get(Value value) {
     return counterpart;
   Operation *op = value.getDefiningOp();
   if (op && (op->hasTrait<OpTrait::ConstantLike>() || isa<tensor::EmptyOp>(op)))
-    counterpart = b.clone(*op)->getResult(0);
-  else
-    counterpart = arith::ConstantOp::create(
-        b, value.getLoc(), cast<TypedAttr>(b.getZeroAttr(value.getType())));
+    return counterpart = b.clone(*op)->getResult(0);
+  // Filled, so that the weights do not contain it.
+  auto type = dyn_cast<RankedTensorType>(value.getType());
+  Location loc = value.getLoc();
+  auto zero = cast<TypedAttr>(b.getZeroAttr(getElementTypeOrSelf(value)));
+  counterpart = arith::ConstantOp::create(b, loc, zero);
+  if (type) {
+    Value empty = tensor::EmptyOp::create(b, loc, type.getShape(),
+                                          type.getElementType());
+    counterpart =
+        linalg::FillOp::create(b, loc, counterpart, empty).getResult(0);
+  }
   return counterpart;
 }
 

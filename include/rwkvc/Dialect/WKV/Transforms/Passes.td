@@ -567,9 +567,10 @@ def ExposeStates : Pass<"wkv-expose-states", "::mlir::ModuleOp"> {
       %row = tensor.extract_slice %packed[0, 1, 0] [1, 1, 64] [1, 1, 1]
     ```
   }];
-  let dependentDialects = ["::mlir::arith::ArithDialect",
-                           "::rwkvc::wkv::WKVDialect",
-                           "::mlir::tensor::TensorDialect"];
+  let dependentDialects = [
+    "::mlir::arith::ArithDialect", "::mlir::linalg::LinalgDialect",
+    "::mlir::tensor::TensorDialect", "::rwkvc::wkv::WKVDialect"
+  ];
   let statistics = [Statistic<"numStates", "states", "States exposed">];
 }
 
