@@ -65,8 +65,8 @@ Value Mover::get(Value value) {
   auto zero = cast<TypedAttr>(b.getZeroAttr(getElementTypeOrSelf(value)));
   counterpart = arith::ConstantOp::create(b, loc, zero);
   if (type) {
-    Value empty = tensor::EmptyOp::create(b, loc, type.getShape(),
-                                          type.getElementType());
+    Value empty =
+        tensor::EmptyOp::create(b, loc, type.getShape(), type.getElementType());
     counterpart =
         linalg::FillOp::create(b, loc, counterpart, empty).getResult(0);
   }
