@@ -21,7 +21,7 @@
 extern "C" {
 #endif
 
-#define RWKVRT_ABI_VERSION 2u
+#define RWKVRT_ABI_VERSION 3u
 
 /** Element types; the values are those of ONNX's TensorProto.DataType. */
 typedef enum rwkvrt_dtype {
@@ -90,11 +90,24 @@ typedef int32_t (*rwkvrt_run_fn)(const void *weights, void *const *inputs,
  * after the last one; or [B, T, V], of which rows from `length` on are
  * unspecified:
  *     tokens [B, T] integer, length int64 [], states -> logits, states
+ *
+ * Conversions are there where both the graph, with states, and a derived form
+ * are. They have no state pairs: all tensors are plain inputs and outputs.
+ * `batch` is the number of texts that the graph computes at once, which need
+ * not be B; the canonical state's tensors are those of a derived form but for
+ * their first axis.
+ *
+ * UNPACK: the graph's state inputs -> the canonical state
+ * PACK:   the canonical state -> the graph's state outputs
+ * both in the order of the functions' tables of states. Elements of the graph's
+ * states that no token reads are 0.
  */
 typedef enum rwkvrt_function_kind {
   RWKVRT_GRAPH = 0,
   RWKVRT_STEP = 1,
-  RWKVRT_PREFILL = 2
+  RWKVRT_PREFILL = 2,
+  RWKVRT_UNPACK = 3,
+  RWKVRT_PACK = 4
 } rwkvrt_function_kind;
 
 /** One function of a model. */
@@ -110,7 +123,8 @@ typedef struct rwkvrt_function_info {
   uint32_t reserved;
   int64_t batch; /**< sequences per call; 0 for the file's own graph, whose
                       axes may mean anything */
-  int64_t block; /**< most tokens of each sequence per call; 0 likewise */
+  int64_t block; /**< most tokens of each sequence per call; 0 likewise, and
+                      for conversions */
   uint64_t workspace_size; /**< bytes of 64-byte aligned scratch that one call
                                 needs; contents need not be kept */
   rwkvrt_run_fn run;

@@ -25,7 +25,8 @@
  * state in one canonical form. rwkvrt_model_run() takes the inputs and outputs
  * of the ONNX file, with the file's own state tensors, which the program keeps.
  * Models for which the compiler found no canonical form have sequences too: on
- * the file's own states, and fed token by token.
+ * the file's own states, and fed token by token. The two kinds of states are
+ * converted into each other by rwkvrt_sequence_unpack() and _pack().
  *
  * Errors: a function that can fail returns a rwkvrt_status and leaves a message
  * that names the file or tensor, for rwkvrt_last_error(). It then has changed
@@ -221,6 +222,28 @@ rwkvrt_sequence_set_shortest_block(rwkvrt_sequence *sequence, size_t tokens);
  */
 RWKVRT_API void *rwkvrt_sequence_state(rwkvrt_sequence *sequence,
                                        uint32_t state);
+
+/**
+ * Takes the states of the ONNX file's own signature, as rwkvrt_model_run()
+ * gives them: \p states has one pointer per state, in the order of the table of
+ * states of RWKVRT_GRAPH, to a tensor of that state's input. They become the
+ * state of text number \p text, from 0 on, or of as many texts from there on as
+ * the file computes at once (rwkvrt_function_info::batch of RWKVRT_UNPACK);
+ * others keep theirs. Refused for models without the file's own signature or
+ * whose file has no states. Without derived forms, where a sequence has the
+ * file's own states, they are copied.
+ */
+RWKVRT_API rwkvrt_status rwkvrt_sequence_unpack(rwkvrt_sequence *sequence,
+                                                size_t text,
+                                                const void *const *states);
+/**
+ * The way back: writes the state of \p text, or of as many texts as the file
+ * computes, to the caller's tensors, each of the type and shape of that state's
+ * output. Elements that no token reads are 0. Otherwise as
+ * rwkvrt_sequence_unpack(); rwkvrt_model_run() goes on from them.
+ */
+RWKVRT_API rwkvrt_status rwkvrt_sequence_pack(const rwkvrt_sequence *sequence,
+                                              size_t text, void *const *states);
 
 /**
  * Writes the state to a file. A temporary file beside \p path is written and

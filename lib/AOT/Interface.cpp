@@ -18,6 +18,9 @@ using namespace mlir;
 using namespace rwkvc;
 using namespace rwkvc::aot;
 
+/// Of a conversion of states: how many texts' states it takes.
+static constexpr llvm::StringLiteral kTextsAttr = "wkv.texts";
+
 const StateDescription *Interface::findStateOfOutput(int64_t index) const {
   const auto *it = llvm::find_if(
       states, [&](const StateDescription &s) { return s.output == index; });
@@ -46,19 +49,26 @@ StringRef aot::stringifyFunctionKind(FunctionKind kind) {
     return "step";
   case FunctionKind::Prefill:
     return "prefill";
+  case FunctionKind::Unpack:
+    return "unpack";
+  case FunctionKind::Pack:
+    return "pack";
   }
   llvm_unreachable("no such kind");
 }
 
 std::optional<FunctionKind> aot::symbolizeFunctionKind(StringRef name) {
   for (FunctionKind kind :
-       {FunctionKind::Graph, FunctionKind::Step, FunctionKind::Prefill})
+       {FunctionKind::Graph, FunctionKind::Step, FunctionKind::Prefill,
+        FunctionKind::Unpack, FunctionKind::Pack})
     if (name == stringifyFunctionKind(kind))
       return kind;
   return std::nullopt;
 }
 
 int64_t Interface::getBatch() const {
+  if (isConversion())
+    return texts;
   return kind == FunctionKind::Graph ? 0
                                      : inputs[tokenInput].type.getDimSize(0);
 }
@@ -87,8 +97,18 @@ static LogicalResult readForm(func::FuncOp entry, Interface &interface) {
       form ? symbolizeFunctionKind(form.getValue()) : std::nullopt;
   if (!kind || *kind == FunctionKind::Graph)
     return entry.emitError() << "attribute '" << wkv::kFormAttr
-                             << "' must be \"step\" or \"prefill\"";
+                             << "' must be \"step\", \"prefill\", "
+                                "\"unpack\" or \"pack\"";
   interface.kind = *kind;
+  if (interface.isConversion()) {
+    auto texts = entry->getAttrOfType<IntegerAttr>(kTextsAttr);
+    if (!texts || texts.getInt() < 1)
+      return entry.emitError() << "attribute '" << kTextsAttr
+                               << "' must say of how many texts states are "
+                                  "converted";
+    interface.texts = texts.getInt();
+    return success();
+  }
   for (unsigned i = 0; i < entry.getNumArguments(); ++i) {
     if (entry.getArgAttr(i, wkv::kTokensAttr))
       interface.tokenInput = i;
@@ -113,6 +133,8 @@ static LogicalResult readForm(func::FuncOp entry, Interface &interface) {
 /// Checks shapes and types of a derived form; see rwkvc-rt/abi.h.
 static LogicalResult verifyForm(func::FuncOp entry,
                                 const Interface &interface) {
+  if (interface.isConversion())
+    return success();
   bool isBlock = interface.kind == FunctionKind::Prefill;
   int64_t rank = isBlock ? 2 : 1;
   if (interface.tokenInput < 0 || interface.logitsOutput < 0)
@@ -246,7 +268,7 @@ DictionaryAttr aot::toAttribute(const Interface &interface,
         {b.getNamedAttr("input", b.getI64IntegerAttr(state.input)),
          b.getNamedAttr("output", b.getI64IntegerAttr(state.output)),
          b.getNamedAttr("initial", b.getF64FloatAttr(state.initial))}));
-  return b.getDictionaryAttr(
+  NamedAttrList entries(
       {b.getNamedAttr("kind",
                       b.getStringAttr(stringifyFunctionKind(interface.kind))),
        b.getNamedAttr("inputs", tensors(interface.inputs)),
@@ -257,6 +279,9 @@ DictionaryAttr aot::toAttribute(const Interface &interface,
                       b.getI64IntegerAttr(interface.lengthInput)),
        b.getNamedAttr("logits_output",
                       b.getI64IntegerAttr(interface.logitsOutput))});
+  if (interface.isConversion())
+    entries.set("texts", b.getI64IntegerAttr(interface.texts));
+  return entries.getDictionary(context);
 }
 
 FailureOr<Interface> aot::readInterface(Operation *entry) {
@@ -340,6 +365,11 @@ FailureOr<Interface> aot::readInterface(Operation *entry) {
       !readIndex("logits_output", interface.outputs.size(),
                  interface.logitsOutput))
     return malformed("an index");
+  if (auto texts = attr.getAs<IntegerAttr>("texts"))
+    interface.texts = texts.getInt();
+  if (interface.isConversion())
+    return interface.texts > 0 ? FailureOr<Interface>(interface)
+                               : malformed("texts");
   if (interface.kind != FunctionKind::Graph && interface.tokenInput < 0)
     return malformed("token_input");
   return interface;
@@ -373,6 +403,7 @@ struct DescribeInterfacePass
       if (!isForm && entry->hasAttr(kInterfaceAttr))
         continue;
       FailureOr<Interface> interface = describeEntry(entry);
+      isForm &= succeeded(interface) && !interface->isConversion();
       if (failed(interface) ||
           (isForm && form &&
            failed(verifySameStates(entry, *interface, *form))))

@@ -56,6 +56,10 @@ static rwkvrt_function_kind getKind(FunctionKind kind) {
     return RWKVRT_STEP;
   case FunctionKind::Prefill:
     return RWKVRT_PREFILL;
+  case FunctionKind::Unpack:
+    return RWKVRT_UNPACK;
+  case FunctionKind::Pack:
+    return RWKVRT_PACK;
   }
   llvm_unreachable("no such kind");
 }

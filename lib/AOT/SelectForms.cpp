@@ -26,10 +26,11 @@ struct SelectFormsPass : aot::impl::SelectFormsBase<SelectFormsPass> {
 
   void runOnOperation() override {
     if (forms.empty())
-      return;
+      return eraseUselessConversions();
     FailureOr<SmallVector<func::FuncOp>> entries = getEntries(getOperation());
     if (failed(entries))
       return signalPassFailure();
+    llvm::erase_if(*entries, isConversion);
     auto isWanted = [&](func::FuncOp entry) {
       auto form = entry->getAttrOfType<StringAttr>(wkv::kFormAttr);
       return llvm::is_contained(forms,
@@ -48,6 +49,32 @@ struct SelectFormsPass : aot::impl::SelectFormsBase<SelectFormsPass> {
         entry.erase();
         ++numRemoved;
       }
+    eraseUselessConversions();
+  }
+
+  static bool isConversion(func::FuncOp entry) {
+    auto form = entry->getAttrOfType<StringAttr>(wkv::kFormAttr);
+    std::optional<FunctionKind> kind =
+        form ? symbolizeFunctionKind(form.getValue()) : std::nullopt;
+    return kind == FunctionKind::Unpack || kind == FunctionKind::Pack;
+  }
+
+  /// States are converted between the file's function and a derived form.
+  void eraseUselessConversions() {
+    FailureOr<SmallVector<func::FuncOp>> entries = getEntries(getOperation());
+    if (failed(entries))
+      return signalPassFailure();
+    bool hasGraph = false, hasForm = false;
+    for (func::FuncOp entry : *entries) {
+      bool isForm = entry->hasAttr(wkv::kFormAttr);
+      hasGraph |= !isForm;
+      hasForm |= isForm && !isConversion(entry);
+    }
+    if (hasGraph && hasForm)
+      return;
+    for (func::FuncOp entry : *entries)
+      if (isConversion(entry))
+        entry.erase();
   }
 };
 

@@ -190,7 +190,7 @@ static int32_t findTensor(const rwkvrt_tensor_info *tensors, uint32_t count,
 
 const rwkvrt_function_info *
 rwkvrt_model_find_function(const rwkvrt_model *model, int32_t kind) {
-  if (kind < RWKVRT_GRAPH || kind > RWKVRT_PREFILL)
+  if (kind < RWKVRT_GRAPH || kind > RWKVRT_PACK)
     return nullptr;
   const Function *function =
       model->model->find(static_cast<rwkvrt_function_kind>(kind));
@@ -278,8 +278,8 @@ const char *rwkvrt_dtype_name(int32_t dtype) {
   }
 }
 
-static void checkPointer(const void *pointer, const rwkvrt_tensor_info &tensor,
-                         const char *kind) {
+void rwkvrt::checkPointer(const void *pointer, const rwkvrt_tensor_info &tensor,
+                          const char *kind) {
   if (!pointer)
     fail(RWKVRT_INVALID_ARGUMENT, "%s '%s' is NULL", kind, tensor.name);
   if (reinterpret_cast<uintptr_t>(pointer) % sizeOf(tensor.dtype) != 0)

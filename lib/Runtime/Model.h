@@ -65,6 +65,10 @@ void checkModelInfo(const rwkvrt_model_info &info, const std::string &origin);
 /// Elements of \p tensor; throws if there are too many to address.
 size_t countElements(const rwkvrt_tensor_info &tensor);
 
+/// Throws unless \p pointer can be data of \p tensor, a \p kind in messages.
+void checkPointer(const void *pointer, const rwkvrt_tensor_info &tensor,
+                  const char *kind);
+
 /// A function of a model, and what its tables say the other way round.
 struct Function {
   explicit Function(const rwkvrt_function_info &info);
@@ -118,7 +122,7 @@ struct Model {
 
 private:
   friend class Workspace;
-  std::unique_ptr<Function> functions[RWKVRT_PREFILL + 1];
+  std::unique_ptr<Function> functions[RWKVRT_PACK + 1];
   size_t workspaceSize = 0; ///< of the function that needs most
   // As many as calls have run at once; the last one used is the warmest.
   mutable std::mutex workspacesLock;
@@ -165,6 +169,8 @@ struct rwkvrt_sequence {
   void reset();
   uint32_t numStates() const { return model->holder().info.num_states; }
   size_t stateBytes(uint32_t state) const;
+  /// The part of a state that belongs to \p text and those after it.
+  void *stateOf(uint32_t state, size_t text) const;
 
   rwkvrt::ModelRef model;
   std::vector<rwkvrt::Buffer> states; ///< one per state

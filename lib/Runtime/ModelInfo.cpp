@@ -147,9 +147,49 @@ static void checkForms(const rwkvrt_function_info &a,
         origin);
 }
 
+/// Throws unless \p info converts between the states of \p graph and those of
+/// \p form.
+static void checkConversion(const rwkvrt_function_info &info,
+                            const rwkvrt_function_info *graph,
+                            const rwkvrt_function_info *form,
+                            const char *origin) {
+  bool unpacks = info.kind == RWKVRT_UNPACK;
+  const char *kind = unpacks ? "unpack" : "pack";
+  if (!graph || !form || graph->num_states == 0)
+    fail(RWKVRT_BAD_FILE, "%s: function '%s' has no states to convert", origin,
+         kind);
+  auto numOwn = unpacks ? info.num_inputs : info.num_outputs;
+  auto numCanonical = unpacks ? info.num_outputs : info.num_inputs;
+  const auto *own = unpacks ? info.inputs : info.outputs;
+  const auto *canonical = unpacks ? info.outputs : info.inputs;
+  bool valid = info.batch >= 1 && info.block == 0 && info.num_states == 0 &&
+               info.token_input < 0 && info.length_input < 0 &&
+               info.logits_output < 0 && numOwn == graph->num_states &&
+               numCanonical == form->num_states;
+  for (uint32_t i = 0; valid && i < numOwn; ++i) {
+    const rwkvrt_state_info &state = graph->states[i];
+    valid = haveSameType(own[i], unpacks ? graph->inputs[state.input]
+                                         : graph->outputs[state.output]);
+  }
+  // What belongs to one text has the same size.
+  for (uint32_t i = 0; valid && i < numCanonical; ++i) {
+    const rwkvrt_tensor_info &tensor = form->outputs[form->states[i].output];
+    size_t size = countElements(canonical[i]), whole = countElements(tensor);
+    auto texts = static_cast<size_t>(info.batch);
+    auto all = static_cast<size_t>(form->batch);
+    valid = canonical[i].dtype == tensor.dtype && size % texts == 0 &&
+            whole % all == 0 && size / texts == whole / all;
+  }
+  if (!valid)
+    fail(RWKVRT_BAD_FILE,
+         "%s: function '%s' does not take the model's states or does not give "
+         "them",
+         origin, kind);
+}
+
 static void checkFunction(const rwkvrt_function_info &info,
                           const char *origin) {
-  if (info.kind < RWKVRT_GRAPH || info.kind > RWKVRT_PREFILL)
+  if (info.kind < RWKVRT_GRAPH || info.kind > RWKVRT_PACK)
     fail(RWKVRT_BAD_FILE, "%s: unknown kind %d of a function", origin,
          info.kind);
   if (!info.run)
@@ -181,7 +221,7 @@ static void checkFunction(const rwkvrt_function_info &info,
   if (info.workspace_size > PTRDIFF_MAX)
     fail(RWKVRT_BAD_FILE, "%s: needs %llu bytes of workspace", origin,
          static_cast<ull>(info.workspace_size));
-  if (info.kind != RWKVRT_GRAPH)
+  if (info.kind == RWKVRT_STEP || info.kind == RWKVRT_PREFILL)
     checkForm(info, origin);
 }
 
@@ -222,7 +262,7 @@ void rwkvrt::checkModelInfo(const rwkvrt_model_info &info,
       info.num_functions < 1 ||
       info.function_size != sizeof(rwkvrt_function_info))
     fail(RWKVRT_BAD_FILE, "%s: incomplete model description", name);
-  const rwkvrt_function_info *found[RWKVRT_PREFILL + 1] = {};
+  const rwkvrt_function_info *found[RWKVRT_PACK + 1] = {};
   for (uint32_t i = 0; i < info.num_functions; ++i) {
     const rwkvrt_function_info &function = info.functions[i];
     checkFunction(function, name);
@@ -233,6 +273,12 @@ void rwkvrt::checkModelInfo(const rwkvrt_model_info &info,
   }
   if (found[RWKVRT_STEP] && found[RWKVRT_PREFILL])
     checkForms(*found[RWKVRT_STEP], *found[RWKVRT_PREFILL], name);
+  for (const auto *function : {found[RWKVRT_UNPACK], found[RWKVRT_PACK]})
+    if (function)
+      checkConversion(*function, found[RWKVRT_GRAPH],
+                      found[RWKVRT_STEP] ? found[RWKVRT_STEP]
+                                         : found[RWKVRT_PREFILL],
+                      name);
   if (info.weights_file &&
       (!*info.weights_file || std::strchr(info.weights_file, '/') ||
        info.embedded_weights))

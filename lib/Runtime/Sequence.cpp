@@ -28,6 +28,11 @@ size_t rwkvrt_sequence::stateBytes(uint32_t state) const {
   return rwkvrt_tensor_bytes(&model->holder().stateTensor(state));
 }
 
+void *rwkvrt_sequence::stateOf(uint32_t state, size_t text) const {
+  return states[state].get() +
+         stateBytes(state) / model->holder().batch() * text;
+}
+
 void rwkvrt_sequence::reset() {
   const Function &holder = model->holder();
   for (uint32_t i = 0; i < holder.info.num_states; ++i) {
@@ -330,6 +335,82 @@ void *rwkvrt_sequence_state(rwkvrt_sequence *sequence, uint32_t state) {
   return sequence && state < sequence->states.size()
              ? sequence->states[state].get()
              : nullptr;
+}
+
+/// The file's own states, of which the caller has one tensor each; throws
+/// unless
+/// \p sequence has any for \p text, or \p tensors are not usable.
+static const Function *findConversion(const rwkvrt_sequence &sequence,
+                                      rwkvrt_function_kind kind, size_t text,
+                                      const void *const *tensors) {
+  const Model &model = *sequence.model;
+  const Function *graph = model.find(RWKVRT_GRAPH);
+  const Function *conversion = model.find(kind);
+  bool areOwn = graph == &model.holder();
+  if (!graph || graph->info.num_states == 0 || (!conversion && !areOwn))
+    fail(RWKVRT_INVALID_ARGUMENT,
+         "model '%s' has no states of the file's own signature that could be "
+         "converted; they are where it was compiled with that signature",
+         model.info.name);
+  size_t texts = areOwn ? 1 : static_cast<size_t>(conversion->info.batch);
+  size_t batch = model.holder().batch();
+  if (texts > batch || text > batch - texts)
+    fail(RWKVRT_INVALID_ARGUMENT,
+         "text %zu: a call converts the states of %zu, and the sequence has "
+         "%zu",
+         text, texts, batch);
+  requireNotNull(tensors, "states");
+  for (uint32_t i = 0; i < graph->info.num_states; ++i) {
+    const rwkvrt_state_info &state = graph->info.states[i];
+    checkPointer(tensors[i],
+                 kind == RWKVRT_UNPACK ? graph->info.inputs[state.input]
+                                       : graph->info.outputs[state.output],
+                 "state");
+  }
+  return conversion;
+}
+
+rwkvrt_status rwkvrt_sequence_unpack(rwkvrt_sequence *sequence, size_t text,
+                                     const void *const *states) {
+  return guard([&] {
+    requireNotNull(sequence, "sequence");
+    const Function *unpack =
+        findConversion(*sequence, RWKVRT_UNPACK, text, states);
+    if (!unpack) {
+      for (uint32_t i = 0; i < sequence->numStates(); ++i)
+        std::memmove(sequence->states[i].get(), states[i],
+                     sequence->stateBytes(i));
+      return;
+    }
+    std::vector<void *> inputs, outputs;
+    for (uint32_t i = 0; i < unpack->info.num_inputs; ++i)
+      // The compiled function reads it only; its type has no const.
+      inputs.push_back(const_cast<void *>(states[i]));
+    for (uint32_t i = 0; i < unpack->info.num_outputs; ++i)
+      outputs.push_back(sequence->stateOf(i, text));
+    Workspace workspace(*sequence->model);
+    sequence->model->call(*unpack, inputs.data(), outputs.data(),
+                          workspace.data());
+  });
+}
+
+rwkvrt_status rwkvrt_sequence_pack(const rwkvrt_sequence *sequence, size_t text,
+                                   void *const *states) {
+  return guard([&] {
+    requireNotNull(sequence, "sequence");
+    const Function *pack = findConversion(*sequence, RWKVRT_PACK, text, states);
+    if (!pack) {
+      for (uint32_t i = 0; i < sequence->numStates(); ++i)
+        std::memmove(states[i], sequence->states[i].get(),
+                     sequence->stateBytes(i));
+      return;
+    }
+    std::vector<void *> inputs;
+    for (uint32_t i = 0; i < pack->info.num_inputs; ++i)
+      inputs.push_back(sequence->stateOf(i, text));
+    Workspace workspace(*sequence->model);
+    sequence->model->call(*pack, inputs.data(), states, workspace.data());
+  });
 }
 
 static double difference(double a, double b) {

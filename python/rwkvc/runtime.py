@@ -35,7 +35,7 @@ class ModelError(Error):
 
 # -- the C API ---------------------------------------------------------------------------------------------------------
 
-ABI_VERSION = 2  # of include/rwkvc-rt/abi.h, whose structures follow
+ABI_VERSION = 3  # of include/rwkvc-rt/abi.h, whose structures follow
 
 
 class _TensorInfo(ctypes.Structure):
@@ -87,7 +87,7 @@ class _ModelInfo(ctypes.Structure):
     ]
 
 
-_KINDS = ("graph", "step", "prefill")  # rwkvrt_function_kind
+_KINDS = ("graph", "step", "prefill", "unpack", "pack")  # rwkvrt_function_kind
 _Handle = ctypes.c_void_p
 _Status = ctypes.c_int
 _Logits = ctypes.POINTER(ctypes.c_float)
@@ -116,6 +116,8 @@ _FUNCTIONS = {
     "rwkvrt_sequence_state": (ctypes.c_void_p, (_Handle, ctypes.c_uint32)),
     "rwkvrt_sequence_save": (_Status, (_Handle, ctypes.c_char_p)),
     "rwkvrt_sequence_load": (_Status, (_Handle, ctypes.c_char_p)),
+    "rwkvrt_sequence_unpack": (_Status, (_Handle, ctypes.c_size_t, ctypes.POINTER(ctypes.c_void_p))),
+    "rwkvrt_sequence_pack": (_Status, (_Handle, ctypes.c_size_t, ctypes.POINTER(ctypes.c_void_p))),
     "rwkvrt_sequence_compare": (_Status, (_Handle, _Handle, ctypes.POINTER(ctypes.c_double))),
     "rwkvrt_set_num_threads": (_Status, (ctypes.c_int32,)),
     "rwkvrt_get_num_threads": (ctypes.c_int32, ()),
@@ -253,7 +255,8 @@ class Model:
     """A compiled model, by `load`. It is read-only: any number of threads may use one at once.
 
     name, producer, target: what the compiler wrote about it; target is "<triple> <cpu>"
-    functions: what it holds, by kind: "graph" is the ONNX file's own, "step" and "prefill" were derived from it
+    functions: what it holds, by kind: "graph" is the ONNX file's own, "step" and "prefill" were derived from it,
+        "unpack" and "pack" convert between its states and theirs
     inputs, outputs, states: those of the graph; empty if the model was compiled without
     sequence_states: what a sequence's state consists of
     batch: texts that a sequence computes at once
@@ -391,6 +394,33 @@ class Sequence:
         with self._lock:
             _require(_runtime().rwkvrt_sequence_clone(self._handle, ctypes.byref(handle)))
         return Sequence(self.model, handle)
+
+    def unpack(self, states: Mapping[str, Any], text: int = 0) -> None:
+        """Takes the states of the ONNX graph's own signature, by the names of its state inputs; states that are left
+        out are empty. They become the state of one text, or of as many from there on as the graph computes at once.
+
+        Raises TypeError or ValueError for states of another type, shape or name, ModelError where there is no
+        conversion.
+        """
+        known = {state.input.name: state for state in self.model.states}
+        for name in states:
+            if name not in known:
+                raise ValueError(f"no state '{name}'; the graph has {', '.join(sorted(known)) or 'none'}")
+        arrays = [
+            _to_array(state.input, states[name])
+            if name in states
+            else np.full(state.input.shape, state.initial, state.input.dtype)
+            for name, state in known.items()
+        ]
+        with self._lock:
+            _require(_runtime().rwkvrt_sequence_unpack(self._handle, text, _pointers(arrays)))
+
+    def pack(self, text: int = 0) -> dict[str, np.ndarray]:
+        """The way back: new arrays by the names of the graph's state inputs, from which `Model.run` goes on."""
+        arrays = [np.empty(state.output.shape, state.output.dtype) for state in self.model.states]
+        with self._lock:
+            _require(_runtime().rwkvrt_sequence_pack(self._handle, text, _pointers(arrays)))
+        return {state.input.name: a.reshape(state.input.shape) for state, a in zip(self.model.states, arrays)}
 
     def save(self, path: str | os.PathLike) -> None:
         """Writes the state to a file, which holds the old or the new state at any time."""

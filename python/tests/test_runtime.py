@@ -123,7 +123,7 @@ class Sequences(Compiled):
         self.assertEqual(logits.shape, (self.model.vocabulary_size,))
 
     def test_prefill_is_steps(self):
-        self.assertEqual(set(self.model.functions), {"graph", "step", "prefill"})
+        self.assertEqual(set(self.model.functions), {"graph", "step", "prefill", "unpack", "pack"})
         tokens = np.frombuffer(b"in the beginning of this", np.uint8)
         stepped, text = self.model.sequence(), self.model.sequence()
         text.set_shortest_block(1)

@@ -288,7 +288,7 @@ class WholeModel(Compiling):
         weights = random_checkpoint((6, 0))
         with mock.patch.object(export._Exporter, "wkv6", custom_wkv6):
             model = self.compile(export.export_model(weights))
-        self.assertEqual(set(model.functions), {"graph", "step", "prefill"})
+        self.assertEqual(set(model.functions), {"graph", "step", "prefill", "unpack", "pack"})
         tokens = list(range(20))
         expected, _ = reference.RWKV(weights, np.float64).forward(tokens)
         text = model.sequence()

@@ -110,7 +110,29 @@ func.func @prefill(%t: tensor<3x8xi32> {onnx.name = "tokens", wkv.tokens, wkv.in
 
 // -----
 
-// expected-error@below {{attribute 'wkv.form' must be "step" or "prefill"}}
+// Conversions have plain inputs and outputs, and say of how many texts.
+// CHECK-LABEL: func.func @unpack(
+// CHECK-SAME:    rwkvc.interface = {inputs = [{name = "s_in", type = tensor<4x3xf16>}], kind = "unpack",
+// CHECK-SAME:    outputs = [{name = "wkv.0", type = tensor<3x4xf32>}], states = [], texts = 3 : i64, token_input = -1 : i64}
+func.func @main(%s: tensor<4x3xf16>) -> tensor<4x3xf16> {
+  return %s : tensor<4x3xf16>
+}
+func.func @unpack(%s: tensor<4x3xf16> {onnx.name = "s_in"}) -> (tensor<3x4xf32> {onnx.name = "wkv.0"})
+    attributes {wkv.form = "unpack", wkv.texts = 3 : i64} {
+  %l = arith.constant dense<0.0> : tensor<3x4xf32>
+  return %l : tensor<3x4xf32>
+}
+
+// -----
+
+// expected-error@below {{attribute 'wkv.texts' must say of how many texts states are converted}}
+func.func @pack(%s: tensor<1x4xf32>) -> tensor<1x4xf32> attributes {wkv.form = "pack"} {
+  return %s : tensor<1x4xf32>
+}
+
+// -----
+
+// expected-error@below {{attribute 'wkv.form' must be "step", "prefill", "unpack" or "pack"}}
 func.func @step(%t: tensor<1xi64> {wkv.tokens}) -> (tensor<1x4xf32> {wkv.logits}) attributes {wkv.form = "stop"} {
   %l = arith.constant dense<0.0> : tensor<1x4xf32>
   return %l : tensor<1x4xf32>

@@ -6,9 +6,9 @@
 //===----------------------------------------------------------------------===//
 //
 // The attributes that carry the artefact's description through the phases, and
-// their readable form. A model has up to three functions that callers know: the
-// file's own graph, @main, and the derived forms, which have the attribute
-// `wkv.form`.
+// their readable form. A model has up to five functions that callers know: the
+// file's own graph, @main, and the derived forms and conversions of states,
+// which have the attribute `wkv.form`.
 //
 //===----------------------------------------------------------------------===//
 
@@ -47,11 +47,13 @@ struct StateDescription {
 };
 
 enum class FunctionKind {
-  Graph,  ///< the file's own signature
-  Step,   ///< one token of each sequence
-  Prefill ///< a block of tokens of each sequence
+  Graph,   ///< the file's own signature
+  Step,    ///< one token of each sequence
+  Prefill, ///< a block of tokens of each sequence
+  Unpack,  ///< from the file's states to those of the forms
+  Pack     ///< and back
 };
-/// "graph", "step" or "prefill".
+/// "graph", "step", "prefill", "unpack" or "pack".
 llvm::StringRef stringifyFunctionKind(FunctionKind kind);
 std::optional<FunctionKind> symbolizeFunctionKind(llvm::StringRef name);
 
@@ -62,18 +64,23 @@ struct Interface {
   llvm::SmallVector<StateDescription> states;
   /// -1: not known, or none. Only a prefill takes a length.
   int64_t tokenInput = -1, lengthInput = -1, logitsOutput = -1;
+  /// Texts whose states a conversion takes; 0 for other functions.
+  int64_t texts = 0;
 
+  bool isConversion() const {
+    return kind == FunctionKind::Unpack || kind == FunctionKind::Pack;
+  }
   /// The state that output \p index continues, or null.
   const StateDescription *findStateOfOutput(int64_t index) const;
   const StateDescription *findStateOfInput(int64_t index) const;
 
   /// Sequences of one call, and tokens of each; 0 for the file's own graph,
-  /// whose axes may mean anything.
+  /// whose axes may mean anything. A conversion takes no tokens.
   int64_t getBatch() const;
   int64_t getBlock() const;
 };
 
-/// The functions that callers know: @main and the derived forms that are there,
+/// The functions that callers know: @main and those with a form that are there,
 /// in the module's order. Reports an error at \p module if there is none.
 mlir::FailureOr<llvm::SmallVector<mlir::func::FuncOp>>
 getEntries(mlir::ModuleOp module);

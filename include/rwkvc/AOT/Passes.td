@@ -39,7 +39,8 @@ def SelectForms : Pass<"rwkvc-select-forms", "::mlir::ModuleOp"> {
   let description = [{
     Removes `@main` and derived forms (attribute `wkv.form`) that `forms` does not
     name: `original` is `@main`, the others are named as the attribute does. That
-    nothing would be left is an error.
+    nothing would be left is an error. `@unpack` and `@pack` stay where both `@main`
+    and a derived form do.
 
     ```mlir
     // forms=step

@@ -49,6 +49,8 @@ public:
   void run(size_t n);
   /// The first tokens of the longest length through the file's own signature.
   void runGraph(size_t n);
+  /// Lets the file's own signature and the steps take turns on one state.
+  void runConversions(size_t n);
   bool report() const;
 
 private:
@@ -271,6 +273,20 @@ public:
           loadFloat(tensor.dtype, outputs[info.logits_output], i));
   }
 
+  /// Hands the state over to texts of the sequence, and takes it from there.
+  void unpackTo(rwkvrt_sequence *sequence, size_t text) {
+    std::vector<const void *> states;
+    for (uint32_t i = 0; i < info.num_states; ++i)
+      states.push_back(outputs[info.states[i].output]);
+    require(rwkvrt_sequence_unpack(sequence, text, states.data()));
+  }
+  void packFrom(const rwkvrt_sequence *sequence, size_t text) {
+    std::vector<void *> states;
+    for (uint32_t i = 0; i < info.num_states; ++i)
+      states.push_back(outputs[info.states[i].output]);
+    require(rwkvrt_sequence_pack(sequence, text, states.data()));
+  }
+
 private:
   const rwkvrt_model *model;
   const rwkvrt_function_info &info;
@@ -314,6 +330,47 @@ void FormsCheck::runGraph(size_t n) {
       largest, n, verdict(largest));
 }
 
+void FormsCheck::runConversions(size_t n) {
+  const auto *graph = rwkvrt_model_find_function(model, RWKVRT_GRAPH);
+  if (!graph || !rwkvrt_model_find_function(model, RWKVRT_UNPACK) ||
+      !rwkvrt_model_find_function(model, RWKVRT_PACK) ||
+      !Graph::isSteppable(*graph, batch, vocabulary))
+    return;
+  std::vector<int64_t> tokens = makeTokens(n);
+  std::vector<float> logits(batch * vocabulary), expected;
+  rwkvrt_sequence *steps, *mixed;
+  require(rwkvrt_sequence_create(model, &steps));
+  SequencePtr owner(steps);
+  require(rwkvrt_sequence_create(model, &mixed));
+  SequencePtr mixedOwner(mixed);
+  size_t texts = Graph::numTexts(*graph); // of each
+  std::vector<std::unique_ptr<Graph>> graphs;
+  for (size_t text = 0; text < batch; text += texts)
+    graphs.push_back(std::make_unique<Graph>(model));
+  double largest = 0;
+  // Four tokens by the one, four by the other.
+  for (size_t i = 0; i < n; ++i) {
+    feed(steps, part(tokens, i, 1), expected);
+    bool byGraph = i / 4 % 2 == 0, hasTurned = i % 4 == 0 && i > 0;
+    for (size_t text = 0; text < batch && hasTurned; text += texts)
+      if (byGraph)
+        graphs[text / texts]->packFrom(mixed, text);
+      else
+        graphs[text / texts]->unpackTo(mixed, text);
+    for (size_t text = 0; text < batch && byGraph; text += texts)
+      graphs[text / texts]->step(&tokens[text * n + i], n,
+                                 &logits[text * vocabulary]);
+    if (!byGraph)
+      feed(mixed, part(tokens, i, 1), logits);
+    double error = compareLogits(logits, expected);
+    count(error);
+    largest = std::max(largest, error);
+  }
+  std::printf("states converted every 4 tokens: relative error of logits %.3g "
+              "over %zu tokens%s\n",
+              largest, n, verdict(largest));
+}
+
 bool FormsCheck::report() const {
   bool passed = worst <= options.rtol;
   std::printf("largest relative error %.3g over %zu comparisons: %s\n", worst,
@@ -335,8 +392,9 @@ bool rwkvrt::cli::checkForms(const rwkvrt_model *model,
   FormsCheck check(model, options);
   for (int64_t n : options.formLengths)
     check.run(static_cast<size_t>(n));
-  check.runGraph(std::min<size_t>(
-      32, static_cast<size_t>(*std::max_element(options.formLengths.begin(),
-                                                options.formLengths.end()))));
+  size_t longest = static_cast<size_t>(*std::max_element(
+      options.formLengths.begin(), options.formLengths.end()));
+  check.runGraph(std::min<size_t>(32, longest));
+  check.runConversions(std::min<size_t>(32, longest));
   return check.report();
 }

@@ -31,11 +31,17 @@ static void printFunction(const rwkvrt_function_info &info) {
     std::printf("  the file's own signature");
   else if (info.kind == RWKVRT_STEP)
     std::printf("  step: one token");
+  else if (info.kind == RWKVRT_UNPACK)
+    std::printf("  unpack: the file's own states to those of a sequence");
+  else if (info.kind == RWKVRT_PACK)
+    std::printf("  pack: a sequence's states to the file's own");
   else
     std::printf("  prefill: blocks of %lld tokens",
                 static_cast<long long>(info.block));
+  bool converts = info.kind == RWKVRT_UNPACK || info.kind == RWKVRT_PACK;
   if (info.batch > 1)
-    std::printf(" of each of %lld texts", static_cast<long long>(info.batch));
+    std::printf(converts ? " of %lld texts" : " of each of %lld texts",
+                static_cast<long long>(info.batch));
   if (info.kind == RWKVRT_PREFILL)
     std::printf(", logits of %s", info.outputs[info.logits_output].rank == 3
                                       ? "all tokens"

@@ -204,6 +204,39 @@ static const rwkvrt_state_info step_states[] = {{1, 1, 0}, {2, 2, INITIAL}},
                                prefill_states[] = {{2, 1, 0}, {3, 2, INITIAL}};
 #endif
 
+#ifdef CONVERSIONS
+#ifndef CONVERSION_WIDTH
+#define CONVERSION_WIDTH width
+#endif
+#ifndef CONVERSION_STATES
+#define CONVERSION_STATES 2
+#endif
+/* The file's states are the canonical ones, of one text. */
+static int32_t run_conversion(const void *weights, void *const *inputs,
+                              void *const *outputs, void *workspace) {
+  (void)weights, (void)workspace;
+  for (int i = 0; i < 2; ++i)
+    memcpy(outputs[i], inputs[i], width * sizeof(float));
+  return STATUS;
+}
+
+static const int64_t converted_dims[] = {1, CONVERSION_WIDTH};
+static const rwkvrt_tensor_info converted[] = {
+    {"shift.0", RWKVRT_F32, 2, converted_dims, 0},
+    {"wkv.1", RWKVRT_F32, 2, converted_dims, 0}};
+#define CONVERSION(KIND, INPUTS, NUM_INPUTS, OUTPUTS, NUM_OUTPUTS)             \
+  {.kind = KIND,                                                               \
+   .num_inputs = NUM_INPUTS,                                                   \
+   .num_outputs = NUM_OUTPUTS,                                                 \
+   .inputs = INPUTS,                                                           \
+   .outputs = OUTPUTS,                                                         \
+   .token_input = -1,                                                          \
+   .length_input = -1,                                                         \
+   .logits_output = -1,                                                        \
+   .batch = 1,                                                                 \
+   .run = run_conversion}
+#endif
+
 static const rwkvrt_function_info functions[] = {
 #ifndef NO_GRAPH
     {.kind = RWKVRT_GRAPH,
@@ -252,6 +285,10 @@ static const rwkvrt_function_info functions[] = {
      .workspace_size = PREFILL_WORKSPACE,
      .run = run_prefill},
 #endif
+#endif
+#ifdef CONVERSIONS
+    CONVERSION(RWKVRT_UNPACK, inputs + 1, 2, converted, CONVERSION_STATES),
+    CONVERSION(RWKVRT_PACK, converted, CONVERSION_STATES, outputs + 1, 2),
 #endif
 };
 

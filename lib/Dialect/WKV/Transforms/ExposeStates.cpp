@@ -6,6 +6,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "Forms.h"
+#include "StateConversions.h"
 #include "TensorMovement.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
@@ -48,6 +49,8 @@ public:
   /// it takes tokens and carries a state, in which nothing was recognised.
   void explainUnrecognised();
   unsigned getNumSlots() const { return slots.size(); }
+  /// Adds @unpack and @pack.
+  void addConversions();
 
 private:
   InFlightDiagnostic refuse(Location loc) {
@@ -379,6 +382,20 @@ FailureOr<func::FuncOp> StateExposer::build() {
   return step;
 }
 
+void StateExposer::addConversions() {
+  std::vector<CanonicalState> states;
+  for (const Slot &slot : slots) {
+    bool isConstant = llvm::none_of(slot.runs, [](const ElementRun &run) {
+      return isa<BlockArgument>(run.source);
+    });
+    states.push_back({slot.name, slot.reads.front()->get(), slot.next,
+                      slot.initial, isConstant});
+  }
+  addStateConversions(main, states,
+                      cast<RankedTensorType>(token.getType()).getNumElements() /
+                          numTokens);
+}
+
 FailureOr<func::FuncOp> StateExposer::run() {
   if (failed(findSignature()) || failed(findSlots()))
     return failure();
@@ -402,6 +419,7 @@ struct ExposeStatesPass : wkv::impl::ExposeStatesBase<ExposeStatesPass> {
       return exposer.explainUnrecognised();
     if (failed(exposer.run()))
       return;
+    exposer.addConversions();
     numStates += exposer.getNumSlots();
   }
 };

@@ -19,7 +19,8 @@ namespace rwkvc::wkv {
 inline constexpr llvm::StringLiteral kSequenceForm = "sequence";
 
 /// On @step: the number of texts that the file computes at once, where the
-/// function was restricted to one. No artefact contains it.
+/// function was restricted to one. On @unpack and @pack: of how many texts
+/// states are converted.
 inline constexpr llvm::StringLiteral kTextsAttr = "wkv.texts";
 
 /// \p value, of static shape, with the elements in their order and the shape of

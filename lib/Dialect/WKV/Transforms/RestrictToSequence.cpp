@@ -7,6 +7,7 @@
 
 #include "Forms.h"
 #include "Restriction.h"
+#include "StateConversions.h"
 #include "rwkvc/Dialect/WKV/Transforms/Passes.h"
 
 namespace rwkvc::wkv {
@@ -27,6 +28,10 @@ class TextRestriction : public Restriction {
 public:
   TextRestriction(func::FuncOp from, int64_t numTexts)
       : Restriction(from, numTexts, "text", /*lastCounts=*/false) {}
+
+  /// After run(): makes the texts the first axis of the states that @unpack and
+  /// @pack of \p module convert.
+  void moveTexts(ModuleOp module);
 
 private:
   LogicalResult addArgument(BlockArgument argument, Block &body) override;
@@ -80,6 +85,17 @@ Value TextRestriction::getState(Value state, const Place &place) {
   argument.setType(typeAt(type, place));
   places[state] = place;
   return argument;
+}
+
+void TextRestriction::moveTexts(ModuleOp module) {
+  unsigned number = 0;
+  for (BlockArgument argument : from.getArguments()) {
+    if (from.getArgAttr(argument.getArgNumber(), kTokensAttr))
+      continue;
+    Place place = placeOf(argument);
+    moveTextsFirst(module, number++, {place.dim, place.outer, place.inner},
+                   numUnits);
+  }
 }
 
 /// Where \p op has the texts, in an operand for tokens.
@@ -170,9 +186,11 @@ struct RestrictToSequencePass
         numTexts = cast<RankedTensorType>(argument.getType()).getNumElements();
     if (numTexts < 2)
       return;
-    FailureOr<func::FuncOp> step = TextRestriction(from, numTexts).run();
+    TextRestriction restriction(from, numTexts);
+    FailureOr<func::FuncOp> step = restriction.run();
     if (failed(step))
       return;
+    restriction.moveTexts(getOperation());
     // Who builds forms for several texts again takes as many by default.
     (*step)->setAttr(kTextsAttr,
                      Builder(&getContext()).getI64IntegerAttr(numTexts));

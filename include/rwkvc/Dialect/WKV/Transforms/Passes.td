@@ -555,9 +555,22 @@ def ExposeStates : Pass<"wkv-expose-states", "::mlir::ModuleOp"> {
 
     Over several tokens the function has the form "sequence" and the file's axes of
     tokens and logits: see `wkv-restrict-to-step`.
+
+    Beside `@step`, where the file has state inputs, there are then `@unpack`, from
+    these to the states of `@step`, and `@pack`, from them to the file's state
+    outputs. They consist of copies of what moves elements in `@main`; elements of
+    the file's states that no op has as its state are 0.
+
+    ```mlir
+    func.func @unpack(%packed: tensor<1x30x64xf32>) -> (tensor<1x64xf32> {onnx.name = "shift.0"}, ...)
+        attributes {wkv.form = "unpack", wkv.texts = 1}
+      %row = tensor.extract_slice %packed[0, 1, 0] [1, 1, 64] [1, 1, 1]
+    ```
   }];
-  let dependentDialects = ["::rwkvc::wkv::WKVDialect",
-                           "::mlir::tensor::TensorDialect"];
+  let dependentDialects = [
+    "::mlir::arith::ArithDialect", "::mlir::linalg::LinalgDialect",
+    "::mlir::tensor::TensorDialect", "::rwkvc::wkv::WKVDialect"
+  ];
   let statistics = [Statistic<"numStates", "states", "States exposed">];
 }
 
@@ -611,7 +624,8 @@ def RestrictToSequence : Pass<"wkv-restrict-to-sequence", "::mlir::ModuleOp"> {
       %r = linalg.matmul ins(%x, %w : tensor<1x64xf32>, tensor<64x64xf32>) ...
     ```
 
-    `wkv.texts` tells the lifting how many there were. Where an op combines texts,
+    `wkv.texts` tells the lifting how many there were. In `@unpack` and `@pack` the
+    texts become the first axis of every state of `@step`. Where an op combines texts,
     treats one apart or has a parameter that differs from text to text, a remark
     names it and `@step` stays as it is; so it does beside a `@prefill`.
   }];
