@@ -26,6 +26,7 @@ FUSIONS = (
     "rwkvc-batch-products",
     "rwkvc-fuse-into-parallel-loops",
     "rwkvc-fold-add-into-dest",
+    "dnnl-fuse-epilogues",
 )
 TRAFFIC = re.compile(
     r"@(\w+): (\d+) kernels; bytes moved: (\d+) of weights, (\d+) of workspace, (\d+) of arguments, (\d+) within"

@@ -92,6 +92,7 @@ ArrayRef<StringRef> rwkvc::getOptionalPasses() {
       "rwkvc-batch-products",
       "rwkvc-fuse-into-parallel-loops",
       "rwkvc-fold-add-into-dest",
+      "dnnl-fuse-epilogues",
       "cpu-prefetch-rows",
   };
   return names;
@@ -194,7 +195,7 @@ static void buildLinalg(OpPassManager &pm, const PipelineOptions &options) {
     ConvertLinalgToDnnlPassOptions large;
     large.minFlops = options.dnnlMinFlops;
     pm.addPass(createConvertLinalgToDnnlPass(large));
-    pm.addPass(dnnl::createFuseEpilogues());
+    addOptional(pm, options, dnnl::createFuseEpilogues());
     addCleanup(pm);
   }
   pm.addPass(aot::createEntryABI());
