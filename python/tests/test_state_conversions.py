@@ -91,6 +91,12 @@ class StateConversions(unittest.TestCase):
                     with self.subTest(version=version, batch=batch):
                         self.check(self.compile(graph, f"--batch={batch}"), 1e-4, texts=2)
 
+    def test_a_packed_state_of_several_texts(self):
+        path = DATA / "v6_rwkvpytorch_rec_o18_fp32_dynbatch.onnx"
+        for batch in (3, 4):
+            with self.subTest(batch=batch):
+                self.check(self.compile(path, f"--batch={batch}", dims={"batch_size": 3}), 1e-5, texts=3)
+
     def test_files_over_several_tokens(self):
         rng = np.random.default_rng(4)
         for version in ((4, 0), (6, 0), (7, 0)):

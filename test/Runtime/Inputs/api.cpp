@@ -105,7 +105,8 @@ static void testNames() {
   CHECK(rwkvrt_model_batch(model) == 1);
   CHECK(rwkvrt_model_find_function(model, RWKVRT_GRAPH)->num_states == 2);
   CHECK(rwkvrt_model_find_function(model, RWKVRT_STEP) == nullptr);
-  CHECK(rwkvrt_model_find_function(model, 3) == nullptr);
+  CHECK(rwkvrt_model_find_function(model, RWKVRT_PACK) == nullptr);
+  CHECK(rwkvrt_model_find_function(model, 5) == nullptr);
   CHECK(rwkvrt_model_find_function(model, -1) == nullptr);
   rwkvrt_model_free(model);
 }
@@ -527,6 +528,58 @@ static void testPrefillErrors() {
   rwkvrt_model_free(breaking);
 }
 
+/// The file's states become those of a text and the other way round.
+static void testConversions() {
+  for (auto [name, text] : {std::pair<const char *, size_t>{"converting", 1},
+                            {"converting", 2},
+                            {"plain", 0}}) {
+    rwkvrt_model *model = load(name);
+    size_t batch = rwkvrt_model_batch(model);
+    rwkvrt_sequence *a = create(model), *before = nullptr;
+    CHECK(rwkvrt_sequence_prefill(a, makeTokens(batch, 5).data(), 5, nullptr) ==
+          RWKVRT_OK);
+    CHECK(rwkvrt_sequence_clone(a, &before) == RWKVRT_OK);
+    alignas(64) float s[64], m[64], s2[64], m2[64];
+    for (int i = 0; i < 64; ++i)
+      s[i] = static_cast<float>(i), m[i] = static_cast<float>(-i);
+    const void *states[] = {s, m};
+    void *back[] = {s2, m2};
+    CHECK(rwkvrt_sequence_unpack(a, text, states) == RWKVRT_OK);
+    for (size_t i = 0; i < batch; ++i) {
+      CHECK(rwkvrt_sequence_pack(i == text ? a : before, i, back) == RWKVRT_OK);
+      const auto *own =
+          static_cast<const float *>(rwkvrt_sequence_state(a, 0)) + 64 * i;
+      CHECK(std::memcmp(own, s2, sizeof s2) == 0);
+      CHECK((std::memcmp(s, s2, sizeof s) == 0) == (i == text));
+      CHECK((std::memcmp(m, m2, sizeof m) == 0) == (i == text));
+    }
+    CHECK_FAILS(rwkvrt_sequence_unpack(a, batch, states),
+                RWKVRT_INVALID_ARGUMENT, "a call converts the states of 1");
+    CHECK_FAILS(rwkvrt_sequence_pack(a, SIZE_MAX, back),
+                RWKVRT_INVALID_ARGUMENT, "a call converts the states of 1");
+    CHECK_FAILS(rwkvrt_sequence_unpack(nullptr, text, states),
+                RWKVRT_INVALID_ARGUMENT, "'sequence' is NULL");
+    CHECK_FAILS(rwkvrt_sequence_pack(a, text, nullptr), RWKVRT_INVALID_ARGUMENT,
+                "'states' is NULL");
+    states[1] = nullptr;
+    CHECK_FAILS(rwkvrt_sequence_unpack(a, text, states),
+                RWKVRT_INVALID_ARGUMENT, "state 'm_in' is NULL");
+    back[0] = reinterpret_cast<char *>(s2) + 1;
+    CHECK_FAILS(rwkvrt_sequence_pack(a, text, back), RWKVRT_INVALID_ARGUMENT,
+                "is not aligned");
+    rwkvrt_sequence_free(a);
+    rwkvrt_sequence_free(before);
+    rwkvrt_model_free(model);
+  }
+  rwkvrt_model *model = load("forms");
+  rwkvrt_sequence *a = create(model);
+  const void *states[] = {nullptr, nullptr};
+  CHECK_FAILS(rwkvrt_sequence_unpack(a, 0, states), RWKVRT_INVALID_ARGUMENT,
+              "has no states of the file's own signature that could be");
+  rwkvrt_sequence_free(a);
+  rwkvrt_model_free(model);
+}
+
 int main(int argc, char **argv) {
   folder = argc > 1 ? argv[1] : ".";
   testNames();
@@ -539,6 +592,7 @@ int main(int argc, char **argv) {
   testForms();
   testFormsAndGraph();
   testPrefillErrors();
+  testConversions();
   testParallelFor();
   std::printf(failures ? "%d failures\n" : "ok\n", failures);
   return failures != 0;
