@@ -86,13 +86,10 @@ std::optional<Phase> rwkvc::symbolizePhase(StringRef name) {
 
 ArrayRef<StringRef> rwkvc::getOptionalPasses() {
   static constexpr StringRef names[] = {
-      "wkv-fold-embedding-norm",
-      "wkv-fuse-token-shift",
-      "rwkvc-fuse-elementwise",
-      "rwkvc-batch-products",
-      "rwkvc-fuse-into-parallel-loops",
-      "rwkvc-fold-add-into-dest",
-      "dnnl-fuse-epilogues",
+      "wkv-fold-embedding-norm",  "wkv-fuse-token-shift",
+      "wkv-tile-norms",           "rwkvc-fuse-elementwise",
+      "rwkvc-batch-products",     "rwkvc-fuse-into-parallel-loops",
+      "rwkvc-fold-add-into-dest", "dnnl-fuse-epilogues",
       "cpu-prefetch-rows",
   };
   return names;
@@ -169,6 +166,7 @@ static void buildWKV(OpPassManager &pm, const PipelineOptions &options) {
 /// arguments in memory.
 static void buildLinalg(OpPassManager &pm, const PipelineOptions &options) {
   addOptional(pm, options, wkv::createFuseTokenShift());
+  addOptional(pm, options, wkv::createTileNorms());
   ConvertWKVToLinalgPassOptions around;
   around.keepRecurrences = true;
   pm.addPass(createConvertWKVToLinalgPass(around));
@@ -176,6 +174,9 @@ static void buildLinalg(OpPassManager &pm, const PipelineOptions &options) {
   addOptional(pm, options, createFuseElementwise());
   addCleanup(pm);
   addOptional(pm, options, createBatchProducts());
+  // Before a loop takes the sum in.
+  addOptional(pm, options, createFoldAddIntoDest());
+  addCleanup(pm);
   wkv::TileRecurrencesOptions tiles;
   tiles.minTokens = 1;
   pm.addPass(wkv::createTileRecurrences(tiles));
@@ -187,8 +188,6 @@ static void buildLinalg(OpPassManager &pm, const PipelineOptions &options) {
   addCleanup(pm);
   // What the recurrences became, with what is now beside it.
   addOptional(pm, options, createFuseElementwise());
-  addCleanup(pm);
-  addOptional(pm, options, createFoldAddIntoDest());
   addCleanup(pm);
   // While the weights are still constants.
   if (options.useDnnl) {

@@ -448,6 +448,31 @@ def TileRecurrences : Pass<"wkv-tile-recurrences", "::mlir::ModuleOp"> {
   let statistics = [Statistic<"numTiled", "tiled", "Recurrences split">];
 }
 
+def TileNorms : Pass<"wkv-tile-norms", "::mlir::ModuleOp"> {
+  let summary = "Split layer norms over tokens";
+  let description = [{
+    A layer norm reads its rows three times: for the mean, for the variance and to
+    normalise. Over `rows` tokens at a time they stay in the first-level cache, so each norm
+    of several tokens becomes a parallel loop, which `rwkvc-fuse-into-parallel-loops` then
+    extends to what surrounds it. Norms of heads are left to the recurrence's loop.
+
+    ```mlir
+    %y = wkv.layer_norm %x ... : tensor<64x768xf32>
+    // after
+    %y = scf.forall (%t) = (0) to (64) step (8) shared_outs(%o = %empty) {
+      %part = tensor.extract_slice %x[%t, 0] [8, 768] [1, 1]
+      %n = wkv.layer_norm %part ... : tensor<8x768xf32>
+      scf.forall.in_parallel { tensor.parallel_insert_slice %n into %o[%t, 0] [8, 768] [1, 1] }
+    }
+    ```
+  }];
+  let dependentDialects = ["::mlir::scf::SCFDialect",
+                           "::mlir::tensor::TensorDialect"];
+  let options = [Option<"rows", "rows", "int64_t", /*default=*/"8",
+                        "Tokens of a tile at most">];
+  let statistics = [Statistic<"numTiled", "tiled", "Norms split">];
+}
+
 def FoldEmbeddingNorm : Pass<"wkv-fold-embedding-norm", "::mlir::ModuleOp"> {
   let summary = "Normalise the embedding table instead of the rows read from it";
   let description = [{
