@@ -22,10 +22,12 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 FUSIONS = (
     "wkv-fold-embedding-norm",
     "wkv-fuse-token-shift",
+    "wkv-pad-token-shifts",
     "rwkvc-fuse-elementwise",
     "rwkvc-batch-products",
-    "rwkvc-fuse-into-parallel-loops",
     "rwkvc-fold-add-into-dest",
+    "wkv-tile-norms",
+    "rwkvc-fuse-into-parallel-loops",
     "dnnl-fuse-epilogues",
 )
 TRAFFIC = re.compile(

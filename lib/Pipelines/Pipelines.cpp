@@ -166,6 +166,7 @@ static void buildWKV(OpPassManager &pm, const PipelineOptions &options) {
 /// arguments in memory.
 static void buildLinalg(OpPassManager &pm, const PipelineOptions &options) {
   addOptional(pm, options, wkv::createFuseTokenShift());
+  addOptional(pm, options, wkv::createPadTokenShifts());
   addOptional(pm, options, wkv::createTileNorms());
   ConvertWKVToLinalgPassOptions around;
   around.keepRecurrences = true;

@@ -580,6 +580,23 @@ Value Fusion::getTile(ImplicitLocOpBuilder &b, Value value,
       getAsIndexOpFoldResult(b.getContext(), shape), strides);
 }
 
+/// Lets the indices that \p op 's body asks for count from where those of all
+/// iterations start, not from \p offsets.
+static void offsetIndices(ImplicitLocOpBuilder &b, Operation *op,
+                          ArrayRef<OpFoldResult> offsets) {
+  OpBuilder::InsertionGuard guard(b);
+  SmallVector<linalg::IndexOp> indices;
+  op->walk([&](linalg::IndexOp index) { indices.push_back(index); });
+  for (linalg::IndexOp index : indices) {
+    auto offset = dyn_cast<Value>(offsets[index.getDim()]);
+    if (!offset)
+      continue;
+    b.setInsertionPointAfter(index);
+    auto sum = arith::AddIOp::create(b, index, offset);
+    index.getResult().replaceAllUsesExcept(sum, sum);
+  }
+}
+
 /// Builds the part of \p op that belongs to the iteration.
 void Fusion::build(ImplicitLocOpBuilder &b, Operation *op) {
   b.setLoc(op->getLoc());
@@ -615,14 +632,11 @@ void Fusion::build(ImplicitLocOpBuilder &b, Operation *op) {
     part = tensor::CollapseShapeOp::create(b, types[0], operands[0],
                                            reshape.getReassociationIndices());
   } else {
-    part = clone(b, op, types, operands);
     SmallVector<OpFoldResult> offsets;
-    if (cast<linalg::LinalgOp>(part).hasIndexSemantics()) {
-      OpBuilder::InsertionGuard guard(b);
-      b.setInsertionPoint(part);
+    if (cast<linalg::LinalgOp>(op).hasIndexSemantics())
       offsets = getOffsets(b, loops);
-      linalg::offsetIndices(b, cast<linalg::LinalgOp>(part), offsets);
-    }
+    part = clone(b, op, types, operands);
+    offsetIndices(b, part, offsets);
   }
   for (auto [result, tile] :
        llvm::zip_equal(op->getResults(), part->getResults()))

@@ -274,3 +274,30 @@ func.func @uneven(%x: tensor<30xf32>) -> tensor<30xf32> {
   }
   return %1 : tensor<30xf32>
 }
+
+// -----
+
+#row = affine_map<(d0) -> (d0)>
+
+// An index counts over the whole tensor: in an iteration, from where its part begins.
+// CHECK-LABEL: func.func @index(
+// CHECK:       scf.forall (%[[I:.*]]) = (0) to (32) step (8)
+// CHECK:         linalg.generic
+// CHECK:           %[[N:.*]] = linalg.index 0
+// CHECK:           arith.addi %[[N]], %[[I]]
+func.func @index() -> tensor<32xi32> {
+  %flat = tensor.empty() : tensor<32xi32>
+  %0 = linalg.generic {indexing_maps = [#row], iterator_types = ["parallel"]} outs(%flat : tensor<32xi32>) {
+  ^bb0(%b: i32):
+    %i = linalg.index 0 : index
+    %n = arith.index_cast %i : index to i32
+    linalg.yield %n : i32
+  } -> tensor<32xi32>
+  %1 = scf.forall (%h) = (0) to (32) step (8) shared_outs(%o = %flat) -> (tensor<32xi32>) {
+    %in = tensor.extract_slice %0[%h] [8] [1] : tensor<32xi32> to tensor<8xi32>
+    scf.forall.in_parallel {
+      tensor.parallel_insert_slice %in into %o[%h] [8] [1] : tensor<8xi32> into tensor<32xi32>
+    }
+  }
+  return %1 : tensor<32xi32>
+}

@@ -19,7 +19,7 @@ namespace rwkvc::wkv {
 using namespace mlir;
 using namespace rwkvc;
 
-/// The axis of the tokens: the only one before the channels with several
+/// The axis of the tokens, the last before the channels that has several
 /// elements; none where the norm is of another kind.
 static std::optional<int64_t> findTokens(wkv::LayerNormOp op) {
   auto type = cast<RankedTensorType>(op.getX().getType());
@@ -31,15 +31,10 @@ static std::optional<int64_t> findTokens(wkv::LayerNormOp op) {
   if (!type.hasStaticShape() ||
       std::max(rankOf(op.getScale()), rankOf(op.getBias())) != 1)
     return std::nullopt;
-  std::optional<int64_t> tokens;
-  for (int64_t axis = 0; axis + 1 < type.getRank(); ++axis) {
-    if (type.getDimSize(axis) == 1)
-      continue;
-    if (tokens)
-      return std::nullopt;
-    tokens = axis;
-  }
-  return tokens;
+  for (int64_t axis = type.getRank() - 2; axis >= 0; --axis)
+    if (type.getDimSize(axis) != 1)
+      return axis;
+  return std::nullopt;
 }
 
 /// The largest divisor of \p size that is at most \p limit.
@@ -58,7 +53,7 @@ struct TileNormsPass : wkv::impl::TileNormsBase<TileNormsPass> {
   LogicalResult initialize(MLIRContext *context) override {
     if (rows < 1)
       return emitError(UnknownLoc::get(context))
-             << "rows=" << rows << ": expected at least 1";
+             << "rows=" << int64_t(rows) << ": expected at least 1";
     return success();
   }
 

@@ -448,6 +448,35 @@ def TileRecurrences : Pass<"wkv-tile-recurrences", "::mlir::ModuleOp"> {
   let statistics = [Statistic<"numTiled", "tiled", "Recurrences split">];
 }
 
+def PadTokenShifts : Pass<"wkv-pad-token-shifts", "::mlir::ModuleOp"> {
+  let summary = "Make the tokens' predecessors a view of the tokens";
+  let description = [{
+    A token shift of several tokens copies all rows but the last, to put the state's
+    row before them. In a tensor of one more row, of which the state's is the first, both the
+    tokens and their predecessors are parts, one row apart, and nothing is copied: what computes the tokens'
+    rows writes them there.
+
+    ```mlir
+    %x = wkv.layer_norm ... : tensor<1x64x768xf32>
+    %shifted, %kept = wkv.token_shift %x state(%old)
+    // after
+    %0 = tensor.insert_slice %old into %empty[0, 0, 0] [1, 1, 768] [1, 1, 1]
+    %x = wkv.layer_norm ... : tensor<1x64x768xf32>
+    %1 = tensor.insert_slice %x into %0[0, 1, 0] [1, 64, 768] [1, 1, 1]
+    %tokens = tensor.extract_slice %1[0, 1, 0] [1, 64, 768] [1, 1, 1]
+    %shifted = tensor.extract_slice %1[0, 0, 0] [1, 64, 768] [1, 1, 1]
+    %kept = tensor.extract_slice %1[0, 64, 0] [1, 1, 768] [1, 1, 1]
+    ```
+
+    Shifts of one token need no copy as they are. Shifts of several texts stay, as their
+    tokens' rows would no longer be a matrix, and so do those whose state has another
+    element type or is computed after the tokens' rows.
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect",
+                           "::mlir::tensor::TensorDialect"];
+  let statistics = [Statistic<"numPadded", "padded", "Shifts that became views">];
+}
+
 def TileNorms : Pass<"wkv-tile-norms", "::mlir::ModuleOp"> {
   let summary = "Split layer norms over tokens";
   let description = [{
