@@ -85,13 +85,20 @@ std::optional<Phase> rwkvc::symbolizePhase(StringRef name) {
 }
 
 ArrayRef<StringRef> rwkvc::getOptionalPasses() {
+  // clang-format off
   static constexpr StringRef names[] = {
-      "wkv-fold-embedding-norm",  "wkv-fuse-token-shift",
-      "wkv-tile-norms",           "rwkvc-fuse-elementwise",
-      "rwkvc-batch-products",     "rwkvc-fuse-into-parallel-loops",
-      "rwkvc-fold-add-into-dest", "dnnl-fuse-epilogues",
+      "wkv-fold-embedding-norm",
+      "wkv-fuse-token-shift",
+      "wkv-pad-token-shifts",
+      "wkv-tile-norms",
+      "rwkvc-fuse-elementwise",
+      "rwkvc-batch-products",
+      "rwkvc-fold-add-into-dest",
+      "rwkvc-fuse-into-parallel-loops",
+      "dnnl-fuse-epilogues",
       "cpu-prefetch-rows",
   };
+  // clang-format on
   return names;
 }
 
