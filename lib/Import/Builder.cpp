@@ -477,6 +477,9 @@ void ModuleBuilder::refineStates(rwkvc::onnx::LoopOp loop) {
                  yield->getOperands().drop_front())) {
     auto type = dyn_cast<RankedTensorType>(initial.getType());
     auto becomes = dyn_cast<TensorType>(yielded.getType());
+    // A concatenation of unknown shape is larger than its parts.
+    if (yielded.getDefiningOp<rwkvc::onnx::ConcatOp>())
+      continue;
     if (type && becomes && type.getElementType() == becomes.getElementType() &&
         succeeded(verifyCompatibleShape(type, becomes)))
       result.setType(type);

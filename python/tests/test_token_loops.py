@@ -262,6 +262,72 @@ class TokenLoops(Compiling):
                 constants = {"c.count": np.array(self.T), "c.true": np.array(True)}
                 self.check_law(law, [loop], constants)
 
+    def grown(self, law, steps, start, axis=0, result="y", gather=("i",), before=()):
+        """A Loop whose last state starts as `start`; `steps` compute its next value `grown` from it, `outs`, and `y`."""
+        states = {f"s{i}": state for i, state in enumerate(law.states)}
+        numbers = [("i", TensorProto.INT64), ("go", TensorProto.BOOL)]
+        shape = list(law.expected()[0].shape)
+        shape[0] = None
+        rows = helper.make_tensor_value_info("outs", FLOAT, shape[1 : axis + 1] + [None] + shape[axis + 1 :])
+        arguments = [*(helper.make_tensor_value_info(*number, []) for number in numbers), *infos(states), rows]
+        results = ["more", *(f"n{i}" for i in range(len(states)))]
+        nodes, arguments, outputs = self.body(law, arguments, results)
+        outputs.append(helper.make_tensor_value_info("grown", FLOAT, None))
+        gathers = [helper.make_node("Gather", [name, gather[-1]], [f"{name}t"], axis=0) for name in law.tokens]
+        nodes = [*nodes_of(gather[:-1]), *gathers, *nodes, *nodes_of(steps)]
+        nodes.append(helper.make_node("Identity", ["go"], ["more"]))
+        return helper.make_node(
+            "Loop",
+            ["c.count", "c.true", *(before or self.given(law)), start],
+            [f"state{i}_out" for i in range(len(states))] + [result],
+            body=helper.make_graph(nodes, "body", arguments, outputs),
+        )
+
+    def test_loop_that_grows_its_output(self):
+        for law in (Wkv4, Wkv6, Wkv7):
+            law = law(self.T)
+            y = law.expected()[0]
+            constants = {"c.count": np.array(self.T), "c.true": np.array(True)}
+            steps = ("yu = Unsqueeze y, c.first", "grown = Concat outs, yu axis=0")
+            with self.subTest(law=law.raised, axis=0):
+                constants["c.start"] = np.zeros((0, *y.shape[1:]), np.float32)
+                self.check_law(law, [self.grown(law, steps, "c.start")], constants)
+            with self.subTest(law=law.raised, axis=1):
+                steps = ("yu = Unsqueeze y, c.one", "grown = Concat outs, yu axis=1")
+                constants["c.start"] = np.zeros((y.shape[1], 0, *y.shape[2:]), np.float32)
+                loop = self.grown(law, steps, "c.start", axis=1, result="rows")
+                order = [1, 0, *range(2, y.ndim)]
+                self.check_law(law, [loop, helper.make_node("Transpose", ["rows"], ["y"], perm=order)], constants)
+
+    def test_loop_that_grows_its_output_from_the_front(self):
+        law = Wkv6(self.T)
+        constants = {"c.count": np.array(self.T), "c.true": np.array(True), "c.start": np.zeros((0, H, N), np.float32)}
+        constants |= {"c.reversed": np.arange(self.T)[::-1].copy()}
+        steps = ("yu = Unsqueeze y, c.first", "grown = Concat yu, outs axis=0")
+        loop = self.grown(law, steps, "c.start", result="rows")
+        self.check_law(law, [loop, helper.make_node("Gather", ["rows", "c.reversed"], ["y"], axis=0)], constants)
+
+    def test_loop_that_grows_its_output_from_the_first_row(self):
+        # The first token is computed before the loop, as it is; the loop counts from the second one.
+        law = Wkv7(self.T)
+        nodes = [helper.make_node("Gather", [name, "c.0"], [f"p/{name}t"], axis=0) for name in law.tokens]
+        nodes.append(helper.make_node("Identity", ["state0_in"], ["p/s0"]))
+        nodes += nodes_of((*law.steps, "start = Unsqueeze y, c.first"), "p/")
+        steps = ("yu = Unsqueeze y, c.first", "grown = Concat outs, yu axis=0")
+        loop = self.grown(law, steps, "p/start", gather=("j = Add i, c.1", "j"), before=["p/n0"])
+        constants = {"c.count": np.array(self.T - 1), "c.true": np.array(True)}
+        self.check_law(law, [*nodes, loop], constants)
+
+    def test_loop_that_reads_what_it_grows_is_refused(self):
+        law = Wkv6(self.T)
+        constants = {"c.count": np.array(self.T), "c.true": np.array(True), "c.start": np.zeros((0, H, N), np.float32)}
+        steps = ("yu = Unsqueeze y, c.first", "rows = Concat outs, yu axis=0", "grown = Exp rows")
+        loop = self.grown(law, steps, "c.start")
+        inputs = law.tokens | {"state0_in": law.n.S}
+        constants |= law.parameters | {"c.last": np.array([-1]), "c.one": np.array([1]), "c.first": np.array([0])}
+        model = make_model([loop], inputs, {"y": (FLOAT, law.expected()[0].shape)}, constants, opset=18)
+        self.refuse(model, "state.*changes")
+
     def test_a_state_that_is_used_otherwise_stays_a_loop(self):
         # The output multiplies the state by itself: no law, but still a model.
         law = Wkv6(self.T)

@@ -114,9 +114,12 @@ def HoistFromScans : Pass<"onnx-hoist-from-scans", "::mlir::ModuleOp"> {
 def LoopsToScans : Pass<"onnx-loops-to-scans", "::mlir::ModuleOp"> {
   let summary = "Turn loops that count through tokens into scans";
   let description = [{
-    A `Loop` that runs a known number of times and takes `x[i]` of tensors from
-    outside becomes a `Scan` over these tensors. A state of which every step writes
-    its own index only is an output of the scan. The counter becomes one more input.
+    A `Loop` that runs a known number of times and takes `x[i]`, or `x[i + 1]`, of
+    tensors from outside becomes a `Scan` over these tensors. Two kinds of states are
+    outputs of the scan: one of which every step writes its own index only, and one
+    that every step concatenates the same number of rows to, at one end and along one
+    axis, while nothing else in the body reads it. What the latter starts with is
+    concatenated outside. The counter becomes one more input.
 
     ```mlir
     %s, %y = onnx.Loop(%n, %true, %s0, %zeros) { ^bb0(%i, %c, %a, %o):
@@ -129,7 +132,8 @@ def LoopsToScans : Pass<"onnx-loops-to-scans", "::mlir::ModuleOp"> {
                                                  onnx.Yield(%an, %an) }
     ```
 
-    A loop whose end depends on what it computes stays.
+    A loop whose end depends on what it computes stays, as does one with a state that
+    changes its shape otherwise, which the lowering refuses.
   }];
   let dependentDialects = ["::rwkvc::onnx::ONNXDialect"];
   let statistics = [Statistic<"numConverted", "converted", "Loops replaced">];
