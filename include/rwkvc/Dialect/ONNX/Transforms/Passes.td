@@ -111,6 +111,34 @@ def HoistFromScans : Pass<"onnx-hoist-from-scans", "::mlir::ModuleOp"> {
   let statistics = [Statistic<"numHoisted", "hoisted", "Ops hoisted">];
 }
 
+def LowerSequences : Pass<"onnx-lower-sequences", "::mlir::ModuleOp"> {
+  let summary = "Replace sequences of tensors by tensors";
+  let description = [{
+    An exporter of a scripted model keeps a list of tensors as an ONNX sequence,
+    which no type stands for: its operators are imported as `onnx.Custom` on
+    unranked tensors. A sequence that a loop appends one tensor to in each step
+    becomes an output of the loop; a join of tensors known one by one is a
+    `Concat`; an element of a split tensor is a `Gather`. Others are errors.
+
+    ```mlir
+    %s = onnx.Custom() {SequenceEmpty}
+    %r = onnx.Loop(%n, %true, %s) { ^bb0(%i, %c, %q): ...
+      %q1 = onnx.Custom(%q, %y) {SequenceInsert}
+      onnx.Yield(%c, %q1) }
+    %y = onnx.Custom(%r) {ConcatFromSequence, axis = 1, new_axis = 1}
+    // after
+    %r = onnx.Loop(%n, %true) { ^bb0(%i, %c): ... onnx.Yield(%c, %y) }
+    %y = onnx.Transpose(%r, [1, 0])
+    ```
+
+    Runs before shapes are inferred, and infers them where such a join needs them.
+  }];
+  let dependentDialects = ["::rwkvc::onnx::ONNXDialect"];
+  let statistics = [
+    Statistic<"numLowered", "lowered", "States and nodes replaced">
+  ];
+}
+
 def LoopsToScans : Pass<"onnx-loops-to-scans", "::mlir::ModuleOp"> {
   let summary = "Turn loops that count through tokens into scans";
   let description = [{
