@@ -42,8 +42,11 @@ public:
 
 private:
   InFlightDiagnostic error() { return emitError(file); }
-  /// The type of a value, null after an error.
-  Type convertType(const TypeProto &type, const Twine &what);
+  /// The type of a value, null after an error. A sequence has none of its own
+  /// in the dialect: where it is allowed, it is an unranked tensor of what it
+  /// holds, until onnx-lower-sequences.
+  Type convertType(const TypeProto &type, const Twine &what,
+                   bool allowSequence = false);
   Value lookup(StringRef name);
   /// Input \p index of \p node, null after an error.
   Value getOperand(const NodeProto &node, int index);
@@ -81,7 +84,14 @@ private:
   Value none;
 };
 
-Type ModuleBuilder::convertType(const TypeProto &type, const Twine &what) {
+Type ModuleBuilder::convertType(const TypeProto &type, const Twine &what,
+                                bool allowSequence) {
+  if (allowSequence && type.has_sequence_type() &&
+      type.sequence_type().elem_type().has_tensor_type())
+    if (Type element = getElementType(
+            type.sequence_type().elem_type().tensor_type().elem_type(),
+            file.getContext()))
+      return UnrankedTensorType::get(element);
   if (!type.has_tensor_type()) {
     error() << what << " is no tensor; only models of tensors are supported";
     return Type();
@@ -431,8 +441,9 @@ LogicalResult ModuleBuilder::buildTypedNode(NodeProto &node,
       state.addTypes(builder.getNoneType());
       continue;
     }
-    Type type = convertType(*it->second, "output '" + Twine(name) + "' of " +
-                                             describe(node));
+    Type type = convertType(*it->second,
+                            "output '" + Twine(name) + "' of " + describe(node),
+                            /*allowSequence=*/node.op_type() == "Loop");
     if (!type)
       return failure();
     state.addTypes(type);
@@ -477,6 +488,9 @@ void ModuleBuilder::refineStates(rwkvc::onnx::LoopOp loop) {
                  yield->getOperands().drop_front())) {
     auto type = dyn_cast<RankedTensorType>(initial.getType());
     auto becomes = dyn_cast<TensorType>(yielded.getType());
+    // A concatenation of unknown shape is larger than its parts.
+    if (yielded.getDefiningOp<rwkvc::onnx::ConcatOp>())
+      continue;
     if (type && becomes && type.getElementType() == becomes.getElementType() &&
         succeeded(verifyCompatibleShape(type, becomes)))
       result.setType(type);
@@ -496,8 +510,9 @@ LogicalResult ModuleBuilder::buildCustomNode(NodeProto &node) {
     auto it = scopes.back().types.find(name);
     Type type = builder.getNoneType();
     if (!name.empty() && it != scopes.back().types.end()) {
-      type = convertType(*it->second,
-                         "output '" + name + "' of " + describe(node));
+      type =
+          convertType(*it->second, "output '" + name + "' of " + describe(node),
+                      /*allowSequence=*/node.domain().empty());
       if (!type)
         return failure();
     }
@@ -600,6 +615,12 @@ OwningOpRef<ModuleOp> ModuleBuilder::run() {
   func::ReturnOp::create(builder, file, *results);
   func.setType(builder.getFunctionType(types, ValueRange(*results).getTypes()));
   for (auto [i, output] : llvm::enumerate(graph.output())) {
+    if (output.type().has_sequence_type()) {
+      error() << "output '" << output.name()
+              << "' is no tensor; join the sequence into one, as by "
+                 "ConcatFromSequence";
+      return nullptr;
+    }
     if (isa<NoneType>((*results)[i].getType())) {
       error() << "the type of output '" << output.name() << "' is unknown";
       return nullptr;

@@ -117,6 +117,7 @@ static void addCleanup(OpPassManager &pm) {
 
 /// In: func, onnx as imported. Out: the same, static and folded.
 static void buildImport(OpPassManager &pm) {
+  pm.addPass(onnx::createLowerSequences());
   pm.addPass(onnx::createSimplifyShapes());
   addCleanup(pm);
 }

@@ -262,6 +262,144 @@ class TokenLoops(Compiling):
                 constants = {"c.count": np.array(self.T), "c.true": np.array(True)}
                 self.check_law(law, [loop], constants)
 
+    def grown(self, law, steps, start, axis=0, result="y", gather=("i",), before=()):
+        """A Loop whose last state starts as `start`; `steps` compute its next value `grown` from it, `outs`, and `y`."""
+        states = {f"s{i}": state for i, state in enumerate(law.states)}
+        numbers = [("i", TensorProto.INT64), ("go", TensorProto.BOOL)]
+        shape = list(law.expected()[0].shape)
+        shape[0] = None
+        rows = helper.make_tensor_value_info("outs", FLOAT, shape[1 : axis + 1] + [None] + shape[axis + 1 :])
+        arguments = [*(helper.make_tensor_value_info(*number, []) for number in numbers), *infos(states), rows]
+        results = ["more", *(f"n{i}" for i in range(len(states)))]
+        nodes, arguments, outputs = self.body(law, arguments, results)
+        outputs.append(helper.make_tensor_value_info("grown", FLOAT, None))
+        gathers = [helper.make_node("Gather", [name, gather[-1]], [f"{name}t"], axis=0) for name in law.tokens]
+        nodes = [*nodes_of(gather[:-1]), *gathers, *nodes, *nodes_of(steps)]
+        nodes.append(helper.make_node("Identity", ["go"], ["more"]))
+        return helper.make_node(
+            "Loop",
+            ["c.count", "c.true", *(before or self.given(law)), start],
+            [f"state{i}_out" for i in range(len(states))] + [result],
+            body=helper.make_graph(nodes, "body", arguments, outputs),
+        )
+
+    def test_loop_that_grows_its_output(self):
+        for law in (Wkv4, Wkv6, Wkv7):
+            law = law(self.T)
+            y = law.expected()[0]
+            constants = {"c.count": np.array(self.T), "c.true": np.array(True)}
+            steps = ("yu = Unsqueeze y, c.first", "grown = Concat outs, yu axis=0")
+            with self.subTest(law=law.raised, axis=0):
+                constants["c.start"] = np.zeros((0, *y.shape[1:]), np.float32)
+                self.check_law(law, [self.grown(law, steps, "c.start")], constants)
+            with self.subTest(law=law.raised, axis=1):
+                steps = ("yu = Unsqueeze y, c.one", "grown = Concat outs, yu axis=1")
+                constants["c.start"] = np.zeros((y.shape[1], 0, *y.shape[2:]), np.float32)
+                loop = self.grown(law, steps, "c.start", axis=1, result="rows")
+                order = [1, 0, *range(2, y.ndim)]
+                self.check_law(law, [loop, helper.make_node("Transpose", ["rows"], ["y"], perm=order)], constants)
+
+    def test_loop_that_grows_its_output_from_the_front(self):
+        law = Wkv6(self.T)
+        constants = {"c.count": np.array(self.T), "c.true": np.array(True), "c.start": np.zeros((0, H, N), np.float32)}
+        constants |= {"c.reversed": np.arange(self.T)[::-1].copy()}
+        steps = ("yu = Unsqueeze y, c.first", "grown = Concat yu, outs axis=0")
+        loop = self.grown(law, steps, "c.start", result="rows")
+        self.check_law(law, [loop, helper.make_node("Gather", ["rows", "c.reversed"], ["y"], axis=0)], constants)
+
+    def test_loop_that_grows_its_output_from_the_first_row(self):
+        # The first token is computed before the loop, as it is; the loop counts from the second one.
+        law = Wkv7(self.T)
+        nodes = [helper.make_node("Gather", [name, "c.0"], [f"p/{name}t"], axis=0) for name in law.tokens]
+        nodes.append(helper.make_node("Identity", ["state0_in"], ["p/s0"]))
+        nodes += nodes_of((*law.steps, "start = Unsqueeze y, c.first"), "p/")
+        steps = ("yu = Unsqueeze y, c.first", "grown = Concat outs, yu axis=0")
+        loop = self.grown(law, steps, "p/start", gather=("j = Add i, c.1", "j"), before=["p/n0"])
+        constants = {"c.count": np.array(self.T - 1), "c.true": np.array(True)}
+        self.check_law(law, [*nodes, loop], constants)
+
+    def test_loop_that_reads_what_it_grows_is_refused(self):
+        law = Wkv6(self.T)
+        constants = {"c.count": np.array(self.T), "c.true": np.array(True), "c.start": np.zeros((0, H, N), np.float32)}
+        steps = ("yu = Unsqueeze y, c.first", "rows = Concat outs, yu axis=0", "grown = Exp rows")
+        loop = self.grown(law, steps, "c.start")
+        inputs = law.tokens | {"state0_in": law.n.S}
+        constants |= law.parameters | {"c.last": np.array([-1]), "c.one": np.array([1]), "c.first": np.array([0])}
+        model = make_model([loop], inputs, {"y": (FLOAT, law.expected()[0].shape)}, constants, opset=18)
+        self.refuse(model, "state.*changes")
+
+    def sequence_loop(self, law, rows, split=False):
+        """A Loop that appends `rows` to a sequence in each step; it takes the tokens from sequences, or by Gather."""
+        states = {f"s{i}": state for i, state in enumerate(law.states)}
+        arguments = [
+            helper.make_tensor_value_info("i", TensorProto.INT64, []),
+            helper.make_tensor_value_info("go", TensorProto.BOOL, []),
+            *infos(states),
+            helper.make_tensor_sequence_value_info("outs", FLOAT, None),
+        ]
+        nodes, arguments, outputs = self.body(law, arguments, ["more", *(f"n{i}" for i in range(len(states)))])
+        outputs.append(helper.make_tensor_sequence_value_info("appended", FLOAT, None))
+        if split:
+            tokens = [helper.make_node("SequenceAt", [f"{name}s", "i"], [f"{name}t"]) for name in law.tokens]
+        else:
+            tokens = [helper.make_node("Gather", [name, "i"], [f"{name}t"], axis=0) for name in law.tokens]
+        nodes += nodes_of(("yu = Unsqueeze y, c.first", f"appended = SequenceInsert outs, {rows}"))
+        loop = helper.make_node(
+            "Loop",
+            ["count" if split else "c.count", "c.true", *self.given(law), "seq"],
+            [f"state{i}_out" for i in range(len(states))] + ["rows"],
+            body=helper.make_graph(
+                [*tokens, *nodes, helper.make_node("Identity", ["go"], ["more"])], "body", arguments, outputs
+            ),
+        )
+        splits = [helper.make_node("SplitToSequence", [x], [f"{x}s"], axis=0, keepdims=0) for x in law.tokens]
+        splits.append(helper.make_node("SequenceLength", [f"{next(iter(law.tokens))}s"], ["count"]))
+        return [*(splits if split else []), helper.make_node("SequenceEmpty", [], ["seq"]), loop]
+
+    def test_loop_over_a_sequence(self):
+        constants = {"c.count": np.array(self.T), "c.true": np.array(True)}
+        cases = (("y", 0, 1, False), ("y", 0, 1, True), ("y", 1, 1, False), ("yu", 0, 0, True), ("yu", 1, 0, False))
+        for law in (Wkv4, Wkv6, Wkv7):
+            law = law(self.T)
+            for rows, axis, new_axis, split in cases:
+                with self.subTest(law=law.raised, rows=rows, axis=axis, new_axis=new_axis, split=split):
+                    shape = law.expected()[0].shape
+                    nodes = self.sequence_loop(law, rows, split)
+                    attributes = {"axis": axis, "new_axis": new_axis}
+                    nodes.append(helper.make_node("ConcatFromSequence", ["rows"], ["joined"], **attributes))
+                    order = [1, 0, *range(2, len(shape))]
+                    if (axis, new_axis) == (1, 1):
+                        nodes.append(helper.make_node("Transpose", ["joined"], ["y"], perm=order))
+                    else:
+                        nodes.append(helper.make_node("Reshape", ["joined", "c.shape"], ["y"]))
+                    self.check_law(law, nodes, constants | {"c.shape": np.array(shape)})
+
+    def test_unrolled_into_a_sequence(self):
+        for law in (Wkv4, Wkv6, Wkv7):
+            law = law(self.T)
+            with self.subTest(law=law.raised):
+                nodes, rows, states = self.unrolled(law, self.given(law))
+                # The last row goes in first: positions count.
+                nodes.append(helper.make_node("SequenceConstruct", [rows[0], rows[-1]], ["seq1"]))
+                for t in range(1, self.T - 1):
+                    nodes.append(helper.make_node("SequenceInsert", [f"seq{t}", rows[t], "c.minus"], [f"seq{t + 1}"]))
+                last = f"seq{self.T - 1}"
+                nodes.append(helper.make_node("ConcatFromSequence", [last], ["y"], axis=0, new_axis=1))
+                self.check_law(law, nodes + self.name_states(states), {"c.minus": np.array(-1)})
+
+    def test_sequence_of_unknown_order_is_refused(self):
+        law = Wkv6(self.T)
+        nodes = self.sequence_loop(law, "y")
+        body = nodes[-1].attribute[0].g
+        (insert,) = (node for node in body.node if node.op_type == "SequenceInsert")
+        insert.input.append("i")
+        nodes.append(helper.make_node("ConcatFromSequence", ["rows"], ["y"], axis=0, new_axis=1))
+        inputs = law.tokens | {"state0_in": law.n.S}
+        constants = {"c.count": np.array(self.T), "c.true": np.array(True)} | law.parameters
+        constants |= {"c.last": np.array([-1]), "c.one": np.array([1]), "c.first": np.array([0])}
+        model = make_model(nodes, inputs, {"y": (FLOAT, law.expected()[0].shape)}, constants, opset=18)
+        self.refuse(model, "Sequence.*sequences are supported where")
+
     def test_a_state_that_is_used_otherwise_stays_a_loop(self):
         # The output multiplies the state by itself: no law, but still a model.
         law = Wkv6(self.T)

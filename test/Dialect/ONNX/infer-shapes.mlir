@@ -125,3 +125,21 @@ func.func @step_slice(%x: tensor<5x3xf32>) -> (tensor<*xf32>, tensor<*xf32>) {
   }) : (tensor<i64>, none) -> tensor<*xf32>
   return %0, %5 : tensor<*xf32>, tensor<*xf32>
 }
+
+// -----
+
+// A loop that grows its output: as many rows as it has steps.
+// CHECK-LABEL: @grows
+// CHECK: "onnx.Loop"
+// CHECK: -> tensor<8x4xf32>
+// CHECK: return %{{.*}} : tensor<8x4xf32>
+func.func @grows(%row: tensor<1x4xf32>) -> tensor<?x4xf32> {
+  %count = "onnx.Constant"() <{value = dense<7> : tensor<i64>}> : () -> tensor<i64>
+  %none = "onnx.NoValue"() : () -> none
+  %0 = "onnx.Loop"(%count, %none, %row) ({
+  ^bb0(%i: tensor<i64>, %c: tensor<i1>, %p: tensor<?x4xf32>):
+    %p1 = "onnx.Concat"(%p, %row) <{axis = 0 : i64}> : (tensor<?x4xf32>, tensor<1x4xf32>) -> tensor<?x4xf32>
+    "onnx.Yield"(%c, %p1) : (tensor<i1>, tensor<?x4xf32>) -> ()
+  }) : (tensor<i64>, none, tensor<1x4xf32>) -> tensor<?x4xf32>
+  return %0 : tensor<?x4xf32>
+}

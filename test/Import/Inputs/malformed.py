@@ -73,9 +73,13 @@ CASES = {
     "complex-input": lambda: model(
         [node("Identity", "x", "y")], inputs=[value("x", element=COMPLEX)], outputs=[value("y", element=COMPLEX)]
     ),
+    "optional": lambda: model(
+        [node("Optional", "x", "o"), node("OptionalHasElement", "o", "y")],
+        outputs=[value("y", (), TensorProto.BOOL)],
+    ),
     "sequence": lambda: model(
-        [node("SequenceConstruct", "x", "s"), node("SequenceLength", "s", "y")],
-        outputs=[value("y", (), TensorProto.INT64)],
+        [node("SequenceConstruct", "x", "y")],
+        outputs=[helper.make_tensor_sequence_value_info("y", TensorProto.FLOAT, None)],
     ),
     "sparse": sparse,
     "negative-input": negative,

@@ -119,16 +119,6 @@ Region *rwkvc::onnx::getTakenBranch(IfOp choice) {
                                                                      : nullptr;
 }
 
-/// \p value without ops that only change its shape.
-static Value skipViews(Value value) {
-  while (Operation *op = value.getDefiningOp()) {
-    if (!isa<IdentityOp, UnsqueezeOp, SqueezeOp, ReshapeOp>(op))
-      break;
-    value = op->getOperand(0);
-  }
-  return value;
-}
-
 std::optional<Shape> rwkvc::onnx::getStepSliceShape(SliceOp slice) {
   RankedTensorType type = getStaticType(slice.getData());
   RankedTensorType starts = getStaticType(slice.getStarts());
@@ -139,20 +129,18 @@ std::optional<Shape> rwkvc::onnx::getStepSliceShape(SliceOp slice) {
       isNone(slice.getAxes()) ? 0 : getNumber(slice.getAxes());
   if (axis)
     axis = normalizeAxis(*axis, type.getRank());
-  auto step = dyn_cast<BlockArgument>(skipViews(slice.getStarts()));
-  auto sum = skipViews(slice.getEnds()).getDefiningOp<AddOp>();
-  if (!axis || !step || !sum || step.getArgNumber() != 0)
-    return std::nullopt;
-  auto loop = dyn_cast<LoopOp>(step.getOwner()->getParentOp());
+  auto loop = slice->getParentOfType<LoopOp>();
   std::optional<int64_t> count = loop ? getTripCount(loop) : std::nullopt;
-  Value a = skipViews(sum.getA()), b = skipViews(sum.getB());
-  std::optional<int64_t> size = getNumber(a == step ? b : a);
-  if (!count || (a != step && b != step) || !size || *size < 0 ||
-      *size > type.getDimSize(*axis) ||
-      *count > type.getDimSize(*axis) - *size + 1)
+  if (!axis || !count || !isWellFormed(loop))
+    return std::nullopt;
+  std::optional<int64_t> start = getStepOffset(loop, slice.getStarts());
+  std::optional<int64_t> end = getStepOffset(loop, slice.getEnds());
+  // Of the last step: as large as that of the first, and in bounds.
+  if (!start || !end || *start < 0 || *end < *start ||
+      *count > type.getDimSize(*axis) - *end + 1)
     return std::nullopt;
   Shape shape(type.getShape());
-  shape[*axis] = *size;
+  shape[*axis] = *end - *start;
   return shape;
 }
 
@@ -212,8 +200,15 @@ unsigned rwkvc::onnx::inferFromBodies(Operation *op) {
       if (!type)
         continue;
       if (i < states) {
-        if (type == getStaticType(loop.getVInitial()[i]))
+        RankedTensorType initial = getStaticType(loop.getVInitial()[i]);
+        std::optional<LoopGrowth> growth = getGrowth(loop, i);
+        if (growth && steps) {
+          Shape shape(initial.getShape());
+          shape[growth->axis] += *steps * growth->extent;
+          count += refine(result, shape);
+        } else if (type == initial) {
           count += refine(result, type.getShape());
+        }
       } else if (steps) {
         Shape shape{*steps};
         llvm::append_range(shape, type.getShape());

@@ -69,12 +69,8 @@ Value ScanBuilder::addScanInput(const AlignedValue &value) {
   int64_t size = type.getDimSize(value.axis);
   Value first =
       createReshape(b, value.values[0], resize(type, value.axis, 1).getShape());
-  OperationState concat(b.getLoc(), ConcatOp::getOperationName());
-  concat.addOperands(
-      {first, createPrefix(b, value.source, value.axis, size - 1)});
-  concat.addTypes(type);
-  concat.addAttribute("axis", b.getI64IntegerAttr(value.axis));
-  return b.create(concat)->getResult(0);
+  Value others = createSlice(b, value.source, value.axis, 0, size - 1);
+  return createConcat(b, {first, others}, value.axis);
 }
 
 /// The body's value for the aligned value \p number.

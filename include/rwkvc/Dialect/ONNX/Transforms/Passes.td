@@ -111,12 +111,43 @@ def HoistFromScans : Pass<"onnx-hoist-from-scans", "::mlir::ModuleOp"> {
   let statistics = [Statistic<"numHoisted", "hoisted", "Ops hoisted">];
 }
 
+def LowerSequences : Pass<"onnx-lower-sequences", "::mlir::ModuleOp"> {
+  let summary = "Replace sequences of tensors by tensors";
+  let description = [{
+    An exporter of a scripted model keeps a list of tensors as an ONNX sequence,
+    which no type stands for: its operators are imported as `onnx.Custom` on
+    unranked tensors. A sequence that a loop appends one tensor to in each step
+    becomes an output of the loop; a join of tensors known one by one is a
+    `Concat`; an element of a split tensor is a `Gather`. Others are errors.
+
+    ```mlir
+    %s = onnx.Custom() {SequenceEmpty}
+    %r = onnx.Loop(%n, %true, %s) { ^bb0(%i, %c, %q): ...
+      %q1 = onnx.Custom(%q, %y) {SequenceInsert}
+      onnx.Yield(%c, %q1) }
+    %y = onnx.Custom(%r) {ConcatFromSequence, axis = 1, new_axis = 1}
+    // after
+    %r = onnx.Loop(%n, %true) { ^bb0(%i, %c): ... onnx.Yield(%c, %y) }
+    %y = onnx.Transpose(%r, [1, 0])
+    ```
+
+    Runs before shapes are inferred, and infers them where such a join needs them.
+  }];
+  let dependentDialects = ["::rwkvc::onnx::ONNXDialect"];
+  let statistics = [
+    Statistic<"numLowered", "lowered", "States and nodes replaced">
+  ];
+}
+
 def LoopsToScans : Pass<"onnx-loops-to-scans", "::mlir::ModuleOp"> {
   let summary = "Turn loops that count through tokens into scans";
   let description = [{
-    A `Loop` that runs a known number of times and takes `x[i]` of tensors from
-    outside becomes a `Scan` over these tensors. A state of which every step writes
-    its own index only is an output of the scan. The counter becomes one more input.
+    A `Loop` that runs a known number of times and takes `x[i]`, or `x[i + 1]`, of
+    tensors from outside becomes a `Scan` over these tensors. Two kinds of states are
+    outputs of the scan: one of which every step writes its own index only, and one
+    that every step concatenates the same number of rows to, at one end and along one
+    axis, while nothing else in the body reads it. What the latter starts with is
+    concatenated outside. The counter becomes one more input.
 
     ```mlir
     %s, %y = onnx.Loop(%n, %true, %s0, %zeros) { ^bb0(%i, %c, %a, %o):
@@ -129,7 +160,8 @@ def LoopsToScans : Pass<"onnx-loops-to-scans", "::mlir::ModuleOp"> {
                                                  onnx.Yield(%an, %an) }
     ```
 
-    A loop whose end depends on what it computes stays.
+    A loop whose end depends on what it computes stays, as does one with a state that
+    changes its shape otherwise, which the lowering refuses.
   }];
   let dependentDialects = ["::rwkvc::onnx::ONNXDialect"];
   let statistics = [Statistic<"numConverted", "converted", "Loops replaced">];
