@@ -74,8 +74,8 @@ struct VectorizeKernelsPass
     if (isKernel && minParallelWork > 0 && plan->work >= minParallelWork &&
         plan->units() > 1) {
       Type index = rewriter.getIndexType();
-      (void)func.insertArgument(0, index, {}, op.getLoc());
-      (void)func.insertArgument(1, index, {}, op.getLoc());
+      (void)func.insertArgument(0, index, {}, generic.getLoc());
+      (void)func.insertArgument(1, index, {}, generic.getLoc());
       begin = func.getArgument(0);
       end = func.getArgument(1);
       func->setAttr(kParallelUnitsAttr,
