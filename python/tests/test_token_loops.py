@@ -328,6 +328,62 @@ class TokenLoops(Compiling):
         model = make_model([loop], inputs, {"y": (FLOAT, law.expected()[0].shape)}, constants, opset=18)
         self.refuse(model, "state.*changes")
 
+    def two_tokens(self, law):
+        """Nodes of two tokens, given as `a/<token>t` and `b/<token>t`, from the first states to the last, and `pair`."""
+        second = [helper.make_node("Identity", [f"a/n{i}"], [f"b/s{i}"]) for i in range(len(law.states))]
+        nodes = [*nodes_of(law.steps, "a/"), *second, *nodes_of(law.steps, "b/")]
+        nodes += [helper.make_node("Unsqueeze", [f"{p}/y", "c.first"], [f"{p}/yu"]) for p in "ab"]
+        nodes += [helper.make_node("Identity", [f"b/n{i}"], [f"n{i}"]) for i in range(len(law.states))]
+        return [*(helper.make_node("Identity", [f"s{i}"], [f"a/s{i}"]) for i in range(len(law.states))), *nodes]
+
+    def test_loop_of_two_tokens(self):
+        self.T = 6
+        for law in (Wkv4, Wkv6, Wkv7):
+            law = law(self.T)
+            with self.subTest(law=law.raised):
+                constants = {"c.count": np.array(self.T // 2), "c.true": np.array(True), "c.two": np.array(2)}
+                constants["c.start"] = np.zeros((0, *law.expected()[0].shape[1:]), np.float32)
+                loop = self.grown(law, (), "c.start")
+                body = loop.attribute[0].g
+                taken = nodes_of(("a.i = Mul i, c.two", "b.i = Add a.i, c.1"))
+                for p in "ab":
+                    taken += [helper.make_node("Gather", [x, f"{p}.i"], [f"{p}/{x}t"], axis=0) for x in law.tokens]
+                more = helper.make_node("Identity", ["go"], ["more"])
+                del body.node[:]
+                grown = helper.make_node("Concat", ["outs", "a/yu", "b/yu"], ["grown"], axis=0)
+                body.node.extend([*taken, *self.two_tokens(law), grown, more])
+                self.check_law(law, [loop], constants)
+
+    def test_scan_over_pairs(self):
+        self.T = 6
+        for law in (Wkv4, Wkv6, Wkv7):
+            law = law(self.T)
+            with self.subTest(law=law.raised):
+                states = {f"s{i}": state for i, state in enumerate(law.states)}
+                pairs = {name: x.reshape(-1, 2, *x.shape[1:]) for name, x in law.tokens.items()}
+                arguments = infos(states | {f"{name}p": x[0] for name, x in pairs.items()})
+                _, _, outputs = self.body(law, arguments, [f"n{i}" for i in range(len(states))])
+                y = law.expected()[0]
+                outputs.append(helper.make_tensor_value_info("pair", FLOAT, [2, *y.shape[1:]]))
+                nodes = []
+                for p, index in (("a", 0), ("b", 1)):
+                    for x in law.tokens:
+                        nodes.append(helper.make_node("Gather", [f"{x}p", f"c.{index}"], [f"{p}/{x}t"], axis=0))
+                nodes += [*self.two_tokens(law), helper.make_node("Concat", ["a/yu", "b/yu"], ["pair"], axis=0)]
+                scan = helper.make_node(
+                    "Scan",
+                    [*self.given(law), *(f"{name}_pairs" for name in pairs)],
+                    [f"state{i}_out" for i in range(len(states))] + ["rows"],
+                    num_scan_inputs=len(pairs),
+                    body=helper.make_graph(nodes, "body", arguments, outputs),
+                )
+                constants = {f"c.{name}": np.array(x.shape) for name, x in pairs.items()}
+                constants["c.y"] = np.array(y.shape)
+                before = [helper.make_node("Reshape", [name, f"c.{name}"], [f"{name}_pairs"]) for name in pairs]
+                after = helper.make_node("Reshape", ["rows", "c.y"], ["y"])
+                constants |= {f"c.{t}": np.array(t) for t in range(2)}
+                self.check_law(law, [*before, scan, after], constants)
+
     def sequence_loop(self, law, rows, split=False):
         """A Loop that appends `rows` to a sequence in each step; it takes the tokens from sequences, or by Gather."""
         states = {f"s{i}": state for i, state in enumerate(law.states)}

@@ -204,7 +204,10 @@ evaluateScan(ScanOp scan, ArrayRef<const HostTensor *> inputs,
   for (size_t i = 0; i < numStates; ++i)
     results[i] = *inputs[i];
   DenseMap<Value, HostTensor> values = outer;
-  for (int64_t t = 0; t < *numTokens; ++t) {
+  int64_t numSteps = options.cutScan == scan.getOperation()
+                         ? std::min(*numTokens, options.maxSteps)
+                         : *numTokens;
+  for (int64_t t = 0; t < numSteps; ++t) {
     for (size_t i = 0; i < inputs.size(); ++i) {
       if (!inputs[i])
         continue;
@@ -245,7 +248,7 @@ evaluateScan(ScanOp scan, ArrayRef<const HostTensor *> inputs,
         std::optional<int64_t> count = countElements(all.shape);
         if (!count || *count > kMaxElements)
           return failure();
-        all.data.resize(*count);
+        all.data.resize(*count, std::numeric_limits<double>::quiet_NaN());
       }
       AxisView view = viewAxis(all.shape, *axis);
       for (int64_t o = 0; o < view.outer; ++o)

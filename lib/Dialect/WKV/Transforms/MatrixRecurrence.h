@@ -60,6 +60,10 @@ public:
                                             mlir::Location loc);
   /// Whether op and original agree in float64 on random values.
   bool check(mlir::Value newUpdate, mlir::Value newRead);
+  /// The same, of the first \p numSteps tokens; none if it cannot be told which
+  /// of the results are theirs.
+  std::optional<bool> checkSteps(mlir::Value newUpdate, mlir::Value newRead,
+                                 int64_t numSteps);
 
   bool hasRemoval() const { return removal.has_value(); }
   bool hasBonus() const { return bonus.has_value(); }

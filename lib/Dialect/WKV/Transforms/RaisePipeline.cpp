@@ -14,6 +14,7 @@ void rwkvc::wkv::buildRaisePipeline(mlir::OpPassManager &pm) {
   pm.addPass(onnx::createLoopsToScans());
   pm.addPass(createRecoverSequenceOps());
   pm.addPass(onnx::createInlineSingleTrips());
+  pm.addPass(onnx::createUnrollSteps());
   pm.addPass(onnx::createRerollScans());
   pm.addPass(onnx::createHoistFromScans());
   pm.addPass(createPairStates());

@@ -42,6 +42,10 @@ struct EvaluatorOptions {
   /// folding needs. Otherwise floats stay float64 throughout. With it, integer
   /// results that double cannot hold exactly are failures.
   bool roundToType = false;
+  /// A Scan that is left after maxSteps, if it has more: the rest of its
+  /// outputs is NaN, and its states are those of the last step that was made.
+  mlir::Operation *cutScan = nullptr;
+  int64_t maxSteps = 0;
 };
 
 /// The elements of \p attr: dense or a dense resource, of any type of the onnx

@@ -167,6 +167,34 @@ def LoopsToScans : Pass<"onnx-loops-to-scans", "::mlir::ModuleOp"> {
   let statistics = [Statistic<"numConverted", "converted", "Loops replaced">];
 }
 
+def UnrollSteps : Pass<"onnx-unroll-steps", "::mlir::ModuleOp"> {
+  let summary = "Unroll scans that take several tokens in each step";
+  let description = [{
+    A loop that an exporter unrolled by a factor hides that each token does the
+    same. Where each output of a `Scan` concatenates as many pieces in each step,
+    its steps are written out, with each token taken from all tokens, so that
+    `onnx-reroll-scans` can make a scan over tokens of them. The scan stays unless
+    the tokens do the same, each after the one before it.
+
+    ```mlir
+    onnx.Scan(%s, %pairs) { ^bb0(%a, %p): %x0 = onnx.Gather(%p, 0)
+                                          %n0 = onnx.Add(%a, %x0)
+                                          %x1 = onnx.Gather(%p, 1)
+                                          %n1 = onnx.Add(%n0, %x1)
+                                          onnx.Yield(%n1, Concat(%n0, %n1)) }
+    // after
+    %x = onnx.Reshape(%pairs)
+    %x0 = onnx.Gather(%x, 0)
+    %n0 = onnx.Add(%s, %x0)
+    %x1 = onnx.Gather(%x, 1)
+    ...
+    %y = onnx.Concat(%n0, %n1, ...)
+    ```
+  }];
+  let dependentDialects = ["::rwkvc::onnx::ONNXDialect"];
+  let statistics = [Statistic<"numUnrolled", "unrolled", "Scans replaced">];
+}
+
 def RerollScans : Pass<"onnx-reroll-scans", "::mlir::ModuleOp"> {
   let summary = "Turn code that an exporter unrolled over tokens back into scans";
   let description = [{
