@@ -377,6 +377,16 @@ class TokenLoops(Compiling):
                 grown = helper.make_node("Concat", ["outs", "a/yu", "b/yu"], ["grown"], axis=0)
                 body.node.extend([*taken, *self.two_tokens(law), grown, more])
                 self.check_law(law, [loop], constants)
+            with self.subTest(law=law.raised, sequence=True):
+                inserts = nodes_of(("first = SequenceInsert outs, a/y", "grown = SequenceInsert first, b/y"))
+                del body.node[:]
+                body.node.extend([*taken, *self.two_tokens(law), *inserts, more])
+                for value in (body.input[-1], body.output[-1]):
+                    value.CopyFrom(helper.make_tensor_sequence_value_info(value.name, FLOAT, None))
+                loop.input[-1], loop.output[-1] = "seq", "rows"
+                empty = helper.make_node("SequenceEmpty", [], ["seq"])
+                join = helper.make_node("ConcatFromSequence", ["rows"], ["y"], axis=0, new_axis=1)
+                self.check_law(law, [empty, loop, join], constants)
 
     def test_scan_over_pairs(self):
         self.T = 6
