@@ -64,6 +64,30 @@ class Wkv6(Law):
         return y, [S]
 
 
+class LowRankWkv6(Wkv6):
+    """v6 whose four vectors are one batched product of low rank within the loop, the matrices' axis first."""
+
+    steps = (
+        "h = Tanh zt",
+        "flat = MatMul h, c.low",
+        "parts = Reshape flat, c.parts",
+        "rt = Gather parts, c.0 axis=0",
+        "kt = Gather parts, c.1 axis=0",
+        "vt = Gather parts, c.2 axis=0",
+        "lt = Gather parts, c.3 axis=0",
+        *Wkv6.steps,
+    )
+
+    def __init__(self, T, rank=2):
+        super().__init__(T)
+        z, low = self.n.normal(T, 4, 1, rank).astype(np.float32), self.n.normal(4, rank, H * N).astype(np.float32)
+        self.tokens = {"z": z}
+        self.parameters |= {"c.low": low, "c.parts": np.array([4, H, N])}
+        parts = (np.tanh(z.astype(np.float64)) @ low).reshape(T, 4, H, N)
+        self.n.r, self.n.k, self.n.v = (parts[:, i] for i in range(3))
+        self.n.lw = -np.exp(parts[:, 3])
+
+
 class Wkv7(Law):
     """v7 in its N^3 form; the output reads the new state."""
 
@@ -181,7 +205,7 @@ class TokenLoops(Compiling):
         return [helper.make_node("Identity", [name], [f"state{i}_out"]) for i, name in enumerate(names)]
 
     def test_unrolled(self):
-        for law in (Wkv4, Wkv6, Wkv7):
+        for law in (Wkv4, Wkv6, LowRankWkv6, Wkv7):
             law = law(self.T)
             with self.subTest(law=law.raised):
                 nodes, rows, states = self.unrolled(law, self.given(law))
@@ -222,7 +246,7 @@ class TokenLoops(Compiling):
         return nodes_of(law.steps), arguments, outputs
 
     def test_scan(self):
-        for law in (Wkv4, Wkv6, Wkv7):
+        for law in (Wkv4, Wkv6, LowRankWkv6, Wkv7):
             law = law(self.T)
             with self.subTest(law=law.raised):
                 states = {f"s{i}": state for i, state in enumerate(law.states)}
@@ -240,7 +264,7 @@ class TokenLoops(Compiling):
                 self.check_law(law, [scan])
 
     def test_loop(self):
-        for law in (Wkv4, Wkv6, Wkv7):
+        for law in (Wkv4, Wkv6, LowRankWkv6, Wkv7):
             law = law(self.T)
             with self.subTest(law=law.raised):
                 states = {f"s{i}": state for i, state in enumerate(law.states)}
@@ -353,6 +377,16 @@ class TokenLoops(Compiling):
                 grown = helper.make_node("Concat", ["outs", "a/yu", "b/yu"], ["grown"], axis=0)
                 body.node.extend([*taken, *self.two_tokens(law), grown, more])
                 self.check_law(law, [loop], constants)
+            with self.subTest(law=law.raised, sequence=True):
+                inserts = nodes_of(("first = SequenceInsert outs, a/y", "grown = SequenceInsert first, b/y"))
+                del body.node[:]
+                body.node.extend([*taken, *self.two_tokens(law), *inserts, more])
+                for value in (body.input[-1], body.output[-1]):
+                    value.CopyFrom(helper.make_tensor_sequence_value_info(value.name, FLOAT, None))
+                loop.input[-1], loop.output[-1] = "seq", "rows"
+                empty = helper.make_node("SequenceEmpty", [], ["seq"])
+                join = helper.make_node("ConcatFromSequence", ["rows"], ["y"], axis=0, new_axis=1)
+                self.check_law(law, [empty, loop, join], constants)
 
     def test_scan_over_pairs(self):
         self.T = 6

@@ -44,3 +44,30 @@ func.func @stays(%s: tensor<4x4xf32>, %k: tensor<3x4x1xf32>, %v: tensor<3x1x4xf3
   }) : (tensor<4x4xf32>, tensor<3x4x1xf32>, tensor<3x1x4xf32>) -> tensor<4x4xf32>
   return %0 : tensor<4x4xf32>
 }
+
+// -----
+
+// Several matrices that all tokens share, as for the mixes of v6: the tokens are
+// rows of one product with each.
+// CHECK-LABEL: @matrices
+// CHECK-SAME: %[[S:[a-z0-9]+]]: tensor<4xf32>, %[[X:[a-z0-9]+]]: tensor<3x5x1x2xf32>, %[[W:[a-z0-9]+]]: tensor<5x2x4xf32>
+// CHECK: %[[ROWS:.*]] = "onnx.Transpose"(%[[X]]) <{perm = array<i64: 1, 0, 2, 3>}> : (tensor<3x5x1x2xf32>) -> tensor<5x3x1x2xf32>
+// CHECK: %[[FLAT:.*]] = "onnx.Reshape"(%[[ROWS]], {{.*}} -> tensor<5x3x2xf32>
+// CHECK: %[[ALL:.*]] = "onnx.MatMul"(%[[FLAT]], %[[W]]) : (tensor<5x3x2xf32>, tensor<5x2x4xf32>) -> tensor<5x3x4xf32>
+// CHECK: %[[SPLIT:.*]] = "onnx.Reshape"(%[[ALL]], {{.*}} -> tensor<5x3x1x4xf32>
+// CHECK: %[[BACK:.*]] = "onnx.Transpose"(%[[SPLIT]]) <{perm = array<i64: 1, 0, 2, 3>}> : (tensor<5x3x1x4xf32>) -> tensor<3x5x1x4xf32>
+// CHECK: "onnx.Tanh"(%[[BACK]])
+// CHECK: onnx.Scan
+// CHECK-NOT: onnx.MatMul
+func.func @matrices(%s: tensor<4xf32>, %x: tensor<3x5x1x2xf32>, %w: tensor<5x2x4xf32>) -> tensor<4xf32> {
+  %axes = "onnx.Constant"() <{value = dense<[0, 1]> : tensor<2xi64>}> : () -> tensor<2xi64>
+  %0 = "onnx.Scan"(%s, %x) <{num_scan_inputs = 1 : i64}> ({
+  ^bb0(%a: tensor<4xf32>, %b: tensor<5x1x2xf32>):
+    %m = "onnx.MatMul"(%b, %w) : (tensor<5x1x2xf32>, tensor<5x2x4xf32>) -> tensor<5x1x4xf32>
+    %t = "onnx.Tanh"(%m) : (tensor<5x1x4xf32>) -> tensor<5x1x4xf32>
+    %r = "onnx.ReduceSum"(%t, %axes) <{keepdims = 0 : i64, noop_with_empty_axes = 0 : i64}> : (tensor<5x1x4xf32>, tensor<2xi64>) -> tensor<4xf32>
+    %n = "onnx.Mul"(%a, %r) : (tensor<4xf32>, tensor<4xf32>) -> tensor<4xf32>
+    "onnx.Yield"(%n) : (tensor<4xf32>) -> ()
+  }) : (tensor<4xf32>, tensor<3x5x1x2xf32>) -> tensor<4xf32>
+  return %0 : tensor<4xf32>
+}

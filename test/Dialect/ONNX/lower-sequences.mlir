@@ -29,6 +29,37 @@ func.func @appended(%y: tensor<4xf32>) -> tensor<*xf32> {
 
 // -----
 
+// Two in each step, in order, joined along an axis that they have; the function
+// returns what has a shape now.
+// CHECK-LABEL: @two
+// CHECK-SAME: -> tensor<2x18xf32>
+// CHECK: %[[R:.*]] = "onnx.Loop"
+// CHECK: %[[A:.*]] = "onnx.Unsqueeze"(%[[FIRST:[a-z0-9]+]], {{.*}} -> tensor<1x2x3xf32>
+// CHECK: %[[E:.*]] = "onnx.Unsqueeze"(%{{.*}} -> tensor<1x2x3xf32>
+// CHECK: %[[ROWS:.*]] = "onnx.Concat"(%[[A]], %[[E]]) <{axis = 0 : i64}>
+// CHECK: "onnx.Yield"(%{{.*}}, %[[ROWS]])
+// CHECK: -> tensor<3x2x2x3xf32>
+// CHECK: %[[ALL:.*]] = "onnx.Reshape"(%[[R]], %{{.*}} -> tensor<6x2x3xf32>
+// CHECK: %[[MOVED:.*]] = "onnx.Transpose"(%[[ALL]]) <{perm = array<i64: 1, 0, 2>}>
+// CHECK: %[[Y:.*]] = "onnx.Reshape"(%[[MOVED]], %{{.*}} -> tensor<2x18xf32>
+// CHECK: return %[[Y]]
+func.func @two(%y: tensor<2x3xf32>) -> tensor<*xf32> {
+  %count = "onnx.Constant"() <{value = dense<3> : tensor<i64>}> : () -> tensor<i64>
+  %none = "onnx.NoValue"() : () -> none
+  %s = "onnx.Custom"() <{domain = "", op_type = "SequenceEmpty", attrs = {}}> : () -> tensor<*xf32>
+  %r = "onnx.Loop"(%count, %none, %s) ({
+  ^bb0(%i: tensor<i64>, %c: tensor<i1>, %q: tensor<*xf32>):
+    %e = "onnx.Exp"(%y) : (tensor<2x3xf32>) -> tensor<2x3xf32>
+    %q1 = "onnx.Custom"(%q, %y) <{domain = "", op_type = "SequenceInsert", attrs = {}}> : (tensor<*xf32>, tensor<2x3xf32>) -> tensor<*xf32>
+    %q2 = "onnx.Custom"(%q1, %e) <{domain = "", op_type = "SequenceInsert", attrs = {}}> : (tensor<*xf32>, tensor<2x3xf32>) -> tensor<*xf32>
+    "onnx.Yield"(%c, %q2) : (tensor<i1>, tensor<*xf32>) -> ()
+  }) : (tensor<i64>, none, tensor<*xf32>) -> tensor<*xf32>
+  %all = "onnx.Custom"(%r) <{domain = "", op_type = "ConcatFromSequence", attrs = {axis = 1 : i64}}> : (tensor<*xf32>) -> tensor<*xf32>
+  return %all : tensor<*xf32>
+}
+
+// -----
+
 // Elements and the number of a split tensor; joined ones need no new axis.
 // CHECK-LABEL: @split
 // CHECK-SAME: %[[X:[a-z0-9]+]]: tensor<3x4xf32>, %[[I:[a-z0-9]+]]: tensor<i64>

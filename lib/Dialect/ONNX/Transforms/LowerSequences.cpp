@@ -12,6 +12,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "ScanSupport.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Pass/PassManager.h"
 #include "rwkvc/Dialect/ONNX/Transforms/Passes.h"
 
@@ -188,33 +189,68 @@ static Value joinRows(CustomOp join, ImplicitLocOpBuilder &b) {
   return createReshape(b, moved, shape);
 }
 
-/// Whether state \p number of \p loop is a sequence that each step adds one
-/// tensor to, and that is joined behind the loop.
-static bool isCollected(LoopOp loop, unsigned number) {
+/// What each step appends to state \p number of \p loop, a sequence that
+/// nothing else reads and that is joined behind the loop; empty if it is none.
+static SmallVector<CustomOp> getInserts(LoopOp loop, unsigned number) {
   Block &body = loop.getBody().front();
-  BlockArgument argument = body.getArgument(number + 2);
-  OpOperand &yielded = body.getTerminator()->getOpOperand(number + 1);
-  CustomOp insert = getNode(yielded.get(), "SequenceInsert");
-  return insert && insert->getBlock() == &body && argument.hasOneUse() &&
-         insert->getOperand(0) == argument && !getOptional(insert, 2) &&
-         insert->getResult(0).hasOneUse() &&
-         isa<TensorType>(insert->getOperand(1).getType()) &&
-         getElements(loop.getVInitial()[number]) &&
-         llvm::all_of(loop->getResult(number).getUses(), [](OpOperand &use) {
-           return use.getOwner() ==
-                  getNode(use.getOwner()->getResult(0), "ConcatFromSequence");
-         });
+  Value value = body.getArgument(number + 2);
+  SmallVector<CustomOp> inserts;
+  while (value.hasOneUse() &&
+         value.use_begin()->getOwner() != body.getTerminator()) {
+    Operation *user = *value.user_begin();
+    CustomOp insert = user->getNumResults() == 1
+                          ? getNode(user->getResult(0), "SequenceInsert")
+                          : CustomOp();
+    if (!insert || insert->getBlock() != &body || getOptional(insert, 2) ||
+        insert->getOperand(0) != value ||
+        !isa<TensorType>(insert->getOperand(1).getType()))
+      return {};
+    inserts.push_back(insert);
+    value = insert->getResult(0);
+  }
+  bool isJoined =
+      llvm::all_of(loop->getResult(number).getUses(), [](OpOperand &use) {
+        Operation *user = use.getOwner();
+        return user->getNumResults() == 1 &&
+               getNode(user->getResult(0), "ConcatFromSequence");
+      });
+  bool isYielded = value.hasOneUse() &&
+                   body.getTerminator()->getOperand(number + 1) == value;
+  if (!isYielded || !isJoined || !getElements(loop.getVInitial()[number]))
+    return {};
+  return inserts;
 }
 
-/// Makes such a state an output, which is returned.
-static Value collect(LoopOp &loop, unsigned number) {
+/// \p rows [steps, tokens of a step, ...] as [tokens, ...].
+static Value mergeSteps(ImplicitLocOpBuilder &b, Value rows) {
+  OperationState state(b.getLoc(), ShapeOp::getOperationName());
+  state.addOperands(rows);
+  state.addTypes(UnrankedTensorType::get(b.getI64Type()));
+  state.addAttribute("start", b.getI64IntegerAttr(2));
+  Value rest = b.create(state)->getResult(0);
+  Value shape =
+      create<ConcatOp>(b, getUnranked(rest), {createIntegers(b, -1), rest}, 0);
+  return create<ReshapeOp>(b, getUnranked(rows), {rows, shape});
+}
+
+/// Makes a state that \p inserts append to an output, which is returned.
+static Value collect(LoopOp &loop, unsigned number,
+                     ArrayRef<CustomOp> inserts) {
   Block &body = loop.getBody().front();
   Operation *yield = body.getTerminator();
-  Operation *insert = yield->getOperand(number + 1).getDefiningOp();
-  Value row = insert->getOperand(1);
+  Value row = inserts.front()->getOperand(1);
+  ImplicitLocOpBuilder b(loop.getLoc(), yield);
+  if (inserts.size() > 1) {
+    SmallVector<Value> pieces;
+    for (CustomOp insert : inserts)
+      pieces.push_back(create<UnsqueezeOp>(
+          b, getUnranked(row), {insert->getOperand(1), createIntegers(b, 0)}));
+    row = create<ConcatOp>(b, getUnranked(row), pieces, 0);
+  }
   yield->eraseOperand(number + 1);
   yield->insertOperands(yield->getNumOperands(), row);
-  insert->erase();
+  for (CustomOp insert : llvm::reverse(inserts))
+    insert->erase();
   body.eraseArgument(number + 2);
 
   SmallVector<Value> operands(loop->getOperands());
@@ -227,13 +263,15 @@ static Value collect(LoopOp &loop, unsigned number) {
   state.addTypes(types);
   state.addAttributes(loop->getAttrs());
   state.addRegion()->takeBody(loop.getBody());
-  OpBuilder b(loop);
+  b.setInsertionPoint(loop);
   auto changed = cast<LoopOp>(b.create(state));
   for (unsigned i = 0; i < loop->getNumResults(); ++i)
     if (i != number)
       loop->getResult(i).replaceAllUsesWith(
           changed->getResult(i - (i > number)));
   Value rows = changed->getResults().back();
+  if (inserts.size() > 1)
+    rows = mergeSteps(b, rows);
   loop->getResult(number).replaceAllUsesWith(rows);
   loop.erase();
   loop = changed;
@@ -262,12 +300,13 @@ private:
 
 void LowerSequencesPass::lowerStates(LoopOp loop) {
   for (unsigned i = 0; i < loop.getVInitial().size();) {
-    if (!isCollected(loop, i)) {
+    SmallVector<CustomOp> inserts = getInserts(loop, i);
+    if (inserts.empty()) {
       ++i;
       continue;
     }
     SmallVector<Value> before = *getElements(loop.getVInitial()[i]);
-    Value rows = collect(loop, i);
+    Value rows = collect(loop, i, inserts);
     ++numLowered;
     for (Operation *user : llvm::make_early_inc_range(rows.getUsers())) {
       auto join = cast<CustomOp>(user);
@@ -334,6 +373,12 @@ void LowerSequencesPass::runOnOperation() {
     if (Value value = joinRows(join, b))
       replace(join, value);
   }
+  // The function may return such a value, whose type is known now.
+  for (auto func : getOperation().getOps<func::FuncOp>())
+    if (!func.isExternal())
+      func.setType(FunctionType::get(
+          func.getContext(), func.getArgumentTypes(),
+          func.getBody().back().getTerminator()->getOperandTypes()));
   for (CustomOp op : find()) {
     // What a sequence starts with is seldom at fault.
     if (op.getOpType() == "SequenceEmpty" ||
@@ -343,8 +388,8 @@ void LowerSequencesPass::runOnOperation() {
                     << op.getOpType()
                     << "): sequences are supported where their tensors are "
                        "known one by one, are the slices of one tensor, or "
-                       "are appended, one in each step of a loop, and joined "
-                       "behind it; stack the tensors instead";
+                       "are appended in each step of a loop and joined behind "
+                       "it; stack the tensors instead";
     return signalPassFailure();
   }
 }

@@ -118,7 +118,36 @@ LogicalResult TokenBatcher::batchElementwise(Operation *op) {
   return success();
 }
 
+/// Products with several matrices that all tokens share, as v6 has for its
+/// mixes: the tokens become rows, so that each matrix is multiplied once.
+bool TokenBatcher::batchRows(Operation *op) {
+  Value x = lookup(op->getOperand(0));
+  if (!x || lookup(op->getOperand(1)))
+    return false;
+  ArrayRef<int64_t> own = getType(op->getOperand(0)).getShape();
+  ArrayRef<int64_t> matrices = getType(op->getOperand(1)).getShape();
+  if (matrices.size() < 3 || own.size() != matrices.size() ||
+      own.drop_back(2) != matrices.drop_back(2))
+    return false;
+  // [tokens, matrices, rows, ...] to [matrices, tokens * rows, ...].
+  auto axis = static_cast<int64_t>(own.size()) - 2;
+  Shape shape(own), result(getType(op->getResult(0)).getShape());
+  shape[axis] *= numTokens;
+  Value rows = reshape(moveFromFront(x, axis), shape);
+  shape.back() = result.back();
+  OperationState state(op->getLoc(), op->getName());
+  state.addOperands({rows, op->getOperand(1)});
+  state.addTypes(getType(op->getResult(0)).clone(shape));
+  state.addAttributes(op->getAttrDictionary().getValue());
+  result.insert(result.begin() + axis, numTokens);
+  set(op->getResult(0),
+      moveToFront(reshape(b.create(state)->getResult(0), result), axis));
+  return true;
+}
+
 LogicalResult TokenBatcher::batchMatMul(Operation *op) {
+  if (batchRows(op))
+    return success();
   // A vector is a matrix of one row or column.
   SmallVector<Value> operands(op->getOperands());
   Shape result(getType(op->getResult(0)).getShape());

@@ -116,8 +116,8 @@ def LowerSequences : Pass<"onnx-lower-sequences", "::mlir::ModuleOp"> {
   let description = [{
     An exporter of a scripted model keeps a list of tensors as an ONNX sequence,
     which no type stands for: its operators are imported as `onnx.Custom` on
-    unranked tensors. A sequence that a loop appends one tensor to in each step
-    becomes an output of the loop; a join of tensors known one by one is a
+    unranked tensors. A sequence that each step of a loop appends to becomes an
+    output of the loop; a join of tensors known one by one is a
     `Concat`; an element of a split tensor is a `Gather`. Others are errors.
 
     ```mlir

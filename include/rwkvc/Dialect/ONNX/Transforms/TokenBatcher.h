@@ -48,6 +48,7 @@ private:
   mlir::Operation *rebuild(mlir::Operation *op, mlir::ValueRange operands);
   mlir::LogicalResult batchElementwise(mlir::Operation *op);
   mlir::LogicalResult batchMatMul(mlir::Operation *op);
+  bool batchRows(mlir::Operation *op);
   mlir::LogicalResult batchAlongAxis(mlir::Operation *op);
 
   mlir::ImplicitLocOpBuilder &b;
