@@ -147,7 +147,7 @@ static void buildForms(OpPassManager &pm, const PipelineOptions &options) {
     return;
   pm.addPass(wkv::createExposeStates());
   pm.addPass(wkv::createRestrictToStep());
-  pm.addPass(wkv::createRestrictToSequence());
+  pm.addPass(wkv::createRestrictToText());
   wkv::LiftToSequenceOptions lift;
   lift.batch = options.batch;
   lift.block = wantsBlocks ? options.prefillBlock : 0;

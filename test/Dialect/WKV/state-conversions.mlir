@@ -1,5 +1,5 @@
 // RUN: rwkv-opt %s --split-input-file --wkv-expose-states --canonicalize --cse | FileCheck %s
-// RUN: rwkv-opt %s --split-input-file --wkv-expose-states --wkv-restrict-to-sequence --canonicalize --cse | FileCheck %s --check-prefix=FIRST
+// RUN: rwkv-opt %s --split-input-file --wkv-expose-states --wkv-restrict-to-text --canonicalize --cse | FileCheck %s --check-prefix=FIRST
 
 // A row of a packed state in half precision, which is read after another row was
 // written: neither conversion computes that row, whose value is not the state's.

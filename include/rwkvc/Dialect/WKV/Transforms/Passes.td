@@ -660,7 +660,7 @@ def RestrictToStep : Pass<"wkv-restrict-to-step", "::mlir::ModuleOp"> {
   let statistics = [Statistic<"numSteps", "steps", "Functions restricted">];
 }
 
-def RestrictToSequence : Pass<"wkv-restrict-to-sequence", "::mlir::ModuleOp"> {
+def RestrictToText : Pass<"wkv-restrict-to-text", "::mlir::ModuleOp"> {
   let summary = "Build the step of one text from that of several";
   let description = [{
     Takes a `@step` that computes a token of each of several texts, as a file of

@@ -1,4 +1,4 @@
-//===- RestrictToSequence.cpp - One text from a fixed number --------------===//
+//===- RestrictToText.cpp - One text from a fixed number -------------------===//
 //
 // Part of the rwkvc project, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
@@ -11,7 +11,7 @@
 #include "rwkvc/Dialect/WKV/Transforms/Passes.h"
 
 namespace rwkvc::wkv {
-#define GEN_PASS_DEF_RESTRICTTOSEQUENCE
+#define GEN_PASS_DEF_RESTRICTTOTEXT
 #include "rwkvc/Dialect/WKV/Transforms/Passes.h.inc"
 } // namespace rwkvc::wkv
 
@@ -171,8 +171,7 @@ LogicalResult TextRestriction::restrictShift(TokenShiftOp op) {
 
 namespace {
 
-struct RestrictToSequencePass
-    : wkv::impl::RestrictToSequenceBase<RestrictToSequencePass> {
+struct RestrictToTextPass : wkv::impl::RestrictToTextBase<RestrictToTextPass> {
   void runOnOperation() override {
     auto from = getOperation().lookupSymbol<func::FuncOp>(kStepName);
     auto form = from ? from->getAttrOfType<StringAttr>(kFormAttr) : nullptr;

@@ -1,4 +1,4 @@
-// RUN: rwkv-opt %s --split-input-file --wkv-restrict-to-sequence --canonicalize --cse -verify-diagnostics | FileCheck %s
+// RUN: rwkv-opt %s --split-input-file --wkv-restrict-to-text --canonicalize --cse -verify-diagnostics | FileCheck %s
 
 // The texts' axis is found in a look-up, a product, a shift and among the heads
 // of a recurrence, whose bonus repeats the heads for each text.
