@@ -1,4 +1,4 @@
-//===- RestrictToText.cpp - One text from a fixed number -------------------===//
+//===- RestrictToText.cpp - One text from a fixed number ------------------===//
 //
 // Part of the rwkvc project, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
