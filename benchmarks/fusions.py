@@ -43,14 +43,18 @@ def run(command):
 
 
 def compile_variant(options, skipped, target):
-    """Compiles to the shared library target; returns {form: (kernels, then bytes of weights, workspace, arguments, loops)}."""
+    """Compiles, to the shared library target if it is to be timed.
+
+    Returns {form: (kernels, then bytes of weights, workspace, arguments and loops)}.
+    """
     command = [options.rwkvc, options.model, "--forms=step,prefill", f"--prefill-block={options.block}"]
     command += options.rwkvc_options
     if skipped:
         command.append("--skip-pass=" + ",".join(skipped))
     counting = ["--emit=after-bufferize", "--insert-pass=after-bufferize:rwkvc-count-traffic"]
     text = run([*command, *counting, "-o", target.with_suffix(".mlir")]).stderr
-    run([*command, "-q", "-o", target])
+    if options.rounds:
+        run([*command, "-q", "-o", target])
     return {form: tuple(map(int, counts)) for form, *counts in TRAFFIC.findall(text)}
 
 

@@ -21,6 +21,7 @@
 #include "mlir/IR/ImplicitLocOpBuilder.h"
 #include "mlir/IR/Matchers.h"
 #include "rwkvc/Transforms/Passes.h"
+#include "rwkvc/Transforms/Reshapes.h"
 #include "llvm/ADT/MapVector.h"
 
 namespace rwkvc {
@@ -102,10 +103,6 @@ ArrayRef<int64_t> shapeOf(Value value) {
   return cast<RankedTensorType>(value.getType()).getShape();
 }
 
-bool isReshape(Operation *op) {
-  return isa<tensor::ExpandShapeOp, tensor::CollapseShapeOp>(op);
-}
-
 /// The split of the other end of reshape \p op, given that of its source or of
 /// its result.
 std::optional<Split> carryOver(Operation *op, ArrayRef<AxisSplit> split,
@@ -164,7 +161,7 @@ void forEachOperand(Operation *op, llvm::function_ref<void(Value)> visit) {
 }
 
 /// What \p value is a reshape of.
-Operation *skipReshapes(Value value) {
+Operation *findSource(Value value) {
   Operation *def = value.getDefiningOp();
   while (def && isReshape(def))
     def = def->getOperand(0).getDefiningOp();
@@ -172,7 +169,7 @@ Operation *skipReshapes(Value value) {
 }
 
 bool isConstant(Value value) {
-  Operation *def = skipReshapes(value);
+  Operation *def = findSource(value);
   return def && matchPattern(def, m_Constant());
 }
 
@@ -201,10 +198,10 @@ bool isStreaming(linalg::LinalgOp op, int64_t maxProductSize) {
 /// The op that only makes or fills \p value, which each iteration can do for
 /// itself instead of taking a part of what all share; null if there is none.
 Operation *getFiller(Value value) {
-  Operation *def = skipReshapes(value);
+  Operation *def = findSource(value);
   auto fill = dyn_cast_or_null<linalg::FillOp>(def);
   bool isPlace = isa_and_nonnull<tensor::EmptyOp>(
-      fill ? skipReshapes(fill.getOutputs()[0]) : def);
+      fill ? findSource(fill.getOutputs()[0]) : def);
   return isPlace ? def : nullptr;
 }
 
