@@ -29,6 +29,22 @@ def expected_states(model, state):
     return names
 
 
+def compute_expected(model, tokens):
+    """The reference's last logits and its states, of each row of tokens."""
+    truth = [model.forward(row, form="recurrent") for row in tokens]
+    return np.stack([rows[-1] for rows, _ in truth]), [expected_states(model, state) for _, state in truth]
+
+
+def find_worst(sequence, found, expected):
+    """(name, difference) of the logits found or the state of sequence that is farthest from compute_expected's."""
+    logits, states = expected
+    errors = {"logits": difference(found, logits)}
+    for name, value in sequence.states().items():
+        want = np.stack([state[name] for state in states])
+        errors[name] = difference(value.reshape(want.shape), want)
+    return max(errors.items(), key=lambda error: error[1])
+
+
 class Forms(unittest.TestCase):
     def check(self, version, batch, lengths):
         rng = np.random.default_rng(7)
@@ -45,22 +61,16 @@ class Forms(unittest.TestCase):
             compiled = rwkvc.load(path)
             for n in lengths:
                 tokens = rng.integers(model.n_vocab, size=(batch, n))
-                truth = [model.forward(row, form="recurrent") for row in tokens]
-                logits = np.stack([rows[-1] for rows, _ in truth])
-                states = [expected_states(model, state) for _, state in truth]
+                expected = compute_expected(model, tokens)
                 cuts = np.sort(rng.integers(1, n, size=3)) if n > 3 else []
                 for pieces in ([tokens], np.split(tokens, cuts, axis=1)):
                     sequence = compiled.sequence()
                     for piece in pieces:
                         if piece.size:
                             found = sequence.prefill(piece)
-                    errors = {"logits": difference(found, logits)}
-                    for name, value in sequence.states().items():
-                        want = np.stack([state[name] for state in states])
-                        errors[name] = difference(value.reshape(want.shape), want)
-                    name = max(errors, key=errors.get)
-                    worst = max(worst, errors[name])
-                    self.assertLess(errors[name], RTOL, f"{name} after {n} tokens in {len(pieces)} pieces")
+                    name, error = find_worst(sequence, found, expected)
+                    worst = max(worst, error)
+                    self.assertLess(error, RTOL, f"{name} after {n} tokens in {len(pieces)} pieces")
         print(f"v{version[0]}.{version[1]}, batch {batch}, n {lengths}: largest relative error {worst:.1e}", flush=True)
 
     def test_against_reference(self):
