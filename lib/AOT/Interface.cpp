@@ -18,9 +18,6 @@ using namespace mlir;
 using namespace rwkvc;
 using namespace rwkvc::aot;
 
-/// Of a conversion of states: how many texts' states it takes.
-static constexpr llvm::StringLiteral kTextsAttr = "wkv.texts";
-
 const StateDescription *Interface::findStateOfOutput(int64_t index) const {
   const auto *it = llvm::find_if(
       states, [&](const StateDescription &s) { return s.output == index; });
@@ -101,9 +98,9 @@ static LogicalResult readForm(func::FuncOp entry, Interface &interface) {
                                 "\"unpack\" or \"pack\"";
   interface.kind = *kind;
   if (interface.isConversion()) {
-    auto texts = entry->getAttrOfType<IntegerAttr>(kTextsAttr);
+    auto texts = entry->getAttrOfType<IntegerAttr>(wkv::kTextsAttr);
     if (!texts || texts.getInt() < 1)
-      return entry.emitError() << "attribute '" << kTextsAttr
+      return entry.emitError() << "attribute '" << wkv::kTextsAttr
                                << "' must say of how many texts states are "
                                   "converted";
     interface.texts = texts.getInt();

@@ -9,8 +9,8 @@
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/IR/Matchers.h"
+#include "rwkvc/Support/Reshapes.h"
 #include "rwkvc/Transforms/Passes.h"
-#include "rwkvc/Transforms/Reshapes.h"
 
 namespace rwkvc {
 #define GEN_PASS_DEF_FOLDADDINTODEST

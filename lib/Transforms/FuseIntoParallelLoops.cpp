@@ -13,6 +13,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "AxisSplit.h"
 #include "mlir/Analysis/TopologicalSortUtils.h"
 #include "mlir/Dialect/Linalg/Transforms/Transforms.h"
 #include "mlir/Dialect/Linalg/Utils/Utils.h"
@@ -20,8 +21,8 @@
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/IR/ImplicitLocOpBuilder.h"
 #include "mlir/IR/Matchers.h"
+#include "rwkvc/Support/Reshapes.h"
 #include "rwkvc/Transforms/Passes.h"
-#include "rwkvc/Transforms/Reshapes.h"
 #include "llvm/ADT/MapVector.h"
 
 namespace rwkvc {
@@ -33,124 +34,6 @@ using namespace mlir;
 using namespace rwkvc;
 
 namespace {
-
-/// How one axis is split: along which induction variable, and how many
-/// elements belong to each of its values.
-struct AxisSplit {
-  static constexpr int kWhole = -1;
-  int loop = kWhole;
-  int64_t block = 1;
-
-  bool isWhole() const { return loop == kWhole; }
-  bool operator==(const AxisSplit &other) const {
-    return loop == other.loop && (isWhole() || block == other.block);
-  }
-};
-
-/// One entry per axis of a tensor, or per loop of a linalg op.
-using Split = SmallVector<AxisSplit>;
-
-/// The split of the axes that \p groups collapses into one each; none where a
-/// part would not be one range of the collapsed axis.
-std::optional<Split> collapse(ArrayRef<AxisSplit> split,
-                              ArrayRef<int64_t> shape,
-                              ArrayRef<ReassociationIndices> groups) {
-  Split result;
-  for (const ReassociationIndices &group : groups) {
-    AxisSplit merged;
-    int64_t before = 1;
-    for (int64_t axis : group) {
-      if (!split[axis].isWhole()) {
-        if (!merged.isWhole() || before != 1)
-          return std::nullopt;
-        merged = split[axis];
-      } else if (!merged.isWhole()) {
-        merged.block *= shape[axis];
-      }
-      before *= shape[axis];
-    }
-    result.push_back(merged);
-  }
-  return result;
-}
-
-/// The split of the axes of \p shape that each axis is expanded into; none
-/// where a part is not whole in all but one of them.
-std::optional<Split> expand(ArrayRef<AxisSplit> split, ArrayRef<int64_t> shape,
-                            ArrayRef<ReassociationIndices> groups) {
-  Split result(shape.size());
-  for (auto [axis, group] : llvm::zip_equal(split, groups)) {
-    if (axis.isWhole())
-      continue;
-    int64_t inner = 1;
-    for (int64_t i : group)
-      inner *= shape[i];
-    // The first axis with several elements is the one that moves slowest.
-    for (int64_t i : group) {
-      inner /= shape[i];
-      if (shape[i] == 1)
-        continue;
-      if (axis.block % inner != 0)
-        return std::nullopt;
-      result[i] = {axis.loop, axis.block / inner};
-      break;
-    }
-  }
-  return result;
-}
-
-ArrayRef<int64_t> shapeOf(Value value) {
-  return cast<RankedTensorType>(value.getType()).getShape();
-}
-
-/// The split of the other end of reshape \p op, given that of its source or of
-/// its result.
-std::optional<Split> carryOver(Operation *op, ArrayRef<AxisSplit> split,
-                               bool forward) {
-  Value longer = op->getResult(0);
-  SmallVector<ReassociationIndices> groups;
-  bool collapses = false;
-  if (auto reshape = dyn_cast<tensor::CollapseShapeOp>(op)) {
-    groups = reshape.getReassociationIndices();
-    longer = reshape.getSrc();
-    collapses = true;
-  } else {
-    groups = cast<tensor::ExpandShapeOp>(op).getReassociationIndices();
-  }
-  return collapses == forward ? collapse(split, shapeOf(longer), groups)
-                              : expand(split, shapeOf(longer), groups);
-}
-
-/// The loops of \p op, given the split of the tensor that \p map indexes.
-std::optional<Split> getLoopSplit(linalg::LinalgOp op, AffineMap map,
-                                  ArrayRef<AxisSplit> split) {
-  Split loops(op.getNumLoops());
-  for (auto [expr, axis] : llvm::zip_equal(map.getResults(), split)) {
-    if (axis.isWhole())
-      continue;
-    auto dim = dyn_cast<AffineDimExpr>(expr);
-    if (!dim || !loops[dim.getPosition()].isWhole())
-      return std::nullopt;
-    loops[dim.getPosition()] = axis;
-  }
-  return loops;
-}
-
-/// The split of the tensor that \p map indexes, given that of the loops.
-std::optional<Split> getOperandSplit(AffineMap map, ArrayRef<AxisSplit> loops) {
-  Split split;
-  for (AffineExpr expr : map.getResults()) {
-    if (auto dim = dyn_cast<AffineDimExpr>(expr)) {
-      split.push_back(loops[dim.getPosition()]);
-      continue;
-    }
-    for (auto [i, loop] : llvm::enumerate(loops))
-      if (!loop.isWhole() && expr.isFunctionOfDim(i))
-        return std::nullopt;
-    split.emplace_back();
-  }
-  return split;
-}
 
 /// Calls \p visit for every value that \p op or an op in it reads.
 void forEachOperand(Operation *op, llvm::function_ref<void(Value)> visit) {

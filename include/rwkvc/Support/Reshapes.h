@@ -5,8 +5,8 @@
 //
 //===----------------------------------------------------------------------===//
 
-#ifndef RWKVC_TRANSFORMS_RESHAPES_H
-#define RWKVC_TRANSFORMS_RESHAPES_H
+#ifndef RWKVC_SUPPORT_RESHAPES_H
+#define RWKVC_SUPPORT_RESHAPES_H
 
 #include "mlir/IR/Builders.h"
 
@@ -29,4 +29,4 @@ mlir::Value undoReshapes(mlir::OpBuilder &builder,
 
 } // namespace rwkvc
 
-#endif // RWKVC_TRANSFORMS_RESHAPES_H
+#endif // RWKVC_SUPPORT_RESHAPES_H

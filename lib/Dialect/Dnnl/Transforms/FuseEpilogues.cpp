@@ -10,7 +10,7 @@
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/IR/Matchers.h"
 #include "rwkvc/Dialect/Dnnl/Transforms/Passes.h"
-#include "rwkvc/Transforms/Reshapes.h"
+#include "rwkvc/Support/Reshapes.h"
 
 namespace rwkvc::dnnl {
 #define GEN_PASS_DEF_FUSEEPILOGUES

@@ -18,11 +18,6 @@ namespace rwkvc::wkv {
 /// the axes of the file; no artefact contains it.
 inline constexpr llvm::StringLiteral kSequenceForm = "sequence";
 
-/// On @step: the number of texts that the file computes at once, where the
-/// function was restricted to one. On @unpack and @pack: of how many texts
-/// states are converted.
-inline constexpr llvm::StringLiteral kTextsAttr = "wkv.texts";
-
 /// \p value, of static shape, with the elements in their order and the shape of
 /// \p type.
 mlir::Value reshapeTensor(mlir::OpBuilder &b, mlir::Location loc,

@@ -75,6 +75,9 @@ inline constexpr llvm::StringLiteral kLogitsOutputAttr = "wkv.logits_output";
 inline constexpr llvm::StringLiteral kMainName = "main";
 inline constexpr llvm::StringLiteral kStepName = "step";
 inline constexpr llvm::StringLiteral kPrefillName = "prefill";
+/// Function attribute: the texts that the file computes at once. On a step, of
+/// which one is left; on a conversion, how many texts' states it takes.
+inline constexpr llvm::StringLiteral kTextsAttr = "wkv.texts";
 /// Function attribute of a derived form, and its values.
 inline constexpr llvm::StringLiteral kFormAttr = "wkv.form";
 inline constexpr llvm::StringLiteral kStepForm = "step";
