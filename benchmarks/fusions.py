@@ -22,6 +22,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 FUSIONS = (
     "wkv-fold-embedding-norm",
     "wkv-fuse-token-shift",
+    "wkv-tile-token-shifts",
     "wkv-pad-token-shifts",
     "rwkvc-fuse-elementwise",
     "rwkvc-batch-products",

@@ -88,6 +88,7 @@ ArrayRef<StringRef> rwkvc::getOptionalPasses() {
   // clang-format off
   static constexpr StringRef names[] = {
       "wkv-fold-embedding-norm",
+      "wkv-tile-token-shifts",
       "wkv-fuse-token-shift",
       "wkv-pad-token-shifts",
       "wkv-tile-norms",
@@ -173,6 +174,7 @@ static void buildWKV(OpPassManager &pm, const PipelineOptions &options) {
 /// In: wkv, linalg and its friends. Out: the same without wkv, with the entry's
 /// arguments in memory.
 static void buildLinalg(OpPassManager &pm, const PipelineOptions &options) {
+  addOptional(pm, options, wkv::createTileTokenShifts());
   addOptional(pm, options, wkv::createFuseTokenShift());
   addOptional(pm, options, wkv::createPadTokenShifts());
   addOptional(pm, options, wkv::createTileNorms());

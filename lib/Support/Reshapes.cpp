@@ -39,3 +39,17 @@ Value rwkvc::undoReshapes(OpBuilder &builder, ArrayRef<Operation *> reshapes,
   }
   return value;
 }
+
+bool rwkvc::hoistReshapes(Value value, Operation *op) {
+  Operation *def = value.getDefiningOp();
+  if (!def)
+    return value.getParentBlock() == op->getBlock();
+  if (def->getBlock() != op->getBlock())
+    return false;
+  if (def->isBeforeInBlock(op))
+    return true;
+  if (!isReshape(def) || !hoistReshapes(def->getOperand(0), op))
+    return false;
+  def->moveBefore(op);
+  return true;
+}

@@ -191,11 +191,21 @@ std::optional<Split> Fusion::readPart(ArrayRef<OpFoldResult> offsets,
     AxisSplit axis;
     if (!isConstantIntValue(offset, 0) || *count != extent) {
       auto value = dyn_cast<Value>(offset);
+      if (!value)
+        return std::nullopt;
+      // An induction variable, or so many elements for each of its values.
+      if (auto product = value.getDefiningOp<arith::MulIOp>())
+        if (std::optional<int64_t> block =
+                getConstantIntValue(product.getRhs())) {
+          value = product.getLhs();
+          axis.block = *block;
+        }
       Value *found = llvm::find(variables, value);
-      if (!value || found == variables.end())
+      if (found == variables.end())
         return std::nullopt;
       axis.loop = std::distance(variables.begin(), found);
-      if (*count != steps[axis.loop] || extent != bounds[axis.loop])
+      if (*count != steps[axis.loop] * axis.block ||
+          extent != bounds[axis.loop] * axis.block)
         return std::nullopt;
     }
     split.push_back(axis);

@@ -301,3 +301,45 @@ func.func @index() -> tensor<32xi32> {
   }
   return %1 : tensor<32xi32>
 }
+
+// -----
+
+#flat = affine_map<(d0) -> (d0)>
+
+// A loop over numbers of parts splits an axis as one over their first elements does.
+// CHECK-LABEL: func.func @numbered_parts(
+// CHECK-NOT:   linalg
+// CHECK:       scf.forall (%[[I:.*]]) in (4)
+// CHECK:         linalg.generic
+// CHECK:           arith.negf
+// CHECK:         linalg.generic
+// CHECK:           math.exp
+// CHECK:         %[[AT:.*]] = arith.muli %[[I]], %c8
+// CHECK:         tensor.parallel_insert_slice %{{.*}} into %{{.*}}[%[[AT]]] [8] [1]
+// CHECK-NOT:   linalg
+// CHECK:       return
+func.func @numbered_parts(%x: tensor<32xf32>) -> tensor<32xf32> {
+  %c8 = arith.constant 8 : index
+  %e = tensor.empty() : tensor<32xf32>
+  %0 = scf.forall (%i) in (4) shared_outs(%o = %e) -> (tensor<32xf32>) {
+    %t = arith.muli %i, %c8 : index
+    %in = tensor.extract_slice %x[%t] [8] [1] : tensor<32xf32> to tensor<8xf32>
+    %out = tensor.extract_slice %o[%t] [8] [1] : tensor<32xf32> to tensor<8xf32>
+    %y = linalg.generic {indexing_maps = [#flat, #flat], iterator_types = ["parallel"]}
+        ins(%in : tensor<8xf32>) outs(%out : tensor<8xf32>) {
+    ^bb0(%a: f32, %b: f32):
+      %r = arith.negf %a : f32
+      linalg.yield %r : f32
+    } -> tensor<8xf32>
+    scf.forall.in_parallel {
+      tensor.parallel_insert_slice %y into %o[%t] [8] [1] : tensor<8xf32> into tensor<32xf32>
+    }
+  }
+  %1 = linalg.generic {indexing_maps = [#flat, #flat], iterator_types = ["parallel"]}
+      ins(%0 : tensor<32xf32>) outs(%e : tensor<32xf32>) {
+  ^bb0(%a: f32, %b: f32):
+    %r = math.exp %a : f32
+    linalg.yield %r : f32
+  } -> tensor<32xf32>
+  return %1 : tensor<32xf32>
+}

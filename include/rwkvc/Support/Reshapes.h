@@ -27,6 +27,10 @@ mlir::Value undoReshapes(mlir::OpBuilder &builder,
                          llvm::ArrayRef<mlir::Operation *> reshapes,
                          mlir::Value value);
 
+/// Sees to it that \p value is there before \p op : true if it is, or is a
+/// reshape, which may move, of what is.
+bool hoistReshapes(mlir::Value value, mlir::Operation *op);
+
 } // namespace rwkvc
 
 #endif // RWKVC_SUPPORT_RESHAPES_H

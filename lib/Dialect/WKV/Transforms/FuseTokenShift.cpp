@@ -6,6 +6,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Arith/Utils/Utils.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/IR/Dominance.h"
@@ -21,17 +22,6 @@ namespace rwkvc::wkv {
 
 using namespace mlir;
 using namespace rwkvc;
-
-/// \p value as an element of \p type.
-static Value castTo(OpBuilder &b, Location loc, Value value, Type type) {
-  unsigned from = value.getType().getIntOrFloatBitWidth();
-  unsigned to = type.getIntOrFloatBitWidth();
-  if (from < to)
-    return arith::ExtFOp::create(b, loc, type, value);
-  if (from > to)
-    return arith::TruncFOp::create(b, loc, type, value);
-  return value;
-}
 
 namespace {
 
@@ -110,15 +100,19 @@ struct FuseTokenShiftPass : wkv::impl::FuseTokenShiftBase<FuseTokenShiftPass> {
     auto joined = linalg::GenericOp::create(
         b, types, inputs, outputs, maps, kinds,
         [&](OpBuilder &nested, Location loc, ValueRange args) {
-          Value x = castTo(nested, loc, args[0], compute);
-          Value shifted = castTo(nested, loc, args[1], compute);
+          auto castTo = [&](Value value, Type to) {
+            return convertScalarToDtype(nested, loc, value, to,
+                                        /*isUnsignedCast=*/false);
+          };
+          Value x = castTo(args[0], compute);
+          Value shifted = castTo(args[1], compute);
           Value difference = arith::SubFOp::create(nested, loc, shifted, x);
           SmallVector<Value> targets;
           for (size_t i = 0; i < group.size(); ++i) {
-            Value mu = castTo(nested, loc, args[2 + i], compute);
+            Value mu = castTo(args[2 + i], compute);
             Value step = arith::MulFOp::create(nested, loc, difference, mu);
             Value y = arith::AddFOp::create(nested, loc, x, step);
-            targets.push_back(castTo(nested, loc, y, type.getElementType()));
+            targets.push_back(castTo(y, type.getElementType()));
           }
           linalg::YieldOp::create(nested, loc, targets);
         });

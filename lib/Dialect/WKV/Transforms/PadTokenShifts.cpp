@@ -9,6 +9,7 @@
 #include "mlir/IR/ImplicitLocOpBuilder.h"
 #include "rwkvc/Dialect/WKV/IR/WKV.h"
 #include "rwkvc/Dialect/WKV/Transforms/Passes.h"
+#include "rwkvc/Support/Reshapes.h"
 
 namespace rwkvc::wkv {
 #define GEN_PASS_DEF_PADTOKENSHIFTS
@@ -50,23 +51,6 @@ static void normaliseInShape(IRRewriter &rewriter, wkv::TokenShiftOp op,
       norm, norm.getY().getType(), same.getY(), groups);
 }
 
-/// Sees to it that \p state is there before \p def computes the tokens' rows; a
-/// reshape of what is there may move.
-static bool provideBefore(Value state, Operation *def) {
-  Operation *other = state.getDefiningOp();
-  if (!other)
-    return state.getParentBlock() == def->getBlock();
-  if (other->getBlock() != def->getBlock())
-    return false;
-  if (other->isBeforeInBlock(def))
-    return true;
-  if (!isa<tensor::ExpandShapeOp, tensor::CollapseShapeOp>(other) ||
-      !provideBefore(other->getOperand(0), def))
-    return false;
-  other->moveBefore(def);
-  return true;
-}
-
 namespace {
 
 struct PadTokenShiftsPass : wkv::impl::PadTokenShiftsBase<PadTokenShiftsPass> {
@@ -80,7 +64,7 @@ struct PadTokenShiftsPass : wkv::impl::PadTokenShiftsBase<PadTokenShiftsPass> {
       wkv::LayerNormOp norm = findNorm(op);
       Operation *def = norm ? norm : op.getX().getDefiningOp();
       if (!isCandidate(op) || !def || def->getBlock() != op->getBlock() ||
-          !provideBefore(op.getState(), def))
+          !hoistReshapes(op.getState(), def))
         continue;
       if (norm)
         normaliseInShape(rewriter, op, norm);

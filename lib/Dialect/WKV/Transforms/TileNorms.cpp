@@ -10,6 +10,7 @@
 #include "mlir/IR/ImplicitLocOpBuilder.h"
 #include "rwkvc/Dialect/WKV/IR/WKV.h"
 #include "rwkvc/Dialect/WKV/Transforms/Passes.h"
+#include "rwkvc/Support/MathExtras.h"
 
 namespace rwkvc::wkv {
 #define GEN_PASS_DEF_TILENORMS
@@ -35,14 +36,6 @@ static std::optional<int64_t> findTokens(wkv::LayerNormOp op) {
     if (type.getDimSize(axis) != 1)
       return axis;
   return std::nullopt;
-}
-
-/// The largest divisor of \p size that is at most \p limit.
-static int64_t largestDivisor(int64_t size, int64_t limit) {
-  int64_t divisor = std::min(size, limit);
-  while (size % divisor != 0)
-    --divisor;
-  return divisor;
 }
 
 namespace {

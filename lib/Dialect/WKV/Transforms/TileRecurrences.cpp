@@ -9,6 +9,7 @@
 #include "mlir/Dialect/SCF/Transforms/TileUsingInterface.h"
 #include "rwkvc/Dialect/WKV/IR/WKV.h"
 #include "rwkvc/Dialect/WKV/Transforms/Passes.h"
+#include "rwkvc/Support/MathExtras.h"
 
 namespace rwkvc::wkv {
 #define GEN_PASS_DEF_TILERECURRENCES
@@ -19,12 +20,10 @@ using namespace mlir;
 using namespace rwkvc;
 
 /// The largest divisor of \p size that is at most \p limit; 0, for no split,
-/// where there is none but 1.
-static int64_t largestDivisor(int64_t size, int64_t limit) {
-  for (int64_t divisor = std::min(size, limit); divisor > 1; --divisor)
-    if (size % divisor == 0)
-      return divisor == size ? 0 : divisor;
-  return 0;
+/// where it is 1 or all.
+static int64_t getTileSize(int64_t size, int64_t limit) {
+  int64_t divisor = largestDivisor(size, limit);
+  return divisor == 1 || divisor == size ? 0 : divisor;
 }
 
 namespace {
@@ -59,7 +58,7 @@ struct TileRecurrencesPass
     bool isMatrix = sizes.size() > 2;
     tiles.back() = isMatrix && op.getChunkLength()
                        ? 0
-                       : largestDivisor(sizes.back(), columns);
+                       : getTileSize(sizes.back(), columns);
     SmallVector<int64_t> outer = tiles;
     auto countTiles = [&] {
       int64_t count = 1;

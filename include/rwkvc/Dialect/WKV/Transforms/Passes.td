@@ -502,6 +502,46 @@ def TileNorms : Pass<"wkv-tile-norms", "::mlir::ModuleOp"> {
   let statistics = [Statistic<"numTiled", "tiled", "Norms split">];
 }
 
+def TileTokenShifts : Pass<"wkv-tile-token-shifts", "::mlir::ModuleOp"> {
+  let summary = "Split norm, token shift and interpolations over tokens together";
+  let description = [{
+    A layer norm, the token shift of its result and the interpolations between both
+    become one parallel loop over texts and `rows` tokens at a time: the tokens are read
+    once, and what is between lies in the first-level cache. The predecessor of a part's first
+    token is the state's row or is normalised again, so that no part waits for another.
+
+    ```mlir
+    %n = wkv.layer_norm %x ... : tensor<1x64x768xf32>
+    %shifted, %kept = wkv.token_shift %n state(%old)
+    %r = wkv.mix %n, %shifted by %mu
+    // after
+    %r = scf.forall (%t) = (0) to (64) step (8) shared_outs(%o = %empty) {
+      %before = arith.maxsi (%t - 1), 0
+      %0 = tensor.extract_slice %x[0, %before, 0] [1, 1, 768] [1, 1, 1]
+      %1 = wkv.layer_norm %0 ... : tensor<1x768xf32>
+      %first = linalg.generic ... select(%t == 0, %old, %1)
+      %2 = tensor.extract_slice %x[0, %t, 0] [1, 8, 768] [1, 1, 1]
+      %3 = wkv.layer_norm %2 ... : tensor<1x8x768xf32>
+      %4, %5 = wkv.token_shift %3 state(%first)
+      %6 = wkv.mix %3, %4 by %mu : tensor<1x8x768xf32>
+      scf.forall.in_parallel { tensor.parallel_insert_slice %6 into %o[0, %t, 0] ... }
+    }
+    %last = wkv.layer_norm %x[0, 63, 0] ...   // a row, for the new state
+    ```
+
+    Where something else reads the norm's result (v6), the loop gives it too. Not taken are
+    interpolations by weights that depend on the token, and shifts whose state is
+    computed after the norm or whose tokens have no divisor up to `rows`.
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect",
+                           "::mlir::linalg::LinalgDialect",
+                           "::mlir::scf::SCFDialect",
+                           "::mlir::tensor::TensorDialect"];
+  let options = [Option<"rows", "rows", "int64_t", /*default=*/"8",
+                        "Tokens of a tile at most">];
+  let statistics = [Statistic<"numTiled", "tiled", "Shifts split">];
+}
+
 def FoldEmbeddingNorm : Pass<"wkv-fold-embedding-norm", "::mlir::ModuleOp"> {
   let summary = "Normalise the embedding table instead of the rows read from it";
   let description = [{
