@@ -97,6 +97,7 @@ ArrayRef<StringRef> rwkvc::getOptionalPasses() {
       "rwkvc-fold-add-into-dest",
       "rwkvc-fuse-into-parallel-loops",
       "dnnl-fuse-epilogues",
+      "cpu-pack-matrices",
       "cpu-prefetch-rows",
   };
   // clang-format on
@@ -188,6 +189,14 @@ static void buildLinalg(OpPassManager &pm, const PipelineOptions &options) {
   // Before a loop takes the sum in.
   addOptional(pm, options, createFoldAddIntoDest());
   addCleanup(pm);
+  if (!options.quantize.empty()) {
+    QuantizeWeightsOptions weights;
+    weights.format = options.quantize;
+    if (options.quantize == "int4")
+      weights.lowRankFormat = "int8";
+    pm.addPass(createQuantizeWeights(weights));
+    addCleanup(pm);
+  }
   wkv::TileRecurrencesOptions tiles;
   tiles.minTokens = 1;
   pm.addPass(wkv::createTileRecurrences(tiles));
@@ -208,6 +217,8 @@ static void buildLinalg(OpPassManager &pm, const PipelineOptions &options) {
     addOptional(pm, options, dnnl::createFuseEpilogues());
     addCleanup(pm);
   }
+  addOptional(pm, options, cpu::createPackMatrices());
+  addCleanup(pm);
   pm.addPass(aot::createEntryABI());
   pm.addPass(aot::createExternalizeWeights());
   pm.addPass(createCSEPass());

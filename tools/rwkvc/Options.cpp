@@ -178,6 +178,12 @@ DriverOptions rwkvc::parseCommandLine(int argc, char **argv) {
       cl::desc("Operators of other domains that compute a WKV recurrence, in "
                "JSON (see docs/Plugins.md)"),
       cl::value_desc("file"), cl::cat(category));
+  cl::opt<std::string> quantize(
+      "quantize",
+      cl::desc(
+          "Format of the matrices' weights: bf16, fp16, int8 (8.5 bits) or "
+          "int4 (4.5 bits; low-rank ones int8). Default: as in the file"),
+      cl::value_desc("format"), cl::cat(category));
   cl::list<std::string> dialectPlugins(
       "load-dialect-plugin", cl::desc("Load dialects from a plugin library"),
       cl::value_desc("file"), cl::cat(category));
@@ -331,6 +337,11 @@ DriverOptions rwkvc::parseCommandLine(int argc, char **argv) {
   for (const std::string &pass : skipPass)
     if (!llvm::is_contained(getOptionalPasses(), pass))
       fail("--skip-pass=" + pass + ": expected one of " + optionalPasses);
+  if (!quantize.empty() &&
+      !llvm::is_contained({"bf16", "fp16", "int8", "int4"}, quantize))
+    fail("--quantize=" + quantize +
+         ": expected one of bf16, fp16, int8 and int4");
+  options.quantize = quantize;
   options.skippedPasses = skipPass;
   options.verifyEach = verifyEach;
   options.timing = timing;

@@ -215,6 +215,7 @@ llvm::Error Driver::runPhase(mlir::ModuleOp module, Phase phase) {
   pipeline.batch = options.batch;
   pipeline.prefillBlock = options.prefillBlock;
   pipeline.allLogits = options.allLogits;
+  pipeline.quantize = options.quantize;
   pipeline.wkvForm = options.wkvForm;
   pipeline.wkvChunk = options.wkvChunk;
   pipeline.skippedPasses = options.skippedPasses;

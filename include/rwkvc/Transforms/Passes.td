@@ -108,6 +108,53 @@ def BatchProducts : Pass<"rwkvc-batch-products", "::mlir::ModuleOp"> {
                               "Products that are part of one">];
 }
 
+def QuantizeWeights : Pass<"rwkvc-quantize-weights", "::mlir::ModuleOp"> {
+  let summary = "Keep the constant matrices of products in fewer bits";
+  let description = [{
+    A constant matrix by which something is multiplied is rewritten at compile time, and
+    the product widens its elements in its body, so that sums are of f32 as before:
+
+    - `bf16`, `fp16`: its elements, rounded;
+    - `int8`: 32 elements of a column, which are summed one after another, share a scale;
+      an element is a signed number of 8 bits times the scale, 8.5 bits in all;
+    - `int4`: the same with signed numbers of 4 bits, 4.5 bits in all. Byte j of a
+      block holds rows j and 16 + j.
+
+    ```mlir
+    %y = linalg.matmul ins(%x, %w : tensor<1x768xf32>, tensor<768x768xf32>) ...
+    // after, with format=int8
+    %xb = tensor.expand_shape %x [[0], [1, 2]] : tensor<1x768xf32> into tensor<1x24x32xf32>
+    %y = linalg.generic  // y[m, n] += x[m, k, j] * q[k, j, n] * s[k, n]
+        ins(%xb, %q, %s : tensor<1x24x32xf32>, tensor<24x32x768xi8>, tensor<24x768xbf16>)
+    ```
+
+    Scales are bf16: they have the range of f32, and numbers are chosen for the
+    rounded scale. Of int8 the largest element of a block becomes 127 or less; of int4 it
+    becomes -8, or slightly beyond if the others fit better then.
+
+    All products with one matrix change, or none: those of all functions stay the same. Not
+    taken are matrices of fewer than `min-elements` elements, with elements that are not
+    finite or beyond the format's range, with a number of summed rows that is no multiple of
+    32 (integers), and products whose sums are not f32. Matrices of few rows or
+    columns, such as those of low-rank projections, can have a `low-rank-format` of their own: they are
+    small and errors in them weigh more.
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect",
+                           "::mlir::linalg::LinalgDialect",
+                           "::mlir::tensor::TensorDialect"];
+  let options = [
+    Option<"format", "format", "std::string", /*default=*/"",
+           "bf16, fp16, int8 or int4">,
+    Option<"lowRankFormat", "low-rank-format", "std::string", /*default=*/"",
+           "That of low-rank matrices; empty: the same">,
+    Option<"maxRank", "max-rank", "int64_t", /*default=*/"256",
+           "Rows or columns up to which a matrix is of low rank">,
+    Option<"minElements", "min-elements", "int64_t", /*default=*/"4096",
+           "Elements from which a matrix is rewritten">
+  ];
+  let statistics = [Statistic<"numMatrices", "matrices", "Matrices rewritten">];
+}
+
 def FoldAddIntoDest : Pass<"rwkvc-fold-add-into-dest", "::mlir::ModuleOp"> {
   let summary = "Let a matrix product add to the tensor that is added to it";
   let description = [{

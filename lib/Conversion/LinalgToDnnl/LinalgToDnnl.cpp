@@ -16,6 +16,7 @@
 #include "mlir/Transforms/WalkPatternRewriteDriver.h"
 #include "rwkvc/Conversion/Passes.h"
 #include "rwkvc/Dialect/Dnnl/IR/Dnnl.h"
+#include "rwkvc/Support/Products.h"
 
 namespace rwkvc {
 #define GEN_PASS_DEF_CONVERTLINALGTODNNLPASS
@@ -35,31 +36,6 @@ struct Product {
   int64_t m, n;
   int64_t flops;
 };
-
-/// What \p value widens to the sum's type, or \p value.
-Value skipExtension(Value value) {
-  auto extension = value.getDefiningOp<arith::ExtFOp>();
-  return extension ? extension.getIn() : value;
-}
-
-/// Whether the body is c + a * b in floating point, with a and b widened to the
-/// type of c if they have another one.
-LogicalResult matchBody(Block &body) {
-  Value sum = body.getTerminator()->getOperand(0);
-  Value c = body.getArgument(2);
-  auto add = sum.getDefiningOp<arith::AddFOp>();
-  if (!add || !llvm::is_contained(add->getOperands(), c))
-    return failure();
-  Value term = add.getLhs() == c ? add.getRhs() : add.getLhs();
-  auto multiply = term.getDefiningOp<arith::MulFOp>();
-  if (!multiply)
-    return failure();
-  Value a = skipExtension(multiply.getLhs());
-  Value b = skipExtension(multiply.getRhs());
-  if (a == body.getArgument(1))
-    std::swap(a, b);
-  return success(a == body.getArgument(0) && b == body.getArgument(1));
-}
 
 /// Whether \p value is a constant, or a part or other shape of one that needs
 /// no copy: it then has the same address in every run.
@@ -120,7 +96,7 @@ FailureOr<Product> matchProduct(linalg::LinalgOp op, RewriterBase &rewriter) {
   if (failed(dims) || dims->m.size() != 1 || dims->n.size() != 1 ||
       dims->k.size() != 1 || dims->batch.size() + 3 != op.getNumLoops())
     return refuse("not one row, one column and one summed loop");
-  if (failed(matchBody(*op.getBlock())))
+  if (!isProductBody(*op.getBlock()))
     return refuse("the body is not c + a * b");
 
   Type element = types[0].getElementType(), sum = types[2].getElementType();

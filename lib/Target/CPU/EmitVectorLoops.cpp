@@ -41,6 +41,10 @@ public:
 private:
   using Values = SmallVector<Value>;
 
+  /// What of the body is computed: all of it, or, of a sum with a common
+  /// factor, the inner sum or what is done with it.
+  enum class Part { All, Terms, Total };
+
   Value index(int64_t value) {
     return arith::ConstantIndexOp::create(b, value);
   }
@@ -243,15 +247,38 @@ private:
       });
       return sums;
     };
-    Values results =
-        s.reductionLoops().empty()
-            ? step(accumulators)
-            : emitReductions(s.reductionLoops(), accumulators, step);
+    SmallVector<unsigned> reductions = s.reductionLoops();
+    Values results;
+    if (reductions.empty())
+      results = step(accumulators);
+    else if (s.common)
+      results = emitReductions(
+          ArrayRef(reductions).drop_back(), accumulators, [&](ValueRange sums) {
+            return emitCommonFactor(reductions.back(), sums, unroll, lanes);
+          });
+    else
+      results = emitReductions(reductions, accumulators, step);
     unsigned next = 0;
     forEachOutput(unroll, [&](unsigned output, int64_t row, int64_t part) {
       if (!s.isStreamed[output])
         store(op.getNumDpsInputs() + output, row, part, results[next++]);
     });
+  }
+
+  /// Adds to \p sums the sum over \p loop of what the common factor multiplies,
+  /// times the factor.
+  Values emitCommonFactor(unsigned loop, ValueRange sums, int64_t unroll,
+                          int64_t lanes) {
+    Value zero = broadcast(neutral(0), lanes);
+    Values terms = emitReductions(
+        loop, Values(sums.size(), zero), [&](ValueRange carried) {
+          return evaluate(Values(carried), unroll, lanes, Part::Terms);
+        });
+    ivs[loop] = index(0);
+    partials = terms;
+    Values results = evaluate(Values(sums), unroll, lanes, Part::Total);
+    partials.clear();
+    return results;
   }
 
   /// The present value of an output; null where nothing reads it.
@@ -427,15 +454,22 @@ private:
 
   /// The body for every member of the tile; \p accumulators are the outputs'
   /// present values in the order of forEachOutput.
-  Values evaluate(const Values &accumulators, int64_t unroll, int64_t lanes) {
+  Values evaluate(const Values &accumulators, int64_t unroll, int64_t lanes,
+                  Part which = Part::All) {
     Values results(accumulators.size());
+    llvm::SetVector<Operation *> ops = getOps(which);
     // Members share what does not depend on what they differ by.
     llvm::DenseMap<std::tuple<unsigned, int64_t, int64_t>, Value> loads;
     for (int64_t row = 0; row < s.rows; ++row)
       for (int64_t part = 0; part < unroll; ++part) {
         IRMapping mapping;
         for (unsigned i = 0; i < op.getNumDpsInputs(); ++i) {
-          if (op.getRegionInputArgs()[i].use_empty())
+          auto isNeeded = [&](Operation *user) {
+            return ops.contains(user) ||
+                   (which != Part::Terms &&
+                    user == op.getBody()->getTerminator());
+          };
+          if (llvm::none_of(op.getRegionInputArgs()[i].getUsers(), isNeeded))
             continue;
           const Access &access = s.accesses[i];
           bool perRow = s.row >= 0 && access.strides[s.row] != 0;
@@ -453,13 +487,78 @@ private:
         for (unsigned i = 0; i < op.getNumDpsInits(); ++i)
           if (accumulators[slot(i)])
             mapping.map(op.getRegionOutputArgs()[i], accumulators[slot(i)]);
-        for (Operation &inner : op.getBody()->without_terminator())
-          clone(inner, mapping, row, part, lanes);
+        if (which == Part::Total)
+          mapping.map(s.common->rest, partials[slot(0)]);
+        for (Operation *each : ops)
+          clone(*each, mapping, row, part, lanes);
+        if (which == Part::Terms) {
+          results[slot(0)] = accumulators[slot(0)];
+          addTerms(s.common->rest, mapping, results[slot(0)]);
+          continue;
+        }
         for (auto [i, value] :
              llvm::enumerate(op.getBody()->getTerminator()->getOperands()))
           results[slot(i)] = broadcast(mapping.lookupOrDefault(value), lanes);
       }
     return results;
+  }
+
+  /// The ops of the body that \p which needs but for the terminator, in order.
+  llvm::SetVector<Operation *> getOps(Part which) {
+    llvm::SetVector<Operation *> ops;
+    if (which == Part::All) {
+      for (Operation &each : op.getBody()->without_terminator())
+        ops.insert(&each);
+      return ops;
+    }
+    BackwardSliceOptions options;
+    options.filter = [&](Operation *each) {
+      return each->getBlock() == op.getBody();
+    };
+    Value root = which == Part::Terms ? s.common->rest : s.common->factor;
+    if (Operation *def = root.getDefiningOp();
+        def && def->getBlock() == op.getBody()) {
+      (void)getBackwardSlice(def, &ops, options);
+      ops.insert(def);
+    }
+    if (which == Part::Total) {
+      ops.insert(s.common->product);
+      ops.insert(s.common->sum);
+    } else {
+      // Sums of terms are added one by one.
+      forEachTerm(
+          s.common->rest, [](Value) {},
+          [&](Operation *sum) { ops.remove(sum); });
+    }
+    return ops;
+  }
+
+  /// Calls \p visit for every term of \p value , a sum of terms or one, and
+  /// \p visitSum for the sums.
+  void forEachTerm(Value value, llvm::function_ref<void(Value)> visit,
+                   llvm::function_ref<void(Operation *)> visitSum) {
+    auto sum = value.getDefiningOp<arith::AddFOp>();
+    if (!sum || !sum->hasOneUse() || sum->getBlock() != op.getBody())
+      return visit(value);
+    visitSum(sum);
+    forEachTerm(sum.getLhs(), visit, visitSum);
+    forEachTerm(sum.getRhs(), visit, visitSum);
+  }
+
+  /// Adds the terms of \p value to \p total .
+  void addTerms(Value value, IRMapping &mapping, Value &total) {
+    forEachTerm(
+        value,
+        [&](Value term) {
+          int64_t lanes = 1;
+          if (auto type = dyn_cast<VectorType>(total.getType()))
+            lanes = type.getNumElements();
+          auto sum = arith::AddFOp::create(
+              b, total, broadcast(mapping.lookupOrDefault(term), lanes));
+          sum.setFastmath(arith::FastMathFlags::contract);
+          total = sum;
+        },
+        [](Operation *) {});
   }
 
   void clone(Operation &inner, IRMapping &mapping, int64_t row, int64_t part,
@@ -521,6 +620,7 @@ private:
   const Schedule &s;
   Values ivs;       ///< index of each loop, of the tile's first member
   Values bases;     ///< operands as one-dimensional buffers, or scalars
+  Values partials;  ///< sums that a common factor multiplies, while it does
   Values preloaded; ///< inputs that need no load at present, or empty
   Value begin, end;
 };

@@ -286,6 +286,51 @@ static void chooseStreams(linalg::GenericOp op, Schedule &s) {
       std::clamp<int64_t>(width / 8, 8 * s.lanes, kMaxChunk), s.lanes);
 }
 
+/// Whether \p value of the body of \p op differs from step to step of \p loop .
+static bool changesAlong(linalg::GenericOp op, Value value, unsigned loop) {
+  if (auto argument = dyn_cast<BlockArgument>(value)) {
+    if (argument.getOwner() != op.getBody())
+      return false;
+    OpOperand *operand = op.getMatchingOpOperand(argument);
+    return op.isDpsInit(operand) ||
+           op.getMatchingIndexingMap(operand).isFunctionOfDim(loop);
+  }
+  Operation *def = value.getDefiningOp();
+  if (def->getBlock() != op.getBody())
+    return false;
+  if (auto index = dyn_cast<linalg::IndexOp>(def))
+    return index.getDim() == loop;
+  return llvm::any_of(def->getOperands(), [&](Value operand) {
+    return changesAlong(op, operand, loop);
+  });
+}
+
+/// Finds a factor that leaves the innermost reduction.
+static void chooseFactor(linalg::GenericOp op, Schedule &s) {
+  SmallVector<unsigned> reductions = s.reductionLoops();
+  if (s.isReduction[s.lane] || reductions.size() < 2 || s.streams ||
+      op.getNumDpsInits() != 1 || s.isStreamed[0])
+    return;
+  Value accumulator = op.getRegionOutputArgs()[0];
+  auto sum = op.getBody()->getTerminator()->getOperand(0).getDefiningOp();
+  if (!isa_and_nonnull<arith::AddFOp>(sum) ||
+      !llvm::is_contained(sum->getOperands(), accumulator) ||
+      !accumulator.hasOneUse())
+    return;
+  Value term = sum->getOperand(sum->getOperand(0) == accumulator ? 1 : 0);
+  auto product = term.getDefiningOp<arith::MulFOp>();
+  if (!product || !product->hasOneUse())
+    return;
+  for (unsigned i : {0u, 1u}) {
+    Value factor = product->getOperand(i), rest = product->getOperand(1 - i);
+    if (!changesAlong(op, factor, reductions.back()) &&
+        changesAlong(op, rest, reductions.back())) {
+      s.common = CommonFactor{product, sum, factor, rest};
+      return;
+    }
+  }
+}
+
 std::optional<Schedule> cpu::schedule(linalg::GenericOp op,
                                       int64_t vectorBits) {
   Schedule s;
@@ -325,5 +370,6 @@ std::optional<Schedule> cpu::schedule(linalg::GenericOp op,
     return std::nullopt;
   chooseTile(op, s);
   chooseStreams(op, s);
+  chooseFactor(op, s);
   return s;
 }

@@ -23,6 +23,14 @@ struct Access {
   llvm::SmallVector<int64_t> strides;
 };
 
+/// A sum over two loops whose terms have a factor that the inner one does not
+/// change, as a block's scale is: what it multiplies is summed by itself.
+struct CommonFactor {
+  mlir::Operation *product = nullptr; ///< factor times the rest
+  mlir::Operation *sum = nullptr;     ///< the accumulator plus the product
+  mlir::Value factor, rest;           ///< operands of the product
+};
+
 struct Schedule {
   llvm::SmallVector<int64_t> ranges;
   llvm::SmallVector<bool> isReduction;
@@ -43,6 +51,8 @@ struct Schedule {
   /// is how the hardware prefetches best. 0: tiles of accumulators.
   int64_t streams = 0;
   int64_t chunk = 0;
+  /// Of the innermost of reductionLoops(), if there is one.
+  std::optional<CommonFactor> common;
   int64_t work = 0; ///< scalar operations of the whole kernel
 
   /// Parallel loops outside the lanes, outermost first; the row loop is last.

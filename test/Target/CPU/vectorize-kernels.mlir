@@ -195,3 +195,77 @@ func.func @ordered(%w: memref<8x21xf32>, %y: memref<8xf32>) {
   }
   return
 }
+
+#blocks = affine_map<(n, k, j) -> (k, j)>
+#numbers = affine_map<(n, k, j) -> (k, j, n)>
+#scales = affine_map<(n, k, j) -> (k, n)>
+#columns = affine_map<(n, k, j) -> (n)>
+
+// What does not change along the inner sum leaves it: once for each block the scale is loaded, widened and multiplied
+// with.
+// CHECK-LABEL: func.func @common_factor
+// CHECK:       scf.for {{.*}} iter_args(%[[Y:.*]] = %{{.*}}) -> (vector<8xf32>)
+// CHECK:         %[[SUM:.*]] = scf.for {{.*}} iter_args(%[[S:.*]] = %{{.*}}) -> (vector<8xf32>)
+// CHECK-NOT:       bf16
+// CHECK:           %[[N:.*]] = arith.sitofp %{{.*}} : vector<8xi8> to vector<8xf32>
+// CHECK:           %[[P:.*]] = arith.mulf %{{.*}}, %[[N]] fastmath<contract>
+// CHECK:           %[[T:.*]] = arith.addf %[[S]], %[[P]] fastmath<contract>
+// CHECK:           scf.yield %[[T]]
+// CHECK:         %[[SCALE:.*]] = arith.extf %{{.*}} : vector<8xbf16> to vector<8xf32>
+// CHECK:         %[[TERM:.*]] = arith.mulf %[[SUM]], %[[SCALE]] fastmath<contract>
+// CHECK:         arith.addf %[[Y]], %[[TERM]] fastmath<contract>
+func.func @common_factor(%x: memref<3x4xf32>, %q: memref<3x4x8xi8>, %s: memref<3x8xbf16>, %y: memref<8xf32>) {
+  linalg.generic {indexing_maps = [#blocks, #numbers, #scales, #columns], iterator_types = ["parallel", "reduction", "reduction"]}
+      ins(%x, %q, %s : memref<3x4xf32>, memref<3x4x8xi8>, memref<3x8xbf16>) outs(%y : memref<8xf32>) {
+  ^bb0(%a: f32, %b: i8, %c: bf16, %d: f32):
+    %n = arith.sitofp %b : i8 to f32
+    %p = arith.mulf %a, %n : f32
+    %f = arith.extf %c : bf16 to f32
+    %t = arith.mulf %p, %f : f32
+    %r = arith.addf %d, %t : f32
+    linalg.yield %r : f32
+  }
+  return
+}
+
+// Several terms that the factor multiplies are added one by one; a factor that changes along the inner sum stays in it.
+// CHECK-LABEL: func.func @common_factor_of_terms
+// CHECK:       scf.for
+// CHECK:       %[[SUM:.*]] = scf.for {{.*}} iter_args(%[[S:.*]] = %{{.*}}) -> (vector<8xf32>)
+// CHECK:         %[[P0:.*]] = arith.mulf
+// CHECK:         %[[P1:.*]] = arith.mulf
+// CHECK:         %[[T0:.*]] = arith.addf %[[S]], %[[P0]]
+// CHECK:         %[[T1:.*]] = arith.addf %[[T0]], %[[P1]]
+// CHECK:         scf.yield %[[T1]]
+// CHECK:       arith.mulf %{{.*}}, %[[SUM]]
+// CHECK-LABEL: func.func @changing_factor
+// CHECK:       scf.for
+// CHECK:         scf.for {{.*}} iter_args(%[[S:.*]] = %{{.*}}) -> (vector<8xf32>)
+// CHECK:           %[[P:.*]] = arith.mulf
+// CHECK:           %[[T:.*]] = arith.mulf %{{.*}}, %[[P]]
+// CHECK:           arith.addf %[[S]], %[[T]]
+func.func @common_factor_of_terms(%x: memref<3x4xf32>, %q: memref<3x4x8xf32>, %s: memref<3x8xf32>, %y: memref<8xf32>) {
+  linalg.generic {indexing_maps = [#blocks, #blocks, #numbers, #scales, #columns], iterator_types = ["parallel", "reduction", "reduction"]}
+      ins(%x, %x, %q, %s : memref<3x4xf32>, memref<3x4xf32>, memref<3x4x8xf32>, memref<3x8xf32>) outs(%y : memref<8xf32>) {
+  ^bb0(%a: f32, %e: f32, %b: f32, %c: f32, %d: f32):
+    %p = arith.mulf %a, %b : f32
+    %m = math.absf %b : f32
+    %g = arith.mulf %e, %m : f32
+    %h = arith.addf %p, %g : f32
+    %t = arith.mulf %c, %h : f32
+    %r = arith.addf %t, %d : f32
+    linalg.yield %r : f32
+  }
+  return
+}
+func.func @changing_factor(%x: memref<3x4xf32>, %q: memref<3x4x8xf32>, %y: memref<8xf32>) {
+  linalg.generic {indexing_maps = [#blocks, #numbers, #columns], iterator_types = ["parallel", "reduction", "reduction"]}
+      ins(%x, %q : memref<3x4xf32>, memref<3x4x8xf32>) outs(%y : memref<8xf32>) {
+  ^bb0(%a: f32, %b: f32, %d: f32):
+    %p = arith.mulf %a, %b : f32
+    %t = arith.mulf %a, %p : f32
+    %r = arith.addf %d, %t : f32
+    linalg.yield %r : f32
+  }
+  return
+}

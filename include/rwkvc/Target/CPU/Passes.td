@@ -10,6 +10,36 @@
 
 include "mlir/Pass/PassBase.td"
 
+def PackMatrices : Pass<"cpu-pack-matrices", "::mlir::ModuleOp"> {
+  let summary = "Lay constant matrices out in the order in which kernels read them";
+  let description = [{
+    A product with a constant matrix takes some columns at a time and sums over all rows.
+    In a matrix that is stored by parts of so many columns, one part after another,
+    a kernel reads memory from end to end, as hardware fetches ahead best, and threads
+    have a range of it each. The same is done to what a product's body reads beside the
+    matrix, the scales of quantised ones for instance.
+
+    ```mlir
+    %y = linalg.generic  // y[m, n] += x[m, k] * w[k, n]
+        ins(%x, %w : tensor<1x768xf32>, tensor<768x3072xbf16>)
+    // after
+    %y = linalg.generic  // y[m, p, n] += x[m, k] * w[p, k, n]
+        ins(%x, %w : tensor<1x768xf32>, tensor<96x768x32xbf16>)
+    ```
+
+    Constants that are needed in their own order too, by an op of another kind or in
+    another function, stay, and so do those whose columns are no multiple of
+    `columns`; and all within parallel loops. The compiler writes large ones to a temporary file
+    without a name; where that fails, they stay and a warning says why.
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect",
+                           "::mlir::linalg::LinalgDialect",
+                           "::mlir::tensor::TensorDialect"];
+  let options = [Option<"columns", "columns", "int64_t", /*default=*/"32",
+                        "Columns of a part">];
+  let statistics = [Statistic<"numProducts", "products", "Products rewritten">];
+}
+
 def VectorizeKernels : Pass<"cpu-vectorize-kernels", "::mlir::ModuleOp"> {
   let summary = "Lower the linalg op of each kernel to loops over vectors";
   let description = [{

@@ -1,0 +1,280 @@
+//===- PackMatrices.cpp - Matrices as kernels read them -------------------===//
+//
+// Part of the rwkvc project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Linalg/IR/Linalg.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "mlir/IR/ImplicitLocOpBuilder.h"
+#include "mlir/IR/Matchers.h"
+#include "rwkvc/Support/Constants.h"
+#include "rwkvc/Target/CPU/Passes.h"
+#include "llvm/ADT/MapVector.h"
+#include "llvm/Support/Parallel.h"
+
+namespace rwkvc::cpu {
+#define GEN_PASS_DEF_PACKMATRICES
+#include "rwkvc/Target/CPU/Passes.h.inc"
+} // namespace rwkvc::cpu
+
+using namespace mlir;
+using namespace rwkvc;
+
+namespace {
+
+/// A product and its loop over the columns of its constants.
+struct Product {
+  linalg::LinalgOp op;
+  unsigned column;                   ///< the loop
+  SmallVector<unsigned, 2> matrices; ///< numbers of the constant operands
+};
+
+/// A constant and which of its axes is split.
+using Matrix = std::pair<Attribute, unsigned>;
+
+} // namespace
+
+static RankedTensorType tensorType(Value value) {
+  return cast<RankedTensorType>(value.getType());
+}
+
+/// The axis that \p map indexes by loop \p loop alone.
+static std::optional<unsigned> findAxis(AffineMap map, unsigned loop) {
+  return map.getResultPosition(getAffineDimExpr(loop, map.getContext()));
+}
+
+static Attribute getConstant(Value value) {
+  Attribute constant;
+  return isa<RankedTensorType>(value.getType()) &&
+                 matchPattern(value, m_Constant(&constant))
+             ? constant
+             : Attribute();
+}
+
+/// Whether \p map indexes one axis by \p loop , and no other expression has it.
+static bool isSimpleIn(AffineMap map, unsigned loop) {
+  return llvm::count_if(map.getResults(),
+                        [&](AffineExpr expr) {
+                          return expr.isFunctionOfDim(loop);
+                        }) == 1 &&
+         findAxis(map, loop);
+}
+
+/// \p op as a product of something with constants whose columns, a multiple of
+/// \p width , are those of the result.
+static std::optional<Product> match(linalg::LinalgOp op, int64_t width) {
+  if (!op.hasPureTensorSemantics() || op.hasIndexSemantics() ||
+      op.getNumDpsInits() != 1 || op.getNumReductionLoops() == 0 ||
+      op->getParentOfType<scf::ForallOp>() ||
+      llvm::any_of(op.getStaticLoopRanges(), ShapedType::isDynamic))
+    return std::nullopt;
+  SmallVector<AffineMap> maps = op.getIndexingMapsArray();
+  SmallVector<utils::IteratorType> kinds = op.getIteratorTypesArray();
+  std::optional<Product> found;
+  for (unsigned loop = 0; loop < kinds.size(); ++loop) {
+    if (kinds[loop] != utils::IteratorType::parallel ||
+        !isSimpleIn(maps.back(), loop) ||
+        op.getStaticLoopRanges()[loop] % width != 0)
+      continue;
+    Product product{op, loop, {}};
+    bool isMatch = true;
+    for (unsigned i = 0; i < op.getNumDpsInputs() && isMatch; ++i) {
+      if (!maps[i].isFunctionOfDim(loop))
+        continue;
+      Attribute value = getConstant(op->getOperand(i));
+      isMatch = value && isSimpleIn(maps[i], loop) && getRawBytes(value);
+      product.matrices.push_back(i);
+    }
+    if (!isMatch || product.matrices.empty())
+      continue;
+    // Two loops that would do: not a product with a matrix.
+    if (found)
+      return std::nullopt;
+    found = product;
+  }
+  return found;
+}
+
+/// Writes \p source , of \p shape , with \p axis split into parts of \p width
+/// elements: the parts first, then the other axes, then the elements of a part.
+static void pack(ArrayRef<char> source, ArrayRef<int64_t> shape, unsigned axis,
+                 int64_t width, int64_t elementSize,
+                 MutableArrayRef<char> target) {
+  int64_t outer = 1, inner = 1, parts = shape[axis] / width;
+  for (int64_t size : shape.take_front(axis))
+    outer *= size;
+  for (int64_t size : shape.drop_front(axis + 1))
+    inner *= size;
+  int64_t partBytes = outer * inner * width * elementSize;
+  llvm::parallelFor(0, parts, [&](size_t part) {
+    char *to = target.data() + part * partBytes;
+    for (int64_t o = 0; o < outer; ++o) {
+      const char *from = source.data() + (o * shape[axis] +
+                                          static_cast<int64_t>(part) * width) *
+                                             inner * elementSize;
+      for (int64_t i = 0; i < inner; ++i)
+        for (int64_t e = 0; e < width; ++e, to += elementSize)
+          std::memcpy(to, from + (e * inner + i) * elementSize, elementSize);
+    }
+  });
+}
+
+namespace {
+
+struct PackMatricesPass : cpu::impl::PackMatricesBase<PackMatricesPass> {
+  using PackMatricesBase::PackMatricesBase;
+
+  LogicalResult initialize(MLIRContext *context) override {
+    if (columns < 1)
+      return emitError(UnknownLoc::get(context))
+             << "columns=" << int64_t(columns) << ": expected at least 1";
+    return success();
+  }
+
+  void runOnOperation() override {
+    packed.clear();
+    SmallVector<Product> products;
+    llvm::DenseMap<Attribute, int64_t> uses;
+    getOperation().walk([&](Operation *op) {
+      if (auto constant = dyn_cast<arith::ConstantOp>(op))
+        uses[constant.getValue()] += llvm::range_size(op->getUses());
+      if (auto product = dyn_cast<linalg::LinalgOp>(op))
+        if (std::optional<Product> found = match(product, columns))
+          products.push_back(*found);
+    });
+    keepConsistent(products, uses);
+    for (Product &product : products)
+      rewrite(product);
+  }
+
+  /// Drops products with a constant that some other op, or another axis of it,
+  /// needs as it is: it would be there twice.
+  void keepConsistent(SmallVector<Product> &products,
+                      const llvm::DenseMap<Attribute, int64_t> &uses) {
+    while (true) {
+      llvm::DenseMap<Matrix, int64_t> taken;
+      for (Product &product : products)
+        for (unsigned i : product.matrices)
+          ++taken[getMatrix(product, i)];
+      size_t before = products.size();
+      llvm::erase_if(products, [&](Product &product) {
+        return llvm::any_of(product.matrices, [&](unsigned i) {
+          Matrix matrix = getMatrix(product, i);
+          return taken.lookup(matrix) != uses.lookup(matrix.first);
+        });
+      });
+      if (products.size() == before)
+        return;
+    }
+  }
+
+  static Matrix getMatrix(Product &product, unsigned operand) {
+    AffineMap map = product.op.getIndexingMapsArray()[operand];
+    return {getConstant(product.op->getOperand(operand)),
+            *findAxis(map, product.column)};
+  }
+
+  ElementsAttr getPacked(Product &product, unsigned operand) {
+    Matrix matrix = getMatrix(product, operand);
+    ElementsAttr &result = packed[matrix];
+    if (result)
+      return result;
+    RankedTensorType type = tensorType(product.op->getOperand(operand));
+    SmallVector<int64_t> shape(type.getShape());
+    shape.erase(shape.begin() + matrix.second);
+    shape.insert(shape.begin(), type.getDimSize(matrix.second) / columns);
+    shape.push_back(columns);
+    llvm::Expected<ElementsAttr> made = makeConstant(
+        type.clone(shape), "packed", [&](MutableArrayRef<char> bytes) {
+          pack(*getRawBytes(matrix.first), type.getShape(), matrix.second,
+               columns, type.getElementTypeBitWidth() / 8, bytes);
+        });
+    if (made)
+      return result = *made;
+    product.op->emitWarning()
+        << "reads its weights in the order of the file, as another cannot be "
+           "written: "
+        << toString(made.takeError());
+    return nullptr;
+  }
+
+  void rewrite(Product &product);
+
+  llvm::MapVector<Matrix, ElementsAttr> packed;
+};
+
+} // namespace
+
+void PackMatricesPass::rewrite(Product &product) {
+  linalg::LinalgOp op = product.op;
+  SmallVector<ElementsAttr> constants;
+  for (unsigned i : product.matrices) {
+    constants.push_back(getPacked(product, i));
+    if (!constants.back())
+      return;
+  }
+  IRRewriter rewriter(op);
+  ImplicitLocOpBuilder b(op.getLoc(), rewriter);
+  // Loops: over the parts, the old ones but that over columns, over the columns
+  // of a part.
+  unsigned numLoops = op.getNumLoops() + 1;
+  AffineExpr part = b.getAffineDimExpr(0);
+  AffineExpr inPart = b.getAffineDimExpr(numLoops - 1);
+  SmallVector<AffineExpr> loops;
+  SmallVector<utils::IteratorType> kinds{utils::IteratorType::parallel};
+  for (auto [loop, kind] : llvm::enumerate(op.getIteratorTypesArray())) {
+    if (loop == product.column) {
+      loops.push_back(inPart);
+      continue;
+    }
+    loops.push_back(b.getAffineDimExpr(kinds.size()));
+    kinds.push_back(kind);
+  }
+  kinds.push_back(utils::IteratorType::parallel);
+
+  SmallVector<AffineMap> maps;
+  SmallVector<Value> operands(op->getOperands());
+  for (auto [i, map] : llvm::enumerate(op.getIndexingMapsArray())) {
+    SmallVector<AffineExpr> exprs;
+    for (AffineExpr expr : map.getResults())
+      exprs.push_back(expr.replaceDims(loops));
+    if (auto *matrix = llvm::find(product.matrices, i);
+        matrix != product.matrices.end()) {
+      exprs.erase(exprs.begin() + *findAxis(map, product.column));
+      exprs.insert(exprs.begin(), part);
+      exprs.push_back(inPart);
+      operands[i] = arith::ConstantOp::create(
+          b, constants[std::distance(product.matrices.begin(), matrix)]);
+    } else if (i + 1 == operands.size()) {
+      unsigned axis = *findAxis(map, product.column);
+      exprs.insert(exprs.begin() + axis, part);
+    }
+    maps.push_back(AffineMap::get(numLoops, 0, exprs, b.getContext()));
+  }
+  // The result's columns, seen as parts.
+  unsigned axis = *findAxis(op.getIndexingMapsArray().back(), product.column);
+  RankedTensorType type = tensorType(operands.back());
+  SmallVector<int64_t> shape(type.getShape());
+  shape[axis] = columns;
+  shape.insert(shape.begin() + axis, type.getDimSize(axis) / columns);
+  SmallVector<ReassociationIndices> groups(type.getRank());
+  for (int64_t i = 0, next = 0; i < type.getRank(); ++i) {
+    groups[i].push_back(next++);
+    if (i == axis)
+      groups[i].push_back(next++);
+  }
+  operands.back() = tensor::ExpandShapeOp::create(b, type.clone(shape),
+                                                  operands.back(), groups);
+  auto result = linalg::GenericOp::create(b, operands.back().getType(),
+                                          ValueRange(operands).drop_back(),
+                                          operands.back(), maps, kinds);
+  rewriter.inlineRegionBefore(op->getRegion(0), result.getRegion(),
+                              result.getRegion().begin());
+  rewriter.replaceOpWithNewOp<tensor::CollapseShapeOp>(
+      op, type, result.getResult(0), groups);
+  ++numProducts;
+}

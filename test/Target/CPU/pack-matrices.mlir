@@ -1,0 +1,94 @@
+// RUN: rwkv-opt %s -cpu-pack-matrices=columns=2 -split-input-file | FileCheck %s
+// RUN: not rwkv-opt %s -cpu-pack-matrices=columns=0 -split-input-file 2>&1 | FileCheck %s --check-prefix=NONE
+
+// NONE: error: columns=0: expected at least 1
+
+// Two parts of two columns, each with all rows; the result is seen by parts.
+// CHECK-DAG: #[[X:.*]] = affine_map<(d0, d1, d2, d3) -> (d1, d2)>
+// CHECK-DAG: #[[W:.*]] = affine_map<(d0, d1, d2, d3) -> (d0, d2, d3)>
+// CHECK-DAG: #[[Y:.*]] = affine_map<(d0, d1, d2, d3) -> (d1, d0, d3)>
+// CHECK-LABEL: func.func @rows(
+// CHECK-SAME:    %[[IN:[^:]*]]: tensor<1x3xf32>, %[[OUT:[^:]*]]: tensor<1x4xf32>
+// CHECK-DAG:   %[[P:.*]] = arith.constant dense<{{\[\[\[}}0.0{{.*}}, 1.0{{[^]]*}}], [1.0{{[^,]*}}e+01, 1.1{{.*}}], [2.0{{.*}}, 2.1{{[^]]*}}]], {{\[\[}}2.0{{[^,]*}}, 3.0{{[^]]*}}], [1.2{{.*}}, 1.3{{.*}}], [2.2{{.*}}, 2.3{{.*}}]]]> : tensor<2x3x2xf32>
+// CHECK-DAG:   %[[PARTS:.*]] = tensor.expand_shape %[[OUT]] {{\[\[}}0], [1, 2]] output_shape [1, 2, 2]
+// CHECK:       %[[R:.*]] = linalg.generic {indexing_maps = [#[[X]], #[[W]], #[[Y]]], iterator_types = ["parallel", "parallel", "reduction", "parallel"]}
+// CHECK-SAME:    ins(%[[IN]], %[[P]] : tensor<1x3xf32>, tensor<2x3x2xf32>) outs(%[[PARTS]] : tensor<1x2x2xf32>)
+// CHECK:       tensor.collapse_shape %[[R]] {{\[\[}}0], [1, 2]]
+func.func @rows(%x: tensor<1x3xf32>, %y: tensor<1x4xf32>) -> tensor<1x4xf32> {
+  %w = arith.constant dense<[[0.0, 1.0, 2.0, 3.0], [10.0, 11.0, 12.0, 13.0], [20.0, 21.0, 22.0, 23.0]]> : tensor<3x4xf32>
+  %0 = linalg.matmul ins(%x, %w : tensor<1x3xf32>, tensor<3x4xf32>) outs(%y : tensor<1x4xf32>) -> tensor<1x4xf32>
+  return %0 : tensor<1x4xf32>
+}
+
+// -----
+
+// One matrix in two functions, stored by columns; it is packed once for both.
+// CHECK-LABEL: func.func @step(
+// CHECK:       arith.constant dense<{{\[\[\[}}0.0{{[^,]*}}, 1.0{{[^]]*}}], [1.0{{[^,]*}}e+01, 1.1{{.*}}], [2.0{{.*}}, 2.1{{[^]]*}}]]]> : tensor<1x3x2xf32>
+// CHECK-LABEL: func.func @prefill(
+// CHECK:       tensor<1x3x2xf32>
+#x = affine_map<(d0, d1, d2) -> (d0, d2)>
+#w = affine_map<(d0, d1, d2) -> (d1, d2)>
+#y = affine_map<(d0, d1, d2) -> (d0, d1)>
+func.func @step(%x: tensor<1x3xf32>, %y: tensor<1x2xf32>) -> tensor<1x2xf32> {
+  %w = arith.constant dense<[[0.0, 10.0, 20.0], [1.0, 11.0, 21.0]]> : tensor<2x3xf32>
+  %0 = linalg.generic {indexing_maps = [#x, #w, #y], iterator_types = ["parallel", "parallel", "reduction"]}
+      ins(%x, %w : tensor<1x3xf32>, tensor<2x3xf32>) outs(%y : tensor<1x2xf32>) {
+  ^bb0(%a: f32, %b: f32, %c: f32):
+    %p = arith.mulf %a, %b : f32
+    %s = arith.addf %c, %p : f32
+    linalg.yield %s : f32
+  } -> tensor<1x2xf32>
+  return %0 : tensor<1x2xf32>
+}
+func.func @prefill(%x: tensor<5x3xf32>, %y: tensor<5x2xf32>) -> tensor<5x2xf32> {
+  %w = arith.constant dense<[[0.0, 10.0, 20.0], [1.0, 11.0, 21.0]]> : tensor<2x3xf32>
+  %0 = linalg.generic {indexing_maps = [#x, #w, #y], iterator_types = ["parallel", "parallel", "reduction"]}
+      ins(%x, %w : tensor<5x3xf32>, tensor<2x3xf32>) outs(%y : tensor<5x2xf32>) {
+  ^bb0(%a: f32, %b: f32, %c: f32):
+    %p = arith.mulf %a, %b : f32
+    %s = arith.addf %c, %p : f32
+    linalg.yield %s : f32
+  } -> tensor<5x2xf32>
+  return %0 : tensor<5x2xf32>
+}
+
+// -----
+
+// Numbers and scales alike.
+// CHECK-LABEL: func.func @quantized(
+// CHECK:       linalg.generic {{.*}} ins(%{{.*}}, %{{.*}}, %{{.*}} : tensor<1x2x2xf32>, tensor<2x2x2x2xi8>, tensor<2x2x2xbf16>) outs(%{{.*}} : tensor<1x2x2xf32>)
+func.func @quantized(%x: tensor<1x2x2xf32>, %y: tensor<1x4xf32>) -> tensor<1x4xf32> {
+  %q = arith.constant dense<[[[1, 2, 3, 4], [5, 6, 7, 8]], [[-1, -2, -3, -4], [-5, -6, -7, -8]]]> : tensor<2x2x4xi8>
+  %s = arith.constant dense<[[1.0, 2.0, 3.0, 4.0], [5.0, 6.0, 7.0, 8.0]]> : tensor<2x4xbf16>
+  %0 = linalg.generic {indexing_maps = [affine_map<(d0, d1, d2, d3) -> (d0, d2, d3)>, affine_map<(d0, d1, d2, d3) -> (d2, d3, d1)>,
+                                        affine_map<(d0, d1, d2, d3) -> (d2, d1)>, affine_map<(d0, d1, d2, d3) -> (d0, d1)>],
+                       iterator_types = ["parallel", "parallel", "reduction", "reduction"]}
+      ins(%x, %q, %s : tensor<1x2x2xf32>, tensor<2x2x4xi8>, tensor<2x4xbf16>) outs(%y : tensor<1x4xf32>) {
+  ^bb0(%a: f32, %b: i8, %c: bf16, %d: f32):
+    %n = arith.sitofp %b : i8 to f32
+    %p = arith.mulf %a, %n : f32
+    %f = arith.extf %c : bf16 to f32
+    %t = arith.mulf %p, %f : f32
+    %r = arith.addf %d, %t : f32
+    linalg.yield %r : f32
+  } -> tensor<1x4xf32>
+  return %0 : tensor<1x4xf32>
+}
+
+// -----
+
+// Refused: a matrix whose rows are read elsewhere, an odd number of columns, a matrix that is no constant.
+// CHECK-LABEL: func.func @stay(
+// CHECK-NOT:   tensor.expand_shape
+// CHECK:       return
+func.func @stay(%x: tensor<1x3xf32>, %v: tensor<3x4xf32>, %y: tensor<1x4xf32>, %z: tensor<1x3xf32>)
+    -> (tensor<1x4xf32>, tensor<1x4xf32>, tensor<1x3xf32>, tensor<1x4xf32>) {
+  %w = arith.constant dense<[[0.0, 1.0, 2.0, 3.0], [10.0, 11.0, 12.0, 13.0], [20.0, 21.0, 22.0, 23.0]]> : tensor<3x4xf32>
+  %0 = linalg.matmul ins(%x, %w : tensor<1x3xf32>, tensor<3x4xf32>) outs(%y : tensor<1x4xf32>) -> tensor<1x4xf32>
+  %row = tensor.extract_slice %w[1, 0] [1, 4] [1, 1] : tensor<3x4xf32> to tensor<1x4xf32>
+  %odd = arith.constant dense<[[0.0, 1.0, 2.0], [10.0, 11.0, 12.0], [20.0, 21.0, 22.0]]> : tensor<3x3xf32>
+  %1 = linalg.matmul ins(%x, %odd : tensor<1x3xf32>, tensor<3x3xf32>) outs(%z : tensor<1x3xf32>) -> tensor<1x3xf32>
+  %2 = linalg.matmul ins(%x, %v : tensor<1x3xf32>, tensor<3x4xf32>) outs(%y : tensor<1x4xf32>) -> tensor<1x4xf32>
+  return %0, %row, %1, %2 : tensor<1x4xf32>, tensor<1x4xf32>, tensor<1x3xf32>, tensor<1x4xf32>
+}
