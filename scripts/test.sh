@@ -2,8 +2,8 @@
 # Part of the rwkvc project, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #
-# Sets up and runs every check: lint, Python tests, lit tests of the compiler, numerics and forms of real models. All run,
-# whichever fails; the exit status tells whether one did, and the last line is "N passed, N failed".
+# Sets up and runs every check: lint, Python tests, lit tests of the compiler, numerics, forms and quantised weights of
+# real models. All run, whichever fails; the exit status tells whether one did, and the last line is "N passed, N failed".
 #
 #   RWKVC_TEST_MODELS=DIR   also use the models in DIR/onnx and DIR/weights
 #   RWKVC_NODE_TESTS=all    run all of ONNX's node tests, not a sample
@@ -50,6 +50,7 @@ check "Python tests" .venv/bin/python -m unittest discover -s python/tests
 check "compiler tests" ninja -C build check-rwkvc
 check "numerics of real models" .venv/bin/python test/python/numerics.py
 check "forms of real models" .venv/bin/python test/python/forms.py
+check "quantised weights" .venv/bin/python test/python/quantized.py
 check "ONNX's node tests" .venv/bin/python test/python/node_tests.py $([ "${RWKVC_NODE_TESTS:-}" = all ] || echo --sample)
 
 printf '\n'

@@ -38,6 +38,10 @@ std::optional<Format> parseFormat(StringRef name) {
       .Default(std::nullopt);
 }
 
+/// A matrix of low rank is so many times longer than wide at least. Square ones
+/// and those of channel mixes, four times as long, are not.
+constexpr int64_t kLowRankRatio = 4;
+
 /// A product with a constant matrix.
 struct Product {
   linalg::LinalgOp op;
@@ -129,9 +133,9 @@ struct QuantizeWeightsPass
              << "format '" << name
              << "' of weights: expected bf16, fp16, int8 or int4";
     };
-    return success(succeeded(isKnown(format)) &&
-                   (lowRankFormat.empty() ||
-                    succeeded(isKnown(lowRankFormat))));
+    return success(
+        succeeded(isKnown(format)) &&
+        (lowRankFormat.empty() || succeeded(isKnown(lowRankFormat))));
   }
 
   void runOnOperation() override {
@@ -165,10 +169,10 @@ struct QuantizeWeightsPass
   std::optional<Format> chooseFormat(const MatrixView &view) const {
     if (view.rows * view.columns < minElements)
       return std::nullopt;
-    bool isLowRank = std::min(view.rows, view.columns) <= maxRank;
+    auto [rank, size] = std::minmax(view.rows, view.columns);
+    bool isLowRank = rank <= maxRank && rank * kLowRankRatio < size;
     std::optional<Format> chosen = parseFormat(
-        isLowRank && !lowRankFormat.empty() ? lowRankFormat
-                                            : format);
+        isLowRank && !lowRankFormat.empty() ? lowRankFormat : format);
     bool hasBlocks = *chosen == Format::Int8 || *chosen == Format::Int4;
     if (hasBlocks && view.rows % kBlockRows != 0)
       return std::nullopt;

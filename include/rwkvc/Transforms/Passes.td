@@ -135,9 +135,9 @@ def QuantizeWeights : Pass<"rwkvc-quantize-weights", "::mlir::ModuleOp"> {
     All products with one matrix change, or none: those of all functions stay the same. Not
     taken are matrices of fewer than `min-elements` elements, with elements that are not
     finite or beyond the format's range, with a number of summed rows that is no multiple of
-    32 (integers), and products whose sums are not f32. Matrices of few rows or
-    columns, such as those of low-rank projections, can have a `low-rank-format` of their own: they are
-    small and errors in them weigh more.
+    32 (integers), and products whose sums are not f32. Matrices of low-rank projections,
+    with at most `max-rank` rows or columns and more than four times as many of the other,
+    can have a `low-rank-format` of their own: they are small and errors in them weigh more.
   }];
   let dependentDialects = ["::mlir::arith::ArithDialect",
                            "::mlir::linalg::LinalgDialect",

@@ -1,0 +1,119 @@
+#!/usr/bin/env python3
+# Part of the rwkvc project, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Compiles real models with --quantize and compares their logits with those of the file's weights; prints a markdown table.
+
+For each model and format: the same tokens go through both, a block and then one by one. The error is the distance of the
+two rows of logits by the length of the reference's, the largest over all tokens; what is allowed stands in
+tolerances.json. `rwkv-run --check-forms` verifies that the forms agree as closely as those of unquantised weights. One float32 file of each version,
+"quantized" there. Exit status: 0 all passed, 1 something failed, 2 nothing could be run.
+"""
+
+import argparse
+import concurrent.futures
+import json
+import os
+import pathlib
+import re
+import sys
+import tempfile
+
+import numpy as np
+from numerics import ROOT, Failed, find_jobs, find_tools, first_match, last_words, model_dimensions, run
+
+sys.path.insert(0, str(ROOT / "python"))
+import rwkvc
+
+COLUMNS = ("model", "format", "weights KB", "error", "allowed", "same best token", "forms", "allowed", "result")
+FORMATS = ("bf16", "fp16", "int8", "int4")
+BLOCK, STEPS = 48, 48
+
+
+def compile_model(tools, table, model, format_name, folder):
+    library = folder / f"{model.stem}-{format_name or 'file'}.so"
+    command = [tools["rwkvc"], "-q", model, "-o", library, "--forms=step,prefill", "--embed-weights=false"]
+    if format_name:
+        command.append(f"--quantize={format_name}")
+    dimensions = first_match(table["dimensions"], model.stem, "dimensions")
+    for dimension in model_dimensions(model):
+        if dimension in dimensions:
+            command += ["--dim", f"{dimension}={dimensions[dimension]}"]
+    done = run(command)
+    if done.returncode:
+        raise Failed(f"rwkvc exit status {done.returncode}: {last_words(done)}")
+    return library
+
+
+def compute_logits(library):
+    """Rows of logits after a block of tokens and after each of the tokens behind it."""
+    model = rwkvc.load(library)
+    tokens = np.random.default_rng(0).integers(0, min(model.vocabulary_size, 256), BLOCK + STEPS)
+    text = model.sequence()
+    rows = [text.prefill(tokens[:BLOCK])] + [text.step(token) for token in tokens[BLOCK:]]
+    return np.stack(rows).astype(np.float64)
+
+
+def check(tools, table, model, folder):
+    """Table rows of all formats, without the name."""
+    reference = compute_logits(compile_model(tools, table, model, None, folder))
+    forms_rtol = table["forms_rtol"]["fp32"]
+    for format_name in FORMATS:
+        library = compile_model(tools, table, model, format_name, folder)
+        logits = compute_logits(library)
+        error = (np.linalg.norm(logits - reference, axis=1) / np.linalg.norm(reference, axis=1)).max()
+        best = (logits.argmax(axis=1) == reference.argmax(axis=1)).mean()
+        done = run([tools["rwkv-run"], library, "--check-forms", "1,7,64,65", "--rtol", repr(forms_rtol)])
+        closing = re.search(r"largest relative error (\S+) over (\d+) comparisons: (PASS|FAIL)", done.stdout)
+        if not closing or int(closing[2]) == 0:
+            raise Failed(f"rwkv-run exit status {done.returncode}, no closing line: {last_words(done)}")
+        allowed = table["quantized_error"][format_name]
+        passed = 0 < error <= allowed and closing[3] == "PASS" and done.returncode == 0
+        size = library.with_suffix(".safetensors").stat().st_size
+        yield [
+            format_name,
+            f"{size / 1024:.0f}",
+            f"{error:.2e}",
+            f"{allowed:g}",
+            f"{best:.0%}",
+            closing[1],
+            f"{forms_rtol:g}",
+            "PASS" if passed else "FAIL",
+        ]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--bindir", type=pathlib.Path, default=ROOT / "build" / "bin", help="where rwkvc is")
+    parser.add_argument("--only", default="", metavar="TEXT", help="only models whose name contains TEXT")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), metavar="N", help="models at one time")
+    options = parser.parse_args()
+    table = json.loads(pathlib.Path(__file__).with_name("tolerances.json").read_text())
+    tools = find_tools(options.bindir.resolve())
+    models = [path for _, _, path in find_jobs(table, options.only) if path.suffix == ".onnx"]
+    models = [model for model in dict.fromkeys(models) if model.stem in table["quantized"]]
+    if not models:
+        print(f"error: no model's name contains '{options.only}'")
+        return 2
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+
+        def run_job(model):
+            try:
+                return [[model.stem, *row] for row in check(tools, table, model, pathlib.Path(folder))]
+            except Failed as failure:
+                return [[model.stem, *["-"] * (len(COLUMNS) - 2), f"FAIL: {failure}"]]
+
+        with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
+            for done, result in enumerate(pool.map(run_job, models), 1):
+                rows += result
+                print(f"[{done}/{len(models)}] {result[0][0]}: {', '.join(row[-1] for row in result)}", flush=True)
+    print()
+    for row in (COLUMNS, ["---"] * len(COLUMNS), *rows):
+        print("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |")
+    failed = sum(row[-1] != "PASS" for row in rows)
+    print(f"\n{len(rows) - failed} passed, {failed} failed")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
