@@ -41,7 +41,7 @@ struct DriverOptions {
   std::vector<std::string> forms;       ///< functions to compile; empty: all
   int64_t batch = 0, prefillBlock = 64; // batch 0: as many as the file
   bool allLogits = false;
-  std::string quantize; ///< format of matrices; empty: as they are
+  std::string quantize;       ///< format of matrices; empty: as they are
   std::optional<bool> oneDNN; ///< none: if the runtime has it
   int64_t oneDNNMinFlops = 1 << 20;
   std::string wkvForm = "auto"; ///< auto, recurrent or chunked
