@@ -42,5 +42,6 @@ if os.geteuid() == 0 and not os.system("chroot / true 2>/dev/null"):
     config.available_features.add("chroot")
 if platform.machine() == "x86_64":
     config.available_features.add("x86")
-if shutil.which("ptxas"):
-    config.available_features.add("ptxas")
+for program in ("ptxas", "valgrind"):
+    if shutil.which(program):
+        config.available_features.add(program)
