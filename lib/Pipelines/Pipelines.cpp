@@ -297,42 +297,41 @@ void rwkvc::buildPhase(OpPassManager &pm, Phase phase,
 
 namespace {
 
-const PipelineOptions kDefaults;
-
 /// Those of PipelineOptions that a textual pipeline may set.
 struct TextOptions : PassPipelineOptions<TextOptions> {
+  const PipelineOptions defaults;
   Option<int64_t> vectorBits{*this, "vector-bits",
                              llvm::cl::desc("Width of a vector register"),
-                             llvm::cl::init(kDefaults.vectorBits)};
+                             llvm::cl::init(defaults.vectorBits)};
   Option<int64_t> minParallelWork{
       *this, "min-parallel-work",
       llvm::cl::desc("Scalar operations from which a kernel is split over "
                      "threads; 0: never"),
-      llvm::cl::init(kDefaults.minParallelWork)};
+      llvm::cl::init(defaults.minParallelWork)};
   Option<bool> useDnnl{*this, "use-dnnl",
                        llvm::cl::desc("Large matrix products by oneDNN"),
-                       llvm::cl::init(kDefaults.useDnnl)};
+                       llvm::cl::init(defaults.useDnnl)};
   Option<int64_t> batch{*this, "batch",
                         llvm::cl::desc("Texts that derived forms compute at "
                                        "once; 0: as many as the file"),
-                        llvm::cl::init(kDefaults.batch)};
+                        llvm::cl::init(defaults.batch)};
   Option<int64_t> prefillBlock{*this, "prefill-block",
                                llvm::cl::desc("Tokens of a block; 0: no form "
                                               "for blocks"),
-                               llvm::cl::init(kDefaults.prefillBlock)};
+                               llvm::cl::init(defaults.prefillBlock)};
   Option<bool> allLogits{*this, "all-logits",
                          llvm::cl::desc("Logits after every token of a block"),
-                         llvm::cl::init(kDefaults.allLogits)};
+                         llvm::cl::init(defaults.allLogits)};
   ListOption<std::string> forms{
       *this, "forms",
       llvm::cl::desc("Functions to keep: original, step, prefill")};
   Option<std::string> wkvForm{
       *this, "wkv-form",
       llvm::cl::desc("Form of recurrences: auto, recurrent or chunked"),
-      llvm::cl::init(kDefaults.wkvForm)};
+      llvm::cl::init(defaults.wkvForm)};
   Option<int64_t> wkvChunk{*this, "wkv-chunk",
                            llvm::cl::desc("Tokens of a chunk; 0: by cost"),
-                           llvm::cl::init(kDefaults.wkvChunk)};
+                           llvm::cl::init(defaults.wkvChunk)};
 
   PipelineOptions get() const {
     PipelineOptions options;
