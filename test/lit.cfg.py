@@ -17,6 +17,10 @@ config.test_exec_root = os.path.join(config.rwkvc_build, "test")
 
 path = [os.path.join(config.rwkvc_build, "bin"), config.llvm_tools, config.environment.get("PATH", "")]
 config.environment["PATH"] = os.pathsep.join(path)
+# What is freed is overwritten at once, and what is allocated is not zero: a pass that reads either goes wrong.
+config.environment["GLIBC_TUNABLES"] = "glibc.malloc.tcache_count=0:glibc.malloc.perturb=165"
+if platform.libc_ver()[0] == "glibc":
+    config.available_features.add("glibc")
 config.substitutions.append(("%rwkvc_lib", os.path.join(config.rwkvc_build, "lib")))
 config.substitutions.append(("%llvm_lib", config.llvm_lib))
 config.substitutions.append(("%data", os.path.join(config.test_source_root, "data")))
@@ -38,5 +42,6 @@ if os.geteuid() == 0 and not os.system("chroot / true 2>/dev/null"):
     config.available_features.add("chroot")
 if platform.machine() == "x86_64":
     config.available_features.add("x86")
-if shutil.which("ptxas"):
-    config.available_features.add("ptxas")
+for program in ("ptxas", "valgrind"):
+    if shutil.which(program):
+        config.available_features.add(program)

@@ -319,16 +319,11 @@ SmallVector<Type> ModuleBuilder::getBodyTypes(Operation *op, size_t count) {
       if (which < 0) {
         fill(i, operand.getType());
       } else if (tensor) {
-        std::optional<ArrayRef<int64_t>> axes = scan.getScanInputAxes();
-        int64_t axis = axes && which < static_cast<int64_t>(axes->size())
-                           ? (*axes)[which]
-                           : 0;
-        if (axis < 0)
-          axis += tensor.getRank();
-        if (axis < 0 || axis >= tensor.getRank())
+        auto axis = rwkvc::onnx::getInputAxis(scan, which, tensor.getRank());
+        if (!axis)
           continue;
         SmallVector<int64_t> shape(tensor.getShape());
-        shape.erase(shape.begin() + axis);
+        shape.erase(shape.begin() + *axis);
         fill(i, RankedTensorType::get(shape, tensor.getElementType()));
       }
     }

@@ -6,6 +6,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "Prepare.h"
+#include "rwkvc/Support/Constants.h"
 #include "llvm/ADT/MapVector.h"
 #include "llvm/ADT/StringSet.h"
 #include "llvm/Support/Path.h"

@@ -19,10 +19,6 @@
 
 namespace rwkvc::import {
 
-/// Up to here a tensor is a dense attribute and stays in the protobuf, where
-/// shape inference reads it; above it is a resource.
-inline constexpr int64_t kMaxDenseBytes = 1024;
-
 /// Bytes of a tensor in ONNX's raw form, and what keeps them in memory.
 struct TensorData {
   mlir::RankedTensorType type;

@@ -308,59 +308,67 @@ void rwkvc::buildPhase(OpPassManager &pm, Phase phase,
   pm.addPass(createVerifyPhase(verify));
 }
 
+namespace {
+
+/// Those of PipelineOptions that a textual pipeline may set.
+struct TextOptions : PassPipelineOptions<TextOptions> {
+  const PipelineOptions defaults;
+  Option<int64_t> vectorBits{*this, "vector-bits",
+                             llvm::cl::desc("Width of a vector register"),
+                             llvm::cl::init(defaults.vectorBits)};
+  Option<int64_t> minParallelWork{
+      *this, "min-parallel-work",
+      llvm::cl::desc("Scalar operations from which a kernel is split over "
+                     "threads; 0: never"),
+      llvm::cl::init(defaults.minParallelWork)};
+  Option<bool> useDnnl{*this, "use-dnnl",
+                       llvm::cl::desc("Large matrix products by oneDNN"),
+                       llvm::cl::init(defaults.useDnnl)};
+  Option<int64_t> batch{*this, "batch",
+                        llvm::cl::desc("Texts that derived forms compute at "
+                                       "once; 0: as many as the file"),
+                        llvm::cl::init(defaults.batch)};
+  Option<int64_t> prefillBlock{*this, "prefill-block",
+                               llvm::cl::desc("Tokens of a block; 0: no form "
+                                              "for blocks"),
+                               llvm::cl::init(defaults.prefillBlock)};
+  Option<bool> allLogits{*this, "all-logits",
+                         llvm::cl::desc("Logits after every token of a block"),
+                         llvm::cl::init(defaults.allLogits)};
+  ListOption<std::string> forms{
+      *this, "forms",
+      llvm::cl::desc("Functions to keep: original, step, prefill")};
+  Option<std::string> wkvForm{
+      *this, "wkv-form",
+      llvm::cl::desc("Form of recurrences: auto, recurrent or chunked"),
+      llvm::cl::init(defaults.wkvForm)};
+  Option<int64_t> wkvChunk{*this, "wkv-chunk",
+                           llvm::cl::desc("Tokens of a chunk; 0: by cost"),
+                           llvm::cl::init(defaults.wkvChunk)};
+
+  PipelineOptions get() const {
+    PipelineOptions options;
+    options.vectorBits = vectorBits;
+    options.minParallelWork = minParallelWork;
+    options.useDnnl = useDnnl;
+    options.batch = batch;
+    options.prefillBlock = prefillBlock;
+    options.allLogits = allLogits;
+    options.forms.assign(forms.begin(), forms.end());
+    options.wkvForm = wkvForm;
+    options.wkvChunk = wkvChunk;
+    return options;
+  }
+};
+
+} // namespace
+
 void rwkvc::registerPipelines() {
   registerRWKVCPipelinesPasses();
-  struct CommandLineOptions : PassPipelineOptions<CommandLineOptions> {
-    Option<int64_t> vectorBits{*this, "vector-bits",
-                               llvm::cl::desc("Width of a vector register"),
-                               llvm::cl::init(256)};
-    Option<int64_t> minParallelWork{
-        *this, "min-parallel-work",
-        llvm::cl::desc("Scalar operations from which a kernel is split over "
-                       "threads; 0: never"),
-        llvm::cl::init(1 << 18)};
-    Option<bool> useDnnl{*this, "use-dnnl",
-                         llvm::cl::desc("Large matrix products by oneDNN"),
-                         llvm::cl::init(false)};
-    Option<int64_t> batch{*this, "batch",
-                          llvm::cl::desc("Texts that derived forms compute at "
-                                         "once; 0: as many as the file"),
-                          llvm::cl::init(0)};
-    Option<int64_t> prefillBlock{*this, "prefill-block",
-                                 llvm::cl::desc("Tokens of a block; 0: no form "
-                                                "for blocks"),
-                                 llvm::cl::init(64)};
-    Option<bool> allLogits{*this, "all-logits",
-                           llvm::cl::desc("Logits after every token of a "
-                                          "block"),
-                           llvm::cl::init(false)};
-    ListOption<std::string> forms{
-        *this, "forms",
-        llvm::cl::desc("Functions to keep: original, step, prefill")};
-    Option<std::string> wkvForm{
-        *this, "wkv-form",
-        llvm::cl::desc("Form of recurrences: auto, recurrent or chunked"),
-        llvm::cl::init("auto")};
-    Option<int64_t> wkvChunk{*this, "wkv-chunk",
-                             llvm::cl::desc("Tokens of a chunk; 0: by cost"),
-                             llvm::cl::init(0)};
-  };
-  for (const PhaseInfo &info : phases()) {
-    Phase phase = info.phase;
-    PassPipelineRegistration<CommandLineOptions>(
+  for (const PhaseInfo &info : phases())
+    PassPipelineRegistration<TextOptions>(
         ("rwkvc-to-" + info.name).str(), ("Leads to " + info.description).str(),
-        [phase](OpPassManager &pm, const CommandLineOptions &options) {
-          PipelineOptions pipeline;
-          pipeline.vectorBits = options.vectorBits;
-          pipeline.minParallelWork = options.minParallelWork;
-          pipeline.useDnnl = options.useDnnl;
-          pipeline.batch = options.batch;
-          pipeline.prefillBlock = options.prefillBlock;
-          pipeline.allLogits = options.allLogits;
-          pipeline.forms.assign(options.forms.begin(), options.forms.end());
-          pipeline.wkvForm = options.wkvForm;
-          pipeline.wkvChunk = options.wkvChunk;
-          buildPhase(pm, phase, pipeline);
+        [phase = info.phase](OpPassManager &pm, const TextOptions &options) {
+          buildPhase(pm, phase, options.get());
         });
-  }
 }

@@ -13,15 +13,15 @@
 using namespace mlir;
 using namespace rwkvc;
 
-/// Constants up to this size are attributes; larger ones are resources.
-static constexpr int64_t kMaxDenseBytes = 1 << 16;
+/// Constants up to this size are kept in memory, larger ones in files.
+static constexpr int64_t kMaxMemoryBytes = 1 << 16;
 
-/// The size of a constant of \p type; none if elements share bytes.
+/// The size of a constant of \p type if no elements share bytes.
 static std::optional<int64_t> getSize(ShapedType type) {
-  if (!type.getElementType().isIntOrFloat() ||
-      type.getElementTypeBitWidth() % 8 != 0)
+  if (!type.getElementType().isIntOrFloat())
     return std::nullopt;
-  return type.getNumElements() * (type.getElementTypeBitWidth() / 8);
+  return type.getNumElements() *
+         llvm::divideCeil(type.getElementTypeBitWidth(), 8);
 }
 
 std::optional<ArrayRef<char>> rwkvc::getRawBytes(Attribute attr) {
@@ -34,7 +34,7 @@ std::optional<ArrayRef<char>> rwkvc::getRawBytes(Attribute attr) {
   else if (auto resource = dyn_cast_if_present<DenseResourceElementsAttr>(attr))
     if (AsmResourceBlob *blob = resource.getRawHandle().getBlob())
       bytes = blob->getData();
-  // A splat has the bytes of one element.
+  // A splat has the bytes of one element, and dense booleans share them.
   if (!size || static_cast<int64_t>(bytes.size()) != *size)
     return std::nullopt;
   return bytes;
@@ -64,14 +64,24 @@ mapTemporaryFile(int64_t size) {
   return region;
 }
 
+ElementsAttr rwkvc::copyConstant(ShapedType type, StringRef name,
+                                 ArrayRef<char> bytes) {
+  if (static_cast<int64_t>(bytes.size()) <= kMaxDenseBytes)
+    return DenseElementsAttr::getFromRawBuffer(type, bytes);
+  return DenseResourceElementsAttr::get(
+      type, name,
+      HeapAsmResourceBlob::allocateAndCopyWithAlign(bytes, /*align=*/64,
+                                                    /*dataIsMutable=*/false));
+}
+
 llvm::Expected<ElementsAttr>
 rwkvc::makeConstant(ShapedType type, StringRef name,
                     llvm::function_ref<void(MutableArrayRef<char>)> fill) {
   int64_t size = *getSize(type);
-  if (size <= kMaxDenseBytes) {
+  if (size <= kMaxMemoryBytes) {
     SmallVector<char> bytes(size);
     fill(bytes);
-    return DenseElementsAttr::getFromRawBuffer(type, bytes);
+    return copyConstant(type, name, bytes);
   }
   auto region = mapTemporaryFile(size);
   if (!region)

@@ -7,9 +7,9 @@
 
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
-#include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Interfaces/ViewLikeInterface.h"
 #include "rwkvc/AOT/Interface.h"
+#include "rwkvc/Support/Loops.h"
 #include "rwkvc/Transforms/Passes.h"
 
 namespace rwkvc {
@@ -69,14 +69,8 @@ struct CountTrafficPass : rwkvc::impl::CountTrafficBase<CountTrafficPass> {
         trips *= unknownTrips;
         continue;
       }
-      for (auto [from, to, step] : llvm::zip_equal(*lower, *upper, *steps)) {
-        auto first = getConstantIntValue(from), end = getConstantIntValue(to),
-             stride = getConstantIntValue(step);
-        trips *= first && end && stride && *stride > 0
-                     ? std::max<int64_t>(
-                           llvm::divideCeilSigned(*end - *first, *stride), 0)
-                     : unknownTrips;
-      }
+      for (auto [from, to, step] : llvm::zip_equal(*lower, *upper, *steps))
+        trips *= countIterations(from, to, step).value_or(unknownTrips);
     }
     return trips;
   }

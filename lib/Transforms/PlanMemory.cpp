@@ -6,9 +6,10 @@
 //===----------------------------------------------------------------------===//
 
 #include "mlir/Dialect/Bufferization/Transforms/BufferViewFlowAnalysis.h"
-#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Utils/IndexingUtils.h"
 #include "mlir/Interfaces/LoopLikeInterface.h"
 #include "rwkvc/AOT/Interface.h"
+#include "rwkvc/Support/Loops.h"
 #include "rwkvc/Transforms/Passes.h"
 #include "llvm/ADT/MapVector.h"
 
@@ -72,22 +73,6 @@ scf::ForallOp getParallelLoop(Operation *op) {
   return loop;
 }
 
-/// Iterations of \p loop, or none where they are not known.
-std::optional<int64_t> countIterations(scf::ForallOp loop) {
-  int64_t count = 1;
-  for (auto [from, to, step] :
-       llvm::zip_equal(loop.getMixedLowerBound(), loop.getMixedUpperBound(),
-                       loop.getMixedStep())) {
-    auto first = getConstantIntValue(from), end = getConstantIntValue(to);
-    auto stride = getConstantIntValue(step);
-    if (!first || !end || !stride)
-      return std::nullopt;
-    count *=
-        std::max<int64_t>(llvm::divideCeilSigned(*end - *first, *stride), 0);
-  }
-  return count;
-}
-
 struct PlanMemoryPass : rwkvc::impl::PlanMemoryBase<PlanMemoryPass> {
   void runOnOperation() override {
     auto entries = aot::getEntries(getOperation());
@@ -132,11 +117,12 @@ struct PlanMemoryPass : rwkvc::impl::PlanMemoryBase<PlanMemoryPass> {
       return failure();
     for (auto &[op, parts] : inLoops) {
       auto loop = cast<scf::ForallOp>(op);
-      std::optional<int64_t> count = countIterations(loop);
-      if (!count)
+      std::optional<SmallVector<int64_t>> counts = countIterations(loop);
+      if (!counts)
         return loop.emitError("buffers in a parallel loop of dynamic bounds "
                               "cannot be planned");
-      Buffer share{{}, loop, assign(parts) * *count, INT64_MAX, -1};
+      Buffer share{
+          {}, loop, assign(parts) * computeProduct(*counts), INT64_MAX, -1};
       positions.use(share, loop);
       buffers.push_back(share);
     }
@@ -230,8 +216,8 @@ struct PlanMemoryPass : rwkvc::impl::PlanMemoryBase<PlanMemoryPass> {
       Value share = memref::ViewOp::create(
           b, loc, MemRefType::get(buffer.size, b.getI8Type()), workspace,
           arith::ConstantIndexOp::create(b, loc, buffer.offset), ValueRange());
-      std::optional<int64_t> count = countIterations(loop);
-      int64_t part = *count ? buffer.size / *count : 0;
+      int64_t count = computeProduct(*countIterations(loop));
+      int64_t part = count ? buffer.size / count : 0;
       b.setInsertionPointToStart(loop.getBody());
       Value start =
           arith::MulIOp::create(b, loc, countIteration(b, loop),

@@ -22,26 +22,20 @@ SAMPLE = "add_bcast|matmul_4d|layer_normalization_2d_axis1|slice_neg|celu|loop11
 
 
 def load_sample():
+    """name -> method, of the cases in SAMPLE that run here."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # cases compute infinities and NaN on purpose
         with np.errstate(all="ignore"):
             runner = onnx.backend.test.BackendTest(backend, __name__)
     return {
-        name: type(name, (unittest.TestCase,), {test: function})
-        for name, case in runner.include(rf"^test_({SAMPLE})_cpu$").test_cases.items()
-        for test, function in vars(case).items()
-        if test.startswith("test_") and not getattr(function, "__unittest_skip__", False)
+        name: method
+        for case in runner.include(rf"^test_({SAMPLE})_cpu$").test_cases.values()
+        for name, method in vars(case).items()
+        if name.startswith("test_") and not getattr(method, "__unittest_skip__", False)
     }
 
 
-class ONNXSample(unittest.TestCase):
-    """Cases of ONNX's runner, as its test methods."""
-
-
-for case in load_sample().values():
-    for name in vars(case):
-        if name.startswith("test_"):
-            setattr(ONNXSample, name, getattr(case, name))
+ONNXSample = type("ONNXSample", (unittest.TestCase,), load_sample())
 
 
 def make_model(nodes, inputs, outputs, opset=21):

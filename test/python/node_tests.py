@@ -14,8 +14,6 @@ Exit status: 0 all claimed cases passed, 1 something failed, 2 nothing could be 
 
 import argparse
 import collections
-import concurrent.futures
-import multiprocessing
 import os
 import pathlib
 import re
@@ -28,6 +26,7 @@ import ml_dtypes
 import numpy as np
 import old_opsets
 import onnx
+from isolated import run_isolated
 from onnx import numpy_helper
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -121,21 +120,8 @@ def run_case(case):
         signal.alarm(0)
 
 
-def run_cases(cases, jobs):
-    """Yields a result for each case. They run in other processes: compiled code that is wrong may end its own."""
-    context = multiprocessing.get_context("fork")  # cases are large and need not be sent
-    with concurrent.futures.ProcessPoolExecutor(jobs, context) as pool:
-        futures = [pool.submit(run_case, case) for case in cases]
-        for case, future in zip(cases, futures):
-            try:
-                yield future.result()
-            except concurrent.futures.BrokenExecutor:
-                # Some case ended its process, and that the pool: alone it is known which.
-                with concurrent.futures.ProcessPoolExecutor(1, context) as single:
-                    try:
-                        yield single.submit(run_case, case).result()
-                    except concurrent.futures.BrokenExecutor:
-                        yield "failed", f"ended its process, or took longer than {LIMIT_S} s"
+def ended(case):
+    return "failed", f"ended its process, or took longer than {LIMIT_S} s"
 
 
 # -- the table ---------------------------------------------------------------------------------------------------------
@@ -210,7 +196,8 @@ def main():
     if options.sample:
         cases = list(choose_sample(cases, operators))
     rows, kinds = collections.defaultdict(list), collections.Counter()
-    for number, (case, result) in enumerate(zip(cases, run_cases(cases, options.jobs)), 1):
+    results = run_isolated(run_case, cases, options.jobs, ended)
+    for number, (case, result) in enumerate(zip(cases, results), 1):
         rows[operators[case.name]].append((case.name, result))
         kinds[result[0]] += 1
         if result[0] == "failed":

@@ -75,6 +75,33 @@ static void chooseEmit(llvm::StringRef name, DriverOptions &options) {
        "' what to produce; use a suffix .so, .o, .a, .s or .ll, or --emit");
 }
 
+std::vector<Phase> DriverOptions::getPhases() const {
+  // IR after import may still have what its passes remove.
+  int first = from && *from != Phase::AfterImport ? int(*from) + 1 : 0;
+  int last = int(emit == Emit::IR ? phase : kLastPhase);
+  std::vector<Phase> phases;
+  for (int i = first; i <= last; ++i)
+    phases.push_back(static_cast<Phase>(i));
+  return phases;
+}
+
+/// Refuses what asks for a phase that is not run.
+static void checkPhases(const DriverOptions &options) {
+  if (options.from && options.emit == Emit::IR && options.phase < *options.from)
+    fail("--emit=" + stringifyPhase(options.phase) +
+         ": the model is after this phase already; expected " +
+         stringifyPhase(*options.from) + " or a later one");
+  std::vector<Phase> phases = options.getPhases();
+  if (!options.explain.empty() &&
+      !llvm::is_contained(phases, Phase::AfterRaise))
+    fail("--explain tells what the phase after-raise does, which --from or "
+         "--emit leaves out");
+  for (const auto &[phase, pipelines] : options.insertions)
+    if (!llvm::is_contained(phases, phase))
+      fail("--insert-pass=" + stringifyPhase(phase) + ":" + pipelines.front() +
+           ": this phase is left out by --from or --emit");
+}
+
 DriverOptions rwkvc::parseCommandLine(int argc, char **argv) {
   // LLVM's libraries register options of their own, for compiler developers;
   // this tool's command line has only those below.
@@ -100,20 +127,22 @@ DriverOptions rwkvc::parseCommandLine(int argc, char **argv) {
                "for prompts). Step and prefill share one state. Default: all "
                "that can be derived from the file"),
       cl::value_desc("list"), cl::cat(category));
+  const PipelineOptions defaults;
+  const std::string blockHelp =
+      "Most tokens that one call of prefill takes; larger blocks are faster on "
+      "long prompts and need more memory; 0: no prefill (default: " +
+      std::to_string(defaults.prefillBlock) + ")";
   cl::opt<int64_t> prefillBlock(
-      "prefill-block", cl::init(64),
-      cl::desc("Most tokens that one call of prefill takes; larger blocks are "
-               "faster on long prompts and need more memory; 0: no prefill "
-               "(default: 64)"),
+      "prefill-block", cl::init(defaults.prefillBlock), cl::desc(blockHelp),
       cl::value_desc("n"), cl::cat(category));
   cl::opt<int64_t> batch(
-      "batch", cl::init(0),
+      "batch", cl::init(defaults.batch),
       cl::desc("Texts that step and prefill compute side by side, each with "
                "its own state (default: as many as the file computes). The "
                "original function keeps the file's own batch, see --dim"),
       cl::value_desc("n"), cl::cat(category));
   cl::opt<bool> allLogits(
-      "all-logits",
+      "all-logits", cl::init(defaults.allLogits),
       cl::desc("Let prefill give the logits after every token of a block and "
                "not only after the last: to score texts; slower"),
       cl::cat(category));
@@ -150,19 +179,20 @@ DriverOptions rwkvc::parseCommandLine(int argc, char **argv) {
       cl::desc("Leave large matrix products to oneDNN (default: where the "
                "runtime was built with it, but not in programs)"),
       cl::cat(category));
+  const std::string minFlopsHelp = "Operations from which a matrix product is "
+                                   "large for --onednn (default: " +
+                                   std::to_string(defaults.dnnlMinFlops) + ")";
   cl::opt<int64_t> oneDNNMinFlops(
-      "onednn-min-flops", cl::init(1 << 20),
-      cl::desc("Operations from which a matrix product is large for --onednn "
-               "(default: 1048576)"),
-      cl::value_desc("n"), cl::cat(category));
+      "onednn-min-flops", cl::init(defaults.dnnlMinFlops),
+      cl::desc(minFlopsHelp), cl::value_desc("n"), cl::cat(category));
   cl::opt<std::string> wkvForm(
-      "wkv-form", cl::init("auto"),
+      "wkv-form", cl::init(defaults.wkvForm),
       cl::desc("How recurrences over several tokens are computed: recurrent, "
                "one token after the other; chunked, in matrix products over "
                "chunks of tokens; auto, by cost (default)"),
       cl::value_desc("form"), cl::cat(category));
   cl::opt<int64_t> wkvChunk(
-      "wkv-chunk", cl::init(0),
+      "wkv-chunk", cl::init(defaults.wkvChunk),
       cl::desc("Tokens of a chunk, a multiple of 16 (default: by cost)"),
       cl::value_desc("n"), cl::cat(category));
   cl::opt<cl::boolOrDefault> embed(
@@ -240,28 +270,33 @@ DriverOptions rwkvc::parseCommandLine(int argc, char **argv) {
   for (const std::string &form : forms)
     if (form != "original" && form != "step" && form != "prefill")
       fail("--forms: '" + form + "' is none of original, step, prefill");
-  options.forms = forms;
+  PipelineOptions &pipeline = options.pipeline;
+  pipeline.forms = forms;
   if (batch.getNumOccurrences() > 0 && batch < 1)
     fail("--batch=" + llvm::Twine(batch) + ": expected at least 1");
-  options.batch = batch;
+  pipeline.batch = batch;
   if (prefillBlock < 0 || prefillBlock > kMaxPrefillBlock)
     fail("--prefill-block=" + llvm::Twine(prefillBlock) +
          ": expected 0 (no prefill) to " + llvm::Twine(kMaxPrefillBlock));
-  options.prefillBlock = prefillBlock;
-  if (!forms.empty() && !llvm::is_contained(options.forms, "prefill")) {
+  pipeline.prefillBlock = prefillBlock;
+  if (!forms.empty() && !llvm::is_contained(forms, "prefill")) {
     if (prefillBlock.getNumOccurrences() && prefillBlock > 0)
       fail("--prefill-block needs prefill among --forms");
-    options.prefillBlock = 0;
+    pipeline.prefillBlock = 0;
   }
   if (prefillBlock.getNumOccurrences() && prefillBlock == 0 &&
-      llvm::is_contained(options.forms, "prefill"))
+      llvm::is_contained(forms, "prefill"))
     fail("--prefill-block=0 leaves out what --forms asks for: prefill");
-  if (allLogits && options.prefillBlock == 0)
-    fail("--all-logits is about prefill, which is left out");
-  options.allLogits = allLogits;
+  if (allLogits && pipeline.prefillBlock == 0)
+    fail("--all-logits is about prefill, which --forms or --prefill-block "
+         "leaves out");
+  pipeline.allLogits = allLogits;
   llvm::StringRef inputSuffix = llvm::sys::path::extension(options.input);
   if (inputSuffix == ".mlir" || inputSuffix == ".mlirbc")
     options.from = Phase::AfterImport;
+  if (options.from && !options.dims.empty())
+    fail("--dim is for an ONNX file; the sizes of a model in MLIR's form are "
+         "in it");
   if (!from.empty()) {
     auto phase = symbolizePhase(from);
     if (!options.from)
@@ -283,11 +318,10 @@ DriverOptions rwkvc::parseCommandLine(int argc, char **argv) {
     options.phase = Phase::AfterRaise, options.emit = Emit::IR;
   bool isText = options.emit == Emit::IR || options.emit == Emit::LLVMIR ||
                 options.emit == Emit::Assembly;
-  if (options.output.empty() && options.explain.empty()) {
-    if (!isText)
-      fail("--emit=" + emit + " needs a file to write: -o FILE");
+  if (options.output.empty() && !isText)
+    fail("--emit=" + emit + " needs a file to write: -o FILE");
+  if (options.output.empty() && options.explain.empty())
     options.output = "-";
-  }
   bool isSame = false;
   if (!llvm::sys::fs::equivalent(options.input, options.output, isSame) &&
       isSame)
@@ -300,20 +334,21 @@ DriverOptions rwkvc::parseCommandLine(int argc, char **argv) {
   options.cpu = cpu;
   options.features = features;
   options.optLevel = optLevel;
-  options.threads = threads;
+  if (!threads)
+    pipeline.minParallelWork = 0;
   if (oneDNN != cl::BOU_UNSET)
     options.oneDNN = oneDNN == cl::BOU_TRUE;
   if (oneDNNMinFlops < 1)
     fail("--onednn-min-flops=" + llvm::Twine(oneDNNMinFlops) +
          ": expected at least 1");
-  options.oneDNNMinFlops = oneDNNMinFlops;
-  options.wkvForm = wkvForm;
+  pipeline.dnnlMinFlops = oneDNNMinFlops;
+  pipeline.wkvForm = wkvForm;
   if (wkvForm != "auto" && wkvForm != "recurrent" && wkvForm != "chunked")
     fail("--wkv-form=" + wkvForm + ": expected auto, recurrent or chunked");
   if (wkvChunk < 0 || wkvChunk % 16 != 0)
     fail("--wkv-chunk=" + llvm::Twine(wkvChunk) +
          ": expected a multiple of 16, or 0 to choose by cost");
-  options.wkvChunk = wkvChunk;
+  pipeline.wkvChunk = wkvChunk;
   if (embed != cl::BOU_UNSET)
     options.embedWeights = embed == cl::BOU_TRUE;
   options.compiler = compiler;
@@ -341,8 +376,9 @@ DriverOptions rwkvc::parseCommandLine(int argc, char **argv) {
       !llvm::is_contained({"bf16", "fp16", "int8", "int4"}, quantize))
     fail("--quantize=" + quantize +
          ": expected one of bf16, fp16, int8 and int4");
-  options.quantize = quantize;
-  options.skippedPasses = skipPass;
+  pipeline.quantize = quantize;
+  pipeline.skippedPasses = skipPass;
+  checkPhases(options);
   options.verifyEach = verifyEach;
   options.timing = timing;
   options.quiet = quiet;

@@ -37,22 +37,18 @@ struct DriverOptions {
   std::string explain; ///< "", "text" or "json"
   std::string triple, cpu, features;
   unsigned optLevel = 2;
-  bool threads = true;
-  std::vector<std::string> forms;       ///< functions to compile; empty: all
-  int64_t batch = 0, prefillBlock = 64; // batch 0: as many as the file
-  bool allLogits = false;
-  std::string quantize;       ///< format of matrices; empty: as they are
+  /// But for what the target says; of oneDNN, see `oneDNN`.
+  PipelineOptions pipeline;
   std::optional<bool> oneDNN; ///< none: if the runtime has it
-  int64_t oneDNNMinFlops = 1 << 20;
-  std::string wkvForm = "auto"; ///< auto, recurrent or chunked
-  int64_t wkvChunk = 0;         ///< tokens of a chunk; 0: by cost
   std::optional<bool> embedWeights;
   std::string compiler;               ///< C compiler that links
   std::vector<std::string> customOps; ///< files
   std::vector<std::string> dialectPlugins, passPlugins;
   std::map<Phase, std::vector<std::string>> insertions; ///< text pipelines
-  std::vector<std::string> skippedPasses;
-  bool verifyEach = false, timing = false, quiet = false;
+  bool verifyEach = true, timing = false, quiet = false;
+
+  /// The phases to run, in order.
+  std::vector<Phase> getPhases() const;
 };
 
 /// Parses the command line; reports mistakes and ends the process, as for

@@ -110,10 +110,9 @@ private:
   static unsigned countSteps(const DriverOptions &options) {
     // Import, with its phase, and the other phases; for code: weights, code,
     // and the file itself.
-    Phase last = options.emit == Emit::IR ? options.phase : kLastPhase;
-    Phase first = options.from.value_or(Phase::AfterImport);
-    unsigned steps =
-        1 + std::max(0, static_cast<int>(last) - static_cast<int>(first));
+    unsigned steps = 1 + llvm::count_if(options.getPhases(), [](Phase phase) {
+                       return phase != Phase::AfterImport;
+                     });
     if (options.emit == Emit::IR)
       return steps;
     bool isText =
@@ -130,6 +129,7 @@ private:
 
   void report(mlir::Diagnostic &diagnostic);
   mlir::OwningOpRef<mlir::ModuleOp> import();
+  llvm::Error addInsertions(mlir::PassManager &pm, Phase phase) const;
   llvm::Error runPhase(mlir::ModuleOp module, Phase phase);
   llvm::Error emitIR(mlir::ModuleOp module);
   llvm::Error explain(mlir::ModuleOp module);
@@ -197,39 +197,36 @@ mlir::OwningOpRef<mlir::ModuleOp> Driver::import() {
   return module;
 }
 
+/// Adds the passes of --insert-pass for \p phase.
+llvm::Error Driver::addInsertions(mlir::PassManager &pm, Phase phase) const {
+  auto inserted = options.insertions.find(phase);
+  if (inserted == options.insertions.end())
+    return llvm::Error::success();
+  for (const std::string &text : inserted->second) {
+    std::string message;
+    llvm::raw_string_ostream os(message);
+    if (failed(mlir::parsePassPipeline(text, pm, os)))
+      return llvm::createStringError("--insert-pass=" + stringifyPhase(phase) +
+                                     ":" + text + ": " +
+                                     llvm::StringRef(message).trim());
+  }
+  return llvm::Error::success();
+}
+
 llvm::Error Driver::runPhase(mlir::ModuleOp module, Phase phase) {
   mlir::PassManager pm(&context);
   pm.enableVerifier(options.verifyEach);
   if (options.timing)
     pm.enableTiming();
-  PipelineOptions pipeline;
+  PipelineOptions pipeline = options.pipeline;
   pipeline.vectorBits = target->getVectorBits();
-  if (!options.threads)
-    pipeline.minParallelWork = 0;
   // A program is to run where nothing is installed.
   pipeline.useDnnl = options.oneDNN.value_or(
       options.emit != Emit::Executable &&
       llvm::sys::fs::exists(findRuntimeDir() + "/librwkvc-rt-dnnl.so"));
-  pipeline.dnnlMinFlops = options.oneDNNMinFlops;
-  pipeline.forms = options.forms;
-  pipeline.batch = options.batch;
-  pipeline.prefillBlock = options.prefillBlock;
-  pipeline.allLogits = options.allLogits;
-  pipeline.quantize = options.quantize;
-  pipeline.wkvForm = options.wkvForm;
-  pipeline.wkvChunk = options.wkvChunk;
-  pipeline.skippedPasses = options.skippedPasses;
   buildPhase(pm, phase, pipeline);
-  auto inserted = options.insertions.find(phase);
-  if (inserted != options.insertions.end())
-    for (const std::string &text : inserted->second) {
-      std::string message;
-      llvm::raw_string_ostream os(message);
-      if (failed(mlir::parsePassPipeline(text, pm, os)))
-        return llvm::createStringError(
-            "--insert-pass=" + stringifyPhase(phase) + ":" + text + ": " +
-            llvm::StringRef(message).trim());
-    }
+  if (llvm::Error error = addInsertions(pm, phase))
+    return error;
   if (failed(pm.run(module)))
     return llvm::createStringError("the model could not be compiled; phase '" +
                                    stringifyPhase(phase) + "' failed");
@@ -428,17 +425,18 @@ int Driver::run() {
         "linking for " + triple.str() +
         " needs a C compiler for it: name one by --cc, or make an object file "
         "by --emit=obj"));
+  // Before what takes time.
+  for (Phase phase : options.getPhases()) {
+    mlir::PassManager pm(&context);
+    if (llvm::Error error = addInsertions(pm, phase))
+      return fail(std::move(error));
+  }
   mlir::OwningOpRef<mlir::ModuleOp> module = import();
   if (!module) {
     progress.finish("failed");
     return 1;
   }
-  Phase last = options.emit == Emit::IR ? options.phase : kLastPhase;
-  int first = options.from && *options.from != Phase::AfterImport
-                  ? static_cast<int>(*options.from) + 1
-                  : 0;
-  for (int i = first; i <= static_cast<int>(last); ++i) {
-    auto phase = static_cast<Phase>(i);
+  for (Phase phase : options.getPhases()) {
     if (phase != Phase::AfterImport)
       progress.step(describePhase(phase));
     if (llvm::Error error = runPhase(*module, phase))

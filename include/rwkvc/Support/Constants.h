@@ -20,9 +20,19 @@
 
 namespace rwkvc {
 
-/// The bytes of a constant tensor, row-major and little-endian; none for a
-/// splat, for elements that share a byte and for a resource that is not there.
+/// Constants up to this size are dense attributes, and small enough for ONNX's
+/// shape inference to read them; larger ones are resources.
+inline constexpr int64_t kMaxDenseBytes = 1024;
+
+/// The bytes of a constant tensor, row-major and little-endian, of booleans in
+/// a resource one each; none for a splat, for elements that share a byte and
+/// for a resource that is not there.
 std::optional<llvm::ArrayRef<char>> getRawBytes(mlir::Attribute attr);
+
+/// A constant of \p type with these bytes, which are copied. A large one
+/// becomes a resource called \p name.
+mlir::ElementsAttr copyConstant(mlir::ShapedType type, llvm::StringRef name,
+                                llvm::ArrayRef<char> bytes);
 
 /// A constant of \p type whose bytes \p fill writes. A large one becomes a
 /// resource called \p name in a file without a name, so that its pages need not

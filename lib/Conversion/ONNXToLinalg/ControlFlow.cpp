@@ -72,11 +72,6 @@ LogicalResult checkState(Lowering &b, Type given, Type taken, Type yielded) {
   return b.refuse("a state changes its type between the steps");
 }
 
-/// The i-th of optional numbers, 0 when there are none.
-int64_t entry(std::optional<ArrayRef<int64_t>> values, size_t index) {
-  return values && index < values->size() ? (*values)[index] : 0;
-}
-
 /// Whether \p value is sure to have storage of its own once it is a buffer.
 bool isFresh(Value value) {
   Operation *op = value.getDefiningOp();
@@ -119,8 +114,7 @@ FailureOr<SmallVector<Value>> lowerScan(Lowering &b, onnx::ScanOp op,
   SmallVector<int64_t> inputAxes, outputAxes;
   for (int64_t i = 0; i < numInputs; ++i) {
     RankedTensorType type = tensorType(operands[numStates + i]);
-    std::optional<int64_t> axis =
-        normalizeAxis(entry(op.getScanInputAxes(), i), type.getRank());
+    std::optional<int64_t> axis = onnx::getInputAxis(op, i, type.getRank());
     if (!axis)
       return b.refuse("the axis of scanned input " + Twine(i) +
                       " is out of range");
@@ -132,8 +126,7 @@ FailureOr<SmallVector<Value>> lowerScan(Lowering &b, onnx::ScanOp op,
   SmallVector<Value> carried(operands.take_front(numStates));
   for (int64_t i = 0; i < numOutputs; ++i) {
     RankedTensorType type = b.resultType(numStates + i);
-    std::optional<int64_t> axis =
-        normalizeAxis(entry(op.getScanOutputAxes(), i), type.getRank());
+    std::optional<int64_t> axis = onnx::getOutputAxis(op, i, type.getRank());
     if (!axis || type.getDimSize(*axis) != steps)
       return b.refuse("scanned output " + Twine(i) + " does not fit its steps");
     outputAxes.push_back(*axis);
@@ -143,21 +136,20 @@ FailureOr<SmallVector<Value>> lowerScan(Lowering &b, onnx::ScanOp op,
     return carried;
   Value last = indexConstant(b, steps - 1);
   auto step = [&](Value iv, ValueRange state) {
-    auto place = [&](std::optional<ArrayRef<int64_t>> directions,
-                     size_t index) -> Value {
-      if (!entry(directions, index))
+    auto place = [&](bool isReversed) -> Value {
+      if (!isReversed)
         return iv;
       return arith::SubIOp::create(b, last, iv);
     };
     SmallVector<Value> arguments(state.take_front(numStates));
     for (int64_t i = 0; i < numInputs; ++i)
       arguments.push_back(sliceAt(b, operands[numStates + i], inputAxes[i],
-                                  place(op.getScanInputDirections(), i)));
+                                  place(onnx::isInputReversed(op, i))));
     SmallVector<Value> next = inlineBody(b, op.getBody(), arguments);
     for (int64_t i = 0; i < numOutputs; ++i) {
       Value &output = next[numStates + i];
       output = insertAt(b, output, state[numStates + i], outputAxes[i],
-                        place(op.getScanOutputDirections(), i));
+                        place(onnx::isOutputReversed(op, i)));
     }
     return next;
   };

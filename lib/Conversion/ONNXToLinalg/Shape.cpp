@@ -120,27 +120,16 @@ FailureOr<SmallVector<Value>> lowerSplit(Lowering &b, onnx::SplitOp op,
   return results;
 }
 
-/// \p value without ops that only change its shape.
-Value skipViews(Value value) {
-  while (Operation *op = value.getDefiningOp()) {
-    if (!isa<onnx::IdentityOp, onnx::UnsqueezeOp, onnx::SqueezeOp,
-             onnx::ReshapeOp>(op))
-      break;
-    value = op->getOperand(0);
-  }
-  return value;
-}
-
 /// Whether \p op ends \p size behind its start, wherever that is.
 bool hasSize(onnx::SliceOp op, int64_t size) {
-  auto sum = skipViews(op.getEnds()).getDefiningOp<onnx::AddOp>();
+  auto sum = onnx::skipShapeViews(op.getEnds()).getDefiningOp<onnx::AddOp>();
   if (!sum)
     return false;
-  Value start = skipViews(op.getStarts());
+  Value start = onnx::skipShapeViews(op.getStarts());
   for (auto [from, by] :
        {std::pair(sum.getA(), sum.getB()), std::pair(sum.getB(), sum.getA())})
-    if (auto number = getConstantInts(skipViews(by));
-        skipViews(from) == start && number && number->size() == 1 &&
+    if (auto number = getConstantInts(onnx::skipShapeViews(by));
+        onnx::skipShapeViews(from) == start && number && number->size() == 1 &&
         number->front() == size)
       return true;
   return false;

@@ -148,12 +148,6 @@ std::optional<double> lowering::getConstantNumber(Value value) {
   return double(ints->front());
 }
 
-std::optional<int64_t> lowering::normalizeAxis(int64_t axis, int64_t rank) {
-  if (axis < -rank || axis >= rank)
-    return std::nullopt;
-  return axis < 0 ? axis + rank : axis;
-}
-
 Value lowering::constant(ImplicitLocOpBuilder &b, Type type, double value) {
   if (isa<FloatType>(type))
     return arith::ConstantOp::create(b, b.getFloatAttr(type, value));
@@ -268,18 +262,6 @@ Value Arith::sigmoid(Value x) {
 Value Arith::softplus(Value x) {
   Value tail = math::Log1pOp::create(b, exp(arith::NegFOp::create(b, abs(x))));
   return add(max(x, constant(x, 0)), tail);
-}
-
-Value lowering::castFloat(ImplicitLocOpBuilder &b, Value value, Type type) {
-  unsigned from = value.getType().getIntOrFloatBitWidth();
-  unsigned to = type.getIntOrFloatBitWidth();
-  if (value.getType() == type)
-    return value;
-  if (from < to)
-    return arith::ExtFOp::create(b, type, value);
-  if (from > to)
-    return arith::TruncFOp::create(b, type, value);
-  return castFloat(b, castFloat(b, value, b.getF32Type()), type);
 }
 
 static Value floatToInt(ImplicitLocOpBuilder &b, Value value, Type type,

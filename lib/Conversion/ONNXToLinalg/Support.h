@@ -16,6 +16,7 @@
 #include "mlir/Transforms/DialectConversion.h"
 #include "rwkvc/Conversion/ONNXToLinalg/ONNXToLinalg.h"
 #include "rwkvc/Dialect/ONNX/IR/ONNX.h"
+#include "rwkvc/Support/Scalars.h"
 #include <functional>
 #include <optional>
 
@@ -171,9 +172,8 @@ std::optional<SmallVector<int64_t>> getConstantInts(Value value);
 /// The only number in a constant, however often repeated.
 std::optional<double> getConstantNumber(Value value);
 
-/// Makes \p axis, which may count from the end, count from the start; nothing
-/// when it is out of range.
-std::optional<int64_t> normalizeAxis(int64_t axis, int64_t rank);
+using onnx::normalizeAxis;
+using rwkvc::castFloat;
 
 /// A scalar constant of \p type (float, integer or index).
 Value constant(ImplicitLocOpBuilder &b, Type type, double value);
@@ -218,9 +218,6 @@ struct Arith {
 /// integer type's range becomes the nearest one in it, NaN becomes 0.
 Value castScalar(ImplicitLocOpBuilder &b, Value value, Type type,
                  bool fromUnsigned, bool toUnsigned);
-
-/// \p value, of float type, as the float type \p type.
-Value castFloat(ImplicitLocOpBuilder &b, Value value, Type type);
 
 //===----------------------------------------------------------------------===//
 // Tensors

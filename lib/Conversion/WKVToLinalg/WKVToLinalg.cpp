@@ -16,6 +16,7 @@
 #include "mlir/Transforms/DialectConversion.h"
 #include "rwkvc/Conversion/Passes.h"
 #include "rwkvc/Dialect/WKV/IR/WKV.h"
+#include "rwkvc/Support/Scalars.h"
 #include <cmath>
 
 namespace rwkvc {
@@ -62,20 +63,6 @@ AffineMap trailingLoops(ImplicitLocOpBuilder &b, ArrayRef<int64_t> shape,
   return AffineMap::get(rank, 0, exprs, b.getContext());
 }
 
-/// \p value as an element of \p type.
-Value castScalar(ImplicitLocOpBuilder &b, Value value, Type type) {
-  unsigned from = value.getType().getIntOrFloatBitWidth();
-  unsigned to = type.getIntOrFloatBitWidth();
-  if (value.getType() == type)
-    return value;
-  if (from < to)
-    return arith::ExtFOp::create(b, type, value);
-  if (from > to)
-    return arith::TruncFOp::create(b, type, value);
-  // f16 and bf16 have no direct conversion.
-  return castScalar(b, arith::ExtFOp::create(b, b.getF32Type(), value), type);
-}
-
 /// An elementwise generic over \p type. Arithmetic is in \p compute. Operands
 /// are aligned with the last axes; where \p leading says so, with the first
 /// ones.
@@ -98,10 +85,10 @@ Value elementwise(ImplicitLocOpBuilder &b, ValueRange inputs,
                ImplicitLocOpBuilder inner(loc, nested);
                SmallVector<Value> values;
                for (Value arg : args.drop_back())
-                 values.push_back(castScalar(inner, arg, compute));
+                 values.push_back(castFloat(inner, arg, compute));
                linalg::YieldOp::create(inner,
-                                       castScalar(inner, body(inner, values),
-                                                  type.getElementType()));
+                                       castFloat(inner, body(inner, values),
+                                                 type.getElementType()));
              })
       .getResult(0);
 }
@@ -144,7 +131,7 @@ Value sumLast(ImplicitLocOpBuilder &b, ValueRange inputs, Type compute,
                ImplicitLocOpBuilder inner(loc, nested);
                SmallVector<Value> values;
                for (Value arg : args.drop_back())
-                 values.push_back(castScalar(inner, arg, compute));
+                 values.push_back(castFloat(inner, arg, compute));
                linalg::YieldOp::create(
                    inner, Value(arith::AddFOp::create(
                               inner, body(inner, values), args.back())));

@@ -9,6 +9,7 @@
 #include "mlir/Dialect/Linalg/Transforms/Transforms.h"
 #include "mlir/Dialect/SCF/Transforms/Transforms.h"
 #include "mlir/Dialect/Utils/IndexingUtils.h"
+#include "rwkvc/Support/Loops.h"
 #include "rwkvc/Target/CPU/Passes.h"
 
 namespace rwkvc::cpu {
@@ -110,23 +111,6 @@ struct VectorizeKernelsPass
         return loop.emitOpError("cannot become a loop");
     }
     return success();
-  }
-
-  /// Iterations along each axis, or none where they are not known.
-  static std::optional<SmallVector<int64_t>>
-  countIterations(scf::ForallOp loop) {
-    SmallVector<int64_t> counts;
-    for (auto [from, to, step] :
-         llvm::zip_equal(loop.getMixedLowerBound(), loop.getMixedUpperBound(),
-                         loop.getMixedStep())) {
-      auto first = getConstantIntValue(from), end = getConstantIntValue(to);
-      auto stride = getConstantIntValue(step);
-      if (!first || !end || !stride)
-        return std::nullopt;
-      counts.push_back(
-          std::max<int64_t>(llvm::divideCeilSigned(*end - *first, *stride), 0));
-    }
-    return counts;
   }
 
   /// Scalar operations of \p loop.

@@ -31,6 +31,60 @@ llvm::StringRef onnx::getNodeName(Operation *op) {
   return op->getName().getStringRef();
 }
 
+bool onnx::isShapeView(Operation *op) {
+  return isa_and_present<IdentityOp, ReshapeOp, SqueezeOp, UnsqueezeOp,
+                         FlattenOp>(op);
+}
+
+Value onnx::skipShapeViews(Value value) {
+  while (Operation *op = value.getDefiningOp()) {
+    if (!isShapeView(op))
+      break;
+    value = op->getOperand(0);
+  }
+  return value;
+}
+
+std::optional<int64_t> onnx::normalizeAxis(int64_t axis, int64_t rank) {
+  if (axis < -rank || axis >= rank)
+    return std::nullopt;
+  return axis < 0 ? axis + rank : axis;
+}
+
+using Numbers = std::optional<llvm::ArrayRef<int64_t>>;
+
+/// Entry \p number of an attribute that is zeros where it is left out.
+static int64_t getEntry(const Numbers &numbers, size_t number) {
+  return numbers && number < numbers->size() ? (*numbers)[number] : 0;
+}
+
+std::optional<int64_t> onnx::getInputAxis(ScanOp scan, size_t number,
+                                          int64_t rank) {
+  return normalizeAxis(getEntry(scan.getScanInputAxes(), number), rank);
+}
+
+std::optional<int64_t> onnx::getOutputAxis(ScanOp scan, size_t number,
+                                           int64_t rank) {
+  return normalizeAxis(getEntry(scan.getScanOutputAxes(), number), rank);
+}
+
+bool onnx::isInputReversed(ScanOp scan, size_t number) {
+  return getEntry(scan.getScanInputDirections(), number) != 0;
+}
+
+bool onnx::isOutputReversed(ScanOp scan, size_t number) {
+  return getEntry(scan.getScanOutputDirections(), number) != 0;
+}
+
+bool onnx::isForward(ScanOp scan) {
+  auto isForward = [](const Numbers &directions) {
+    return !directions ||
+           llvm::all_of(*directions, [](int64_t d) { return d == 0; });
+  };
+  return isForward(scan.getScanInputDirections()) &&
+         isForward(scan.getScanOutputDirections());
+}
+
 std::optional<llvm::SmallVector<rwkvc::onnx::ConvAxis>>
 rwkvc::onnx::getConvAxes(ConvOp op, llvm::ArrayRef<int64_t> data,
                          llvm::ArrayRef<int64_t> weights) {

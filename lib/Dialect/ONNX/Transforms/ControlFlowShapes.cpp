@@ -35,10 +35,6 @@ bool refine(Value value, Value from) {
   return type && refine(value, type.getShape());
 }
 
-int64_t entry(std::optional<ArrayRef<int64_t>> values, size_t index) {
-  return values && index < values->size() ? (*values)[index] : 0;
-}
-
 Operation *getYield(Region &body) {
   return body.hasOneBlock() && body.front().mightHaveTerminator()
              ? body.front().getTerminator()
@@ -62,9 +58,7 @@ std::optional<std::pair<int64_t, int64_t>> getScanned(ScanOp scan,
                                                       unsigned index) {
   unsigned states = scan->getNumOperands() - scan.getNumScanInputs();
   RankedTensorType type = getStaticType(scan->getOperand(states + index));
-  auto axis = type ? normalizeAxis(entry(scan.getScanInputAxes(), index),
-                                   type.getRank())
-                   : std::nullopt;
+  auto axis = type ? getInputAxis(scan, index, type.getRank()) : std::nullopt;
   if (!axis)
     return std::nullopt;
   return std::pair(*axis, type.getDimSize(*axis));
@@ -180,10 +174,8 @@ unsigned rwkvc::onnx::inferFromBodies(Operation *op) {
         continue;
       }
       RankedTensorType type = getStaticType(yield->getOperand(i));
-      auto axis =
-          type ? normalizeAxis(entry(scan.getScanOutputAxes(), i - states),
-                               type.getRank() + 1)
-               : std::nullopt;
+      auto axis = type ? getOutputAxis(scan, i - states, type.getRank() + 1)
+                       : std::nullopt;
       if (!axis || !scanned)
         continue;
       Shape shape(type.getShape());

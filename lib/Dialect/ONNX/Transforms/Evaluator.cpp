@@ -170,20 +170,10 @@ evaluateScan(ScanOp scan, ArrayRef<const HostTensor *> inputs,
              const EvaluatorOptions &options) {
   Block &body = scan.getBody().front();
   size_t numStates = inputs.size() - scan.getNumScanInputs();
-  auto backwards = [](std::optional<ArrayRef<int64_t>> directions) {
-    return directions &&
-           llvm::any_of(*directions, [](int64_t d) { return d != 0; });
-  };
   if (scan.getNumScanInputs() < 1 ||
       static_cast<size_t>(scan.getNumScanInputs()) > inputs.size() ||
-      backwards(scan.getScanInputDirections()) ||
-      backwards(scan.getScanOutputDirections()))
+      !isForward(scan))
     return failure();
-  auto getAxis = [](std::optional<ArrayRef<int64_t>> axes, size_t index,
-                    int64_t rank) {
-    return normalizeAxis(axes && index < axes->size() ? (*axes)[index] : 0,
-                         rank);
-  };
   SmallVector<int64_t> axes;
   std::optional<int64_t> numTokens;
   for (size_t i = numStates; i < inputs.size(); ++i) {
@@ -191,8 +181,7 @@ evaluateScan(ScanOp scan, ArrayRef<const HostTensor *> inputs,
       axes.push_back(0);
       continue;
     }
-    auto axis =
-        getAxis(scan.getScanInputAxes(), i - numStates, inputs[i]->getRank());
+    auto axis = getInputAxis(scan, i - numStates, inputs[i]->getRank());
     if (!axis || (numTokens && *numTokens != inputs[i]->shape[*axis]))
       return failure();
     axes.push_back(*axis);
@@ -237,8 +226,7 @@ evaluateScan(ScanOp scan, ArrayRef<const HostTensor *> inputs,
         continue;
       }
       HostTensor &all = results[i];
-      auto axis =
-          getAxis(scan.getScanOutputAxes(), i - numStates, own.getRank() + 1);
+      auto axis = getOutputAxis(scan, i - numStates, own.getRank() + 1);
       if (!axis)
         return failure();
       if (t == 0) {

@@ -33,10 +33,7 @@ std::optional<int64_t> countElements(llvm::ArrayRef<int64_t> shape);
 /// Row-major strides.
 Shape getStrides(llvm::ArrayRef<int64_t> shape);
 
-/// \p axis counted from the front, or nothing when it is outside.
-std::optional<int64_t> normalizeAxis(int64_t axis, int64_t rank);
-
-/// The same for several; sorted, without repetition.
+/// normalizeAxis of several; sorted, without repetition.
 std::optional<Shape> normalizeAxes(llvm::ArrayRef<int64_t> axes, int64_t rank);
 
 /// The axes that a Reduce op with the given `axes` operand reduces.

@@ -34,12 +34,6 @@ Shape evaluation::getStrides(ArrayRef<int64_t> shape) {
   return strides;
 }
 
-std::optional<int64_t> evaluation::normalizeAxis(int64_t axis, int64_t rank) {
-  if (axis < -rank || axis >= rank)
-    return std::nullopt;
-  return axis < 0 ? axis + rank : axis;
-}
-
 std::optional<Shape> evaluation::normalizeAxes(ArrayRef<int64_t> axes,
                                                int64_t rank) {
   Shape result;

@@ -5,8 +5,7 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "EvaluatorSupport.h"
-#include "mlir/IR/ImplicitLocOpBuilder.h"
+#include "ScanSupport.h"
 #include "rwkvc/Dialect/ONNX/Transforms/Passes.h"
 #include "rwkvc/Dialect/ONNX/Transforms/TokenBatcher.h"
 #include "llvm/ADT/SetVector.h"
@@ -56,15 +55,10 @@ private:
 
 /// The axis of tokens of scan input \p input; none where it is taken backwards.
 std::optional<int64_t> ScanHoister::getAxis(unsigned input) {
-  auto axes = scan.getScanInputAxes();
-  auto directions = scan.getScanInputDirections();
-  auto type =
-      dyn_cast<RankedTensorType>(scan->getOperand(numStates + input).getType());
-  if (!type || !type.hasStaticShape() ||
-      (directions && input < directions->size() && (*directions)[input] != 0))
+  RankedTensorType type = getStaticType(scan->getOperand(numStates + input));
+  if (!type || isInputReversed(scan, input))
     return std::nullopt;
-  return normalizeAxis(axes && input < axes->size() ? (*axes)[input] : 0,
-                       type.getRank());
+  return getInputAxis(scan, input, type.getRank());
 }
 
 /// Ops that depend on tokens and on no state, if they are not cheap, and what

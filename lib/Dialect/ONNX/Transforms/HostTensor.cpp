@@ -6,9 +6,8 @@
 //===----------------------------------------------------------------------===//
 
 #include "EvaluatorSupport.h"
-#include "mlir/IR/AsmState.h"
 #include "mlir/IR/BuiltinAttributes.h"
-#include "mlir/IR/DialectResourceBlobManager.h"
+#include "rwkvc/Support/Constants.h"
 #include "llvm/Support/MathExtras.h"
 #include <cmath>
 #include <cstring>
@@ -16,9 +15,6 @@
 using namespace mlir;
 using namespace rwkvc::onnx;
 using namespace rwkvc::onnx::evaluation;
-
-/// Up to here a folded tensor is a dense attribute, as in the importer.
-static constexpr int64_t kMaxDenseBytes = 1024;
 
 static const llvm::fltSemantics &getSemantics(Type type) {
   return cast<FloatType>(type).getFloatSemantics();
@@ -138,31 +134,24 @@ FailureOr<HostTensor> rwkvc::onnx::readElements(ElementsAttr attr) {
   tensor.shape.assign(type.getShape().begin(), type.getShape().end());
   tensor.elementType = type.getElementType();
   tensor.data.resize(*count);
-  if (auto dense = dyn_cast<DenseElementsAttr>(attr)) {
-    if (isBool(tensor.elementType)) { // packed in an attribute
-      for (auto [i, value] : llvm::enumerate(dense.getValues<bool>()))
-        tensor.data[i] = value;
-      return tensor;
-    }
-    ArrayRef<char> raw = dense.getRawData();
-    int64_t stored = dense.isSplat() ? 1 : *count;
-    if (*count == 0)
-      return tensor;
-    if (static_cast<int64_t>(raw.size()) < stored * elementBytes ||
-        failed(readRaw(tensor.elementType, raw.data(), stored, tensor.data)))
-      return failure();
-    if (stored == 1)
-      std::fill(tensor.data.begin(), tensor.data.end(), tensor.data.front());
+  if (*count == 0)
+    return tensor;
+  auto dense = dyn_cast<DenseElementsAttr>(attr);
+  if (dense && isBool(tensor.elementType)) { // packed in an attribute
+    for (auto [i, value] : llvm::enumerate(dense.getValues<bool>()))
+      tensor.data[i] = value;
     return tensor;
   }
-  auto resource = dyn_cast<DenseResourceElementsAttr>(attr);
-  if (!resource)
-    return failure();
-  AsmResourceBlob *blob = resource.getRawHandle().getBlob();
-  if (!blob ||
-      static_cast<int64_t>(blob->getData().size()) < *count * elementBytes ||
-      failed(readRaw(tensor.elementType, blob->getData().data(), *count,
-                     tensor.data)))
+  if (dense && dense.isSplat()) {
+    if (failed(readRaw(tensor.elementType, dense.getRawData().data(), 1,
+                       tensor.data)))
+      return failure();
+    std::fill(tensor.data.begin(), tensor.data.end(), tensor.data.front());
+    return tensor;
+  }
+  std::optional<ArrayRef<char>> bytes = getRawBytes(attr);
+  if (!bytes ||
+      failed(readRaw(tensor.elementType, bytes->data(), *count, tensor.data)))
     return failure();
   return tensor;
 }
@@ -288,10 +277,5 @@ FailureOr<ElementsAttr> rwkvc::onnx::writeElements(const HostTensor &tensor) {
   if (isSplat)
     return ElementsAttr(DenseElementsAttr::getFromRawBuffer(
         type, ArrayRef<char>(bytes).take_front(elementBytes)));
-  if (static_cast<int64_t>(bytes.size()) <= kMaxDenseBytes)
-    return ElementsAttr(DenseElementsAttr::getFromRawBuffer(type, bytes));
-  return ElementsAttr(DenseResourceElementsAttr::get(
-      type, "folded",
-      HeapAsmResourceBlob::allocateAndCopyWithAlign(bytes, /*align=*/64,
-                                                    /*dataIsMutable=*/false)));
+  return copyConstant(type, "folded", bytes);
 }

@@ -19,16 +19,6 @@ using namespace mlir;
 using namespace rwkvc;
 using namespace rwkvc::onnx;
 
-/// The \p index-th of \p axes, counted from the front of \p rank axes; 0 where
-/// the attribute is left out. Negative where it is out of range.
-static int64_t getAxis(std::optional<ArrayRef<int64_t>> axes, unsigned index,
-                       int64_t rank) {
-  int64_t axis = axes && index < axes->size() ? (*axes)[index] : 0;
-  if (axis < 0)
-    axis += rank;
-  return axis < rank ? axis : -1;
-}
-
 /// Whether \p scan runs once and all types that inlining needs are static.
 static bool isSingleTrip(onnx::ScanOp scan) {
   auto numInputs = static_cast<unsigned>(scan.getNumScanInputs());
@@ -43,8 +33,8 @@ static bool isSingleTrip(onnx::ScanOp scan) {
     RankedTensorType own = getStaticType(body.getArgument(numStates + i));
     if (!type || !own || own.getNumElements() != type.getNumElements())
       return false;
-    int64_t axis = getAxis(scan.getScanInputAxes(), i, type.getRank());
-    if (axis < 0 || type.getDimSize(axis) != 1)
+    auto axis = getInputAxis(scan, i, type.getRank());
+    if (!axis || type.getDimSize(*axis) != 1)
       return false;
   }
   for (auto [i, result] : llvm::enumerate(scan->getResults())) {

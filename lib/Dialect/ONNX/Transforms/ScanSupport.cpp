@@ -110,8 +110,7 @@ std::optional<int64_t> rwkvc::onnx::getStepOffset(LoopOp loop, Value value) {
         return std::nullopt;
       if (!isa<MulOp>(op))
         offset += isa<SubOp>(op) ? -number->front() : number->front();
-    } else if (!isa<CastOp, IdentityOp, UnsqueezeOp, SqueezeOp, ReshapeOp>(
-                   op)) {
+    } else if (!isShapeView(op) && !isa<CastOp>(op)) {
       return std::nullopt;
     }
     value = op->getOperand(counted);

@@ -10,9 +10,8 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "EvaluatorSupport.h"
+#include "ScanSupport.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
-#include "mlir/IR/Builders.h"
 #include "rwkvc/Dialect/ONNX/Transforms/Passes.h"
 
 namespace rwkvc::onnx {
@@ -39,11 +38,6 @@ struct SimplifyOptions {
 struct SimplifyCounts {
   unsigned folded = 0, refined = 0, noOps = 0, erased = 0;
 };
-
-RankedTensorType getStaticType(Value value) {
-  auto type = dyn_cast<RankedTensorType>(value.getType());
-  return type && type.hasStaticShape() ? type : RankedTensorType();
-}
 
 /// Bytes of a tensor of static shape, saturated.
 int64_t getByteSize(Type type) {

@@ -23,10 +23,6 @@ using namespace rwkvc::onnx::evaluation;
 /// More ops than a file of some thousand tokens has.
 static constexpr int64_t kMaxOps = int64_t(1) << 18;
 
-static int64_t getEntry(std::optional<ArrayRef<int64_t>> values, size_t index) {
-  return values && index < values->size() ? (*values)[index] : 0;
-}
-
 namespace {
 
 class StepUnroller {
@@ -62,20 +58,12 @@ private:
 } // namespace
 
 bool StepUnroller::matchInputs() {
-  auto isForward = [](std::optional<ArrayRef<int64_t>> directions) {
-    return !directions ||
-           llvm::all_of(*directions, [](int64_t d) { return d == 0; });
-  };
-  if (scan.getNumScanInputs() == 0 ||
-      !isForward(scan.getScanInputDirections()) ||
-      !isForward(scan.getScanOutputDirections()))
+  if (scan.getNumScanInputs() == 0 || !isForward(scan))
     return false;
   for (unsigned i = numStates; i < scan->getNumOperands(); ++i) {
     RankedTensorType type = getStaticType(scan->getOperand(i));
     auto axis =
-        type ? normalizeAxis(getEntry(scan.getScanInputAxes(), i - numStates),
-                             type.getRank())
-             : std::nullopt;
+        type ? getInputAxis(scan, i - numStates, type.getRank()) : std::nullopt;
     if (!axis)
       return false;
     inputAxes.push_back(*axis);
@@ -105,8 +93,7 @@ bool StepUnroller::matchOutputs() {
     if (!concat || !type || concat->getBlock() != &body)
       return false;
     auto axis = normalizeAxis(concat.getAxis(), type.getRank());
-    auto stacked = normalizeAxis(
-        getEntry(scan.getScanOutputAxes(), i - numStates), type.getRank() + 1);
+    auto stacked = getOutputAxis(scan, i - numStates, type.getRank() + 1);
     int64_t count = concat->getNumOperands();
     if (!axis || axis != stacked || count < 2 ||
         type.getDimSize(*axis) != count ||

@@ -6,6 +6,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "StepBuilder.h"
+#include "rwkvc/Support/Scalars.h"
 
 using namespace mlir;
 using namespace rwkvc::wkv;
@@ -28,17 +29,6 @@ static Rows sliceRows(OpBuilder &b, Value tensor, OpFoldResult first,
     slice.strides.push_back(b.getIndexAttr(1));
   }
   return slice;
-}
-
-/// \p value as an element of \p type.
-static Value convert(ImplicitLocOpBuilder &b, Value value, Type type) {
-  unsigned from = value.getType().getIntOrFloatBitWidth();
-  unsigned to = type.getIntOrFloatBitWidth();
-  if (value.getType() == type)
-    return value;
-  if (from < to)
-    return arith::ExtFOp::create(b, type, value);
-  return arith::TruncFOp::create(b, type, value);
 }
 
 Value StepBuilder::row(Value tensor, OpFoldResult token) {
@@ -99,11 +89,11 @@ SmallVector<Value> StepBuilder::generic(ValueRange inputs, ValueRange inits,
     ImplicitLocOpBuilder b(nestedLoc, nested);
     SmallVector<Value> values;
     for (Value arg : args)
-      values.push_back(convert(b, arg, element));
+      values.push_back(castFloat(b, arg, element));
     SmallVector<Value> results = body(b, values);
     for (auto [result, init] :
          llvm::zip_equal(results, args.take_back(inits.size())))
-      result = convert(b, result, init.getType());
+      result = castFloat(b, result, init.getType());
     linalg::YieldOp::create(b, results);
   };
   return SmallVector<Value>(

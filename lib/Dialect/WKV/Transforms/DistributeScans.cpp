@@ -26,6 +26,10 @@ static RankedTensorType getType(Value value) {
   return cast<RankedTensorType>(value.getType());
 }
 
+static bool isView(Operation *op) {
+  return onnx::isShapeView(op) || isa<onnx::CastOp>(op);
+}
+
 /// The ops from \p value down to \p source that only reshape or cast, the one
 /// nearest to the source last; none where there are others between them.
 static std::optional<SmallVector<Operation *>> getViews(Value value,
@@ -33,8 +37,7 @@ static std::optional<SmallVector<Operation *>> getViews(Value value,
   SmallVector<Operation *> views;
   while (value != source) {
     Operation *op = value.getDefiningOp();
-    if (!op || !isa<onnx::CastOp, onnx::IdentityOp, onnx::ReshapeOp,
-                    onnx::SqueezeOp, onnx::UnsqueezeOp, onnx::FlattenOp>(op))
+    if (!op || !isView(op))
       return std::nullopt;
     views.push_back(op);
     value = op->getOperand(0);
@@ -45,8 +48,7 @@ static std::optional<SmallVector<Operation *>> getViews(Value value,
 /// What \p value is a view of.
 static Value skipViews(Value value) {
   while (Operation *op = value.getDefiningOp()) {
-    if (!isa<onnx::CastOp, onnx::IdentityOp, onnx::ReshapeOp, onnx::SqueezeOp,
-             onnx::UnsqueezeOp, onnx::FlattenOp>(op))
+    if (!isView(op))
       break;
     value = op->getOperand(0);
   }
@@ -66,8 +68,6 @@ public:
 
 private:
   std::optional<int64_t> getNumTokens();
-  int64_t getAxis(std::optional<ArrayRef<int64_t>> axes, unsigned index,
-                  int64_t rank);
   LogicalResult matchStates();
   LogicalResult distribute(RecurrenceOpInterface op,
                            onnx::TokenBatcher &batcher);
@@ -90,20 +90,8 @@ private:
 
 } // namespace
 
-int64_t ScanDistributor::getAxis(std::optional<ArrayRef<int64_t>> axes,
-                                 unsigned index, int64_t rank) {
-  int64_t axis = axes && index < axes->size() ? (*axes)[index] : 0;
-  return axis < 0 ? axis + rank : axis;
-}
-
 std::optional<int64_t> ScanDistributor::getNumTokens() {
-  auto isBackwards = [](std::optional<ArrayRef<int64_t>> directions) {
-    return directions &&
-           llvm::any_of(*directions, [](int64_t d) { return d != 0; });
-  };
-  if (scan.getNumScanInputs() < 1 ||
-      isBackwards(scan.getScanInputDirections()) ||
-      isBackwards(scan.getScanOutputDirections()))
+  if (scan.getNumScanInputs() < 1 || !onnx::isForward(scan))
     return std::nullopt;
   auto isStatic = [](Type type) {
     auto tensor = dyn_cast<RankedTensorType>(type);
@@ -112,8 +100,19 @@ std::optional<int64_t> ScanDistributor::getNumTokens() {
   if (!llvm::all_of(scan->getOperandTypes(), isStatic) ||
       !llvm::all_of(scan->getResultTypes(), isStatic))
     return std::nullopt;
-  RankedTensorType type = getType(scan->getOperand(numStates));
-  return type.getDimSize(getAxis(scan.getScanInputAxes(), 0, type.getRank()));
+  std::optional<int64_t> numTokens;
+  for (unsigned i = numStates; i < scan->getNumOperands(); ++i) {
+    RankedTensorType type = getType(scan->getOperand(i));
+    auto axis = onnx::getInputAxis(scan, i - numStates, type.getRank());
+    if (!axis || (numTokens && type.getDimSize(*axis) != *numTokens))
+      return std::nullopt;
+    numTokens = type.getDimSize(*axis);
+  }
+  for (unsigned i = numStates; i < scan->getNumResults(); ++i)
+    if (int64_t rank = getType(scan->getResult(i)).getRank();
+        !onnx::getOutputAxis(scan, i - numStates, rank))
+      return std::nullopt;
+  return numTokens;
 }
 
 /// Finds for every state the recurrence that carries it on.
@@ -237,10 +236,9 @@ FailureOr<SmallVector<Value>> ScanDistributor::run() {
   onnx::TokenBatcher batcher(b, *numTokens);
   for (unsigned i = numStates; i < scan->getNumOperands(); ++i) {
     Value input = scan->getOperand(i);
-    batcher.set(body.getArgument(i),
-                batcher.moveToFront(input, getAxis(scan.getScanInputAxes(),
-                                                   i - numStates,
-                                                   getType(input).getRank())));
+    auto axis =
+        onnx::getInputAxis(scan, i - numStates, getType(input).getRank());
+    batcher.set(body.getArgument(i), batcher.moveToFront(input, *axis));
   }
   for (Operation &op : llvm::make_early_inc_range(body.without_terminator())) {
     if (stateViews.contains(&op))
@@ -275,9 +273,9 @@ FailureOr<SmallVector<Value>> ScanDistributor::run() {
           replay(links[i].after, newStates.lookup(links[i].newState)));
       continue;
     }
-    results.push_back(batcher.moveFromFront(
-        batcher.get(yielded), getAxis(scan.getScanOutputAxes(), i - numStates,
-                                      getType(result).getRank())));
+    auto axis =
+        onnx::getOutputAxis(scan, i - numStates, getType(result).getRank());
+    results.push_back(batcher.moveFromFront(batcher.get(yielded), *axis));
   }
   return results;
 }

@@ -30,8 +30,7 @@ static Value followAffine(Value value) {
   Value last;
   while (value.hasOneUse()) {
     Operation *user = *value.user_begin();
-    bool view = isa<onnx::ReshapeOp, onnx::SqueezeOp, onnx::UnsqueezeOp,
-                    onnx::FlattenOp>(user);
+    bool view = onnx::isShapeView(user);
     bool affine = isa<onnx::MulOp, onnx::AddOp, onnx::SubOp, onnx::DivOp>(user);
     if (affine) {
       unsigned own = value == user->getOperand(0) ? 0 : 1;

@@ -32,15 +32,7 @@ struct JoinHeadNormsPass : wkv::impl::JoinHeadNormsBase<JoinHeadNormsPass> {
 
   /// The one norm that all elements of \p part are from.
   static LayerNormOp findNorm(Value part) {
-    while (Operation *op = part.getDefiningOp()) {
-      if (auto norm = dyn_cast<LayerNormOp>(op))
-        return norm;
-      if (!isa<onnx::ReshapeOp, onnx::SqueezeOp, onnx::UnsqueezeOp,
-               onnx::FlattenOp>(op))
-        break;
-      part = op->getOperand(0);
-    }
-    return {};
+    return onnx::skipShapeViews(part).getDefiningOp<LayerNormOp>();
   }
 
   void join(onnx::ConcatOp concat) {

@@ -35,16 +35,11 @@ static std::string stem(StringRef name) {
   return result;
 }
 
-/// The value behind reshapes, casts and copies.
-static Value skipViews(Value value) {
-  while (Operation *op = value.getDefiningOp()) {
-    if (!isa<onnx::IdentityOp, onnx::CastOp, onnx::ReshapeOp, onnx::SqueezeOp,
-             onnx::UnsqueezeOp, onnx::TransposeOp, onnx::GatherOp,
-             onnx::SliceOp>(op))
-      break;
-    value = op->getOperand(0);
-  }
-  return value;
+/// Whether \p op gives elements of its first operand.
+static bool isView(Operation *op) {
+  return onnx::isShapeView(op) ||
+         isa<onnx::CastOp, onnx::TransposeOp, onnx::GatherOp, onnx::SliceOp>(
+             op);
 }
 
 /// Whether \p argument enters a Max together with a computed value: the running
@@ -55,8 +50,7 @@ static bool entersMaximum(BlockArgument argument) {
     for (Operation *user : worklist[i].getUsers()) {
       if (isa<onnx::MaxOp>(user))
         return true;
-      bool view = user->getNumResults() == 1 &&
-                  skipViews(user->getResult(0)) != user->getResult(0);
+      bool view = isView(user);
       if (view || isa<onnx::AddOp>(user)) {
         // max(pp, u + k) and max(pp + w, k): at most one addition in between.
         if (view || i == 0)
@@ -168,9 +162,7 @@ struct PairStatesPass : wkv::impl::PairStatesBase<PairStatesPass> {
                 builder.getI64IntegerAttr(table.getDimSize(gather.getAxis())));
             getOperation()->setAttr(wkv::kTokenInputAttr,
                                     builder.getI64IntegerAttr(number));
-          } else if (use.getOwner()->getNumResults() == 1 &&
-                     skipViews(use.getOwner()->getResult(0)) !=
-                         use.getOwner()->getResult(0)) {
+          } else if (isView(use.getOwner())) {
             worklist.push_back(use.getOwner()->getResult(0));
           }
         }

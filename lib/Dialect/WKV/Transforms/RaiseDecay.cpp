@@ -131,8 +131,7 @@ struct RaiseDecayPass : wkv::impl::RaiseDecayBase<RaiseDecayPass> {
   void raise(Value decay) {
     // Through the views that brought the factor into the recurrence's shape.
     while (Operation *op = decay.getDefiningOp()) {
-      if (!isa<onnx::ReshapeOp, onnx::SqueezeOp, onnx::UnsqueezeOp,
-               onnx::IdentityOp, onnx::TransposeOp, onnx::CastOp>(op))
+      if (!onnx::isShapeView(op) && !isa<onnx::TransposeOp, onnx::CastOp>(op))
         break;
       decay = op->getOperand(0);
     }

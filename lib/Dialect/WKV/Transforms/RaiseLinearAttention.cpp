@@ -249,7 +249,8 @@ static Value dropPadding(Value value, bool before) {
   Operation *def = value.getDefiningOp();
   if (auto join = dyn_cast_or_null<onnx::ConcatOp>(def)) {
     auto parts = join->getOperands();
-    if (parts.size() != 2 || (join.getAxis() != 1 && join.getAxis() != -2))
+    auto axis = static_cast<int64_t>(join.getAxis());
+    if (parts.size() != 2 || (axis != 1 && axis != -2))
       return {};
     Value row = parts[before ? 0 : 1], rest = parts[before ? 1 : 0];
     auto shape = getFloatShape(row);
@@ -324,9 +325,7 @@ void LinearAttentionRaiser::buildLate() {
 static void setLeaf(RandomLeaves &leaves, Value value, const Array &data) {
   leaves.set(value, data);
   while (Operation *op = value.getDefiningOp()) {
-    if (!isa<onnx::ReshapeOp, onnx::SqueezeOp, onnx::UnsqueezeOp,
-             onnx::IdentityOp>(op) ||
-        !getFloatShape(op->getOperand(0)))
+    if (!onnx::isShapeView(op) || !getFloatShape(op->getOperand(0)))
       break;
     value = op->getOperand(0);
     leaves.set(value, data);
@@ -385,9 +384,8 @@ std::optional<Array> LinearAttentionRaiser::readBonus(Value added) {
 void LinearAttentionRaiser::foldBonus(Wkv6Op law, Value y) {
   if (kvHeads != H)
     return;
-  while (y.hasOneUse() &&
-         isa<onnx::ReshapeOp, onnx::SqueezeOp, onnx::UnsqueezeOp, onnx::CastOp,
-             onnx::IdentityOp>(*y.user_begin()))
+  while (y.hasOneUse() && (onnx::isShapeView(*y.user_begin()) ||
+                           isa<onnx::CastOp>(*y.user_begin())))
     y = (*y.user_begin())->getResult(0);
   auto sum = y.hasOneUse() ? dyn_cast<onnx::AddOp>(*y.user_begin()) : nullptr;
   if (!sum || sum.getType() != y.getType() || sum.getA() == sum.getB())

@@ -37,11 +37,6 @@ struct Projection {
   int64_t inputs = 0, outputs = 0;
 };
 
-bool isShapeView(Operation *op) {
-  return isa_and_nonnull<onnx::ReshapeOp, onnx::SqueezeOp, onnx::UnsqueezeOp,
-                         onnx::FlattenOp>(op);
-}
-
 /// The constant [rows, columns] behind \p value, and whether it is transposed
 /// on the way.
 Value findMatrix(Value value, bool &transposed) {
@@ -156,7 +151,7 @@ struct RaiseLoraPass : wkv::impl::RaiseLoraBase<RaiseLoraPass> {
     while (hidden.hasOneUse() && !(down = matchProjection(hidden))) {
       Operation *op = hidden.getDefiningOp();
       bool activation = isa_and_nonnull<onnx::TanhOp, onnx::SigmoidOp>(op);
-      if ((!activation && !isShapeView(op)) || (activation && activated))
+      if ((!activation && !onnx::isShapeView(op)) || (activation && activated))
         return;
       if (activation) {
         activated = true;
@@ -217,7 +212,7 @@ struct RaiseLoraPass : wkv::impl::RaiseLoraBase<RaiseLoraPass> {
     }
     Value next = getOnlyUse(product);
     // The check tells whether the bias meets the right elements.
-    while (next && isShapeView(next.getDefiningOp()))
+    while (next && onnx::isShapeView(next.getDefiningOp()))
       next = getOnlyUse(next);
     auto sum = next ? next.getDefiningOp<onnx::AddOp>() : onnx::AddOp();
     if (!sum || !getFloatShape(next) ||

@@ -39,8 +39,7 @@ static int64_t countElements(Value value) {
 static bool isView(Operation *op) {
   if (isa<onnx::CastOp>(op))
     return getFloatShape(op->getOperand(0)) && getFloatShape(op->getResult(0));
-  return isa<onnx::IdentityOp, onnx::ReshapeOp, onnx::SqueezeOp,
-             onnx::UnsqueezeOp, onnx::FlattenOp, onnx::ExpandOp>(op);
+  return onnx::isShapeView(op) || isa<onnx::ExpandOp>(op);
 }
 
 static bool isLinear(Operation *op) {

@@ -35,20 +35,14 @@ int64_t countElements(Value value) {
   return cast<RankedTensorType>(value.getType()).getNumElements();
 }
 
-/// Whether \p op changes the shape alone, so that rows stay in their order.
-bool isShapeView(Operation *op) {
-  return isa<onnx::ReshapeOp, onnx::SqueezeOp, onnx::UnsqueezeOp,
-             onnx::FlattenOp>(op);
-}
-
 bool mayBePartOfNorm(Operation *op) {
   return isa<onnx::ReduceMeanOp, onnx::ReduceSumOp, onnx::ReduceL2Op,
              onnx::ReduceSumSquareOp, onnx::SubOp, onnx::AddOp, onnx::MulOp,
              onnx::DivOp, onnx::PowOp, onnx::SqrtOp, onnx::ReciprocalOp,
-             onnx::ClipOp, onnx::MaxOp, onnx::ExpandOp, onnx::IdentityOp,
-             onnx::CastOp, onnx::AbsOp, onnx::MeanVarianceNormalizationOp,
+             onnx::ClipOp, onnx::MaxOp, onnx::ExpandOp, onnx::CastOp,
+             onnx::AbsOp, onnx::MeanVarianceNormalizationOp,
              onnx::LpNormalizationOp>(op) ||
-         isShapeView(op);
+         onnx::isShapeView(op);
 }
 
 bool isReduction(Operation *op) {
@@ -106,7 +100,7 @@ bool isCut(Operation *end, Value input, bool &reduces) {
           isa_and_nonnull<onnx::ConstantOp>(def))
         continue;
       // Only the data of a view; its shape operand is a constant.
-      if (isShapeView(op) && operand != op->getOperand(0))
+      if (onnx::isShapeView(op) && operand != op->getOperand(0))
         return false;
       if (!def)
         return false;

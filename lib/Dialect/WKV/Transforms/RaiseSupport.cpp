@@ -23,9 +23,7 @@ Value rwkvc::wkv::intConstant(ImplicitLocOpBuilder &b,
 
 Value rwkvc::wkv::skipReshapes(Value value) {
   while (Operation *op = value.getDefiningOp()) {
-    if (!isa<onnx::ReshapeOp, onnx::SqueezeOp, onnx::UnsqueezeOp,
-             onnx::FlattenOp>(op) ||
-        !getFloatShape(op->getOperand(0)))
+    if (!onnx::isShapeView(op) || !getFloatShape(op->getOperand(0)))
       break;
     value = op->getOperand(0);
   }
@@ -138,8 +136,7 @@ SmallVector<Value> rwkvc::wkv::findStateUpdates(Block &block,
     Operation *op = value.getDefiningOp();
     if (!op)
       continue;
-    if (isa<onnx::IdentityOp, onnx::CastOp, onnx::ReshapeOp, onnx::SqueezeOp,
-            onnx::UnsqueezeOp, onnx::TransposeOp, onnx::FlattenOp>(op)) {
+    if (onnx::isShapeView(op) || isa<onnx::CastOp, onnx::TransposeOp>(op)) {
       worklist.push_back(op->getOperand(0));
     } else if (isa<onnx::ScatterNDOp, onnx::ScatterElementsOp>(op)) {
       worklist.push_back(op->getOperand(0)); // data: earlier writes

@@ -30,14 +30,14 @@ static constexpr unsigned kMaxLeaves = 8;
 static bool isElementwise(Operation *op) {
   return isa<onnx::AddOp, onnx::SubOp, onnx::MulOp, onnx::DivOp, onnx::ExpOp,
              onnx::MaxOp, onnx::NegOp, onnx::ReciprocalOp, onnx::CastOp,
-             onnx::IdentityOp, onnx::ReshapeOp, onnx::SqueezeOp,
-             onnx::UnsqueezeOp, onnx::WhereOp, onnx::GreaterOp,
-             onnx::GreaterOrEqualOp, onnx::LessOp, onnx::LessOrEqualOp>(op);
+             onnx::WhereOp, onnx::GreaterOp, onnx::GreaterOrEqualOp,
+             onnx::LessOp, onnx::LessOrEqualOp>(op) ||
+         onnx::isShapeView(op);
 }
 
 static bool isView(Operation *op) {
-  return isa<onnx::CastOp, onnx::IdentityOp, onnx::ReshapeOp, onnx::SqueezeOp,
-             onnx::UnsqueezeOp, onnx::GatherOp, onnx::SliceOp, onnx::SplitOp,
+  return onnx::isShapeView(op) ||
+         isa<onnx::CastOp, onnx::GatherOp, onnx::SliceOp, onnx::SplitOp,
              onnx::TransposeOp>(op);
 }
 
@@ -50,8 +50,7 @@ static int64_t numElements(Value value) {
 /// several times.
 static Value skipViews(Value value) {
   while (Operation *op = value.getDefiningOp()) {
-    if (!isa<onnx::CastOp, onnx::IdentityOp, onnx::ReshapeOp, onnx::SqueezeOp,
-             onnx::UnsqueezeOp>(op) ||
+    if ((!onnx::isShapeView(op) && !isa<onnx::CastOp>(op)) ||
         !getFloatShape(op->getOperand(0)) ||
         numElements(op->getOperand(0)) != numElements(value))
       break;
@@ -139,7 +138,7 @@ bool VectorRecurrence::collect(Value update) {
     }
     if (inner.insert(value)) {
       auto operands = op->getOperands();
-      if (isa<onnx::ReshapeOp, onnx::SqueezeOp, onnx::UnsqueezeOp>(op))
+      if (onnx::isShapeView(op))
         operands = operands.take_front(1);
       llvm::append_range(worklist, operands);
     }

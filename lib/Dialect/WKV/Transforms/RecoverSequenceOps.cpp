@@ -82,8 +82,7 @@ bool LinearAttentionFinder::check() {
       scan->getNumResults() != 2 || body->getNumArguments() != count + 1 ||
       body->getTerminator()->getNumOperands() != 2 ||
       !isPlain(scan.getScanInputAxes()) || !isPlain(scan.getScanOutputAxes()) ||
-      !isPlain(scan.getScanInputDirections()) ||
-      !isPlain(scan.getScanOutputDirections()))
+      !onnx::isForward(scan))
     return false;
   for (Value value :
        llvm::concat<Value>(scan->getOperands(), scan->getResults()))

@@ -39,10 +39,10 @@ Value Restriction::reduceConstant(Value value, const Place &place) {
   if (dense && dense.isSplat())
     return arith::ConstantOp::create(b, value.getLoc(), dense.resizeSplat(to));
   std::optional<ArrayRef<char>> raw = getRawBytes(attr);
-  if (!raw)
+  unsigned bits = type.getElementTypeBitWidth();
+  if (!raw || bits % 8 != 0)
     return {};
   ArrayRef<char> bytes = *raw;
-  unsigned bits = type.getElementTypeBitWidth();
   int64_t inner = place.inner * (bits / 8), outer = place.outer;
   for (int64_t size : type.getShape().drop_front(place.dim + 1))
     inner *= size;

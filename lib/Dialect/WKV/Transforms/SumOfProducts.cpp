@@ -242,17 +242,24 @@ static void appendSizes(SumOfProducts &into, const SumOfProducts &from) {
     into.sizes[digit] = size;
 }
 
-/// Product of two forms, dimension by dimension. The digits of \p contracted
-/// dimensions (same index in both) are summed over and leave the result.
-static Form multiply(SumOfProducts x, SumOfProducts y, unsigned rank) {
-  if (x.terms.size() * y.terms.size() > kMaxTerms)
-    return std::nullopt;
+/// Lets two forms of at most \p rank dimensions have the same digits in each.
+static bool align(SumOfProducts &x, SumOfProducts &y, unsigned rank) {
   padRank(x, rank);
   padRank(y, rank);
   renumber(y, disjointBase(x));
   for (unsigned i = 0; i < rank; ++i)
     if (!unify(x, i, y, i))
-      return std::nullopt;
+      return false;
+  return true;
+}
+
+/// Product of two forms, dimension by dimension. The digits of \p contracted
+/// dimensions (same index in both) are summed over and leave the result.
+static Form multiply(SumOfProducts x, SumOfProducts y, unsigned rank) {
+  if (x.terms.size() * y.terms.size() > kMaxTerms)
+    return std::nullopt;
+  if (!align(x, y, rank))
+    return std::nullopt;
   SumOfProducts result;
   appendSizes(result, x);
   appendSizes(result, y);
@@ -272,12 +279,8 @@ static Form multiply(SumOfProducts x, SumOfProducts y, unsigned rank) {
 static Form sum(SumOfProducts x, SumOfProducts y, double sign, unsigned rank) {
   if (x.terms.size() + y.terms.size() > kMaxTerms)
     return std::nullopt;
-  padRank(x, rank);
-  padRank(y, rank);
-  renumber(y, disjointBase(x));
-  for (unsigned i = 0; i < rank; ++i)
-    if (!unify(x, i, y, i))
-      return std::nullopt;
+  if (!align(x, y, rank))
+    return std::nullopt;
   SumOfProducts result = x;
   appendSizes(result, y);
   for (unsigned i = 0; i < rank; ++i)
@@ -410,19 +413,6 @@ SumOfProducts SumOfProductsAnalysis::atom(Value value) {
   return form;
 }
 
-/// The axis of token \p index of \p scan's inputs or outputs, from \p axes;
-/// none where tokens are taken backwards.
-static std::optional<int64_t>
-getTokenAxis(std::optional<ArrayRef<int64_t>> axes,
-             std::optional<ArrayRef<int64_t>> directions, unsigned index,
-             int64_t rank) {
-  int64_t axis = axes && index < axes->size() ? (*axes)[index] : 0;
-  if (directions && index < directions->size() && (*directions)[index] != 0)
-    return std::nullopt;
-  axis = axis < 0 ? axis + rank : axis;
-  return axis >= 0 && axis < rank ? std::optional(axis) : std::nullopt;
-}
-
 Form SumOfProductsAnalysis::computeScanInput(BlockArgument argument) {
   auto scan = dyn_cast<onnx::ScanOp>(argument.getOwner()->getParentOp());
   if (!scan)
@@ -432,11 +422,10 @@ Form SumOfProductsAnalysis::computeScanInput(BlockArgument argument) {
     return std::nullopt;
   unsigned index = argument.getArgNumber() - states;
   Form form = get(scan->getOperand(argument.getArgNumber()));
-  auto axis = form ? getTokenAxis(scan.getScanInputAxes(),
-                                  scan.getScanInputDirections(), index,
-                                  form->dims.size())
-                   : std::nullopt;
-  if (!axis || form->dims[*axis].size() != 1)
+  auto axis =
+      form ? onnx::getInputAxis(scan, index, form->dims.size()) : std::nullopt;
+  if (!axis || onnx::isInputReversed(scan, index) ||
+      form->dims[*axis].size() != 1)
     return std::nullopt;
   unsigned digit = form->dims[*axis][0];
   form->dims[*axis].clear();
@@ -458,10 +447,10 @@ Form SumOfProductsAnalysis::computeScanOutput(OpResult result) {
     return std::nullopt;
   Form form = get(yielded);
   ArrayRef<int64_t> shape = staticShape(result);
-  auto axis =
-      getTokenAxis(scan.getScanOutputAxes(), scan.getScanOutputDirections(),
-                   result.getResultNumber() - states, shape.size());
-  if (!form || !axis || form->dims.size() + 1 != shape.size())
+  unsigned index = result.getResultNumber() - states;
+  auto axis = onnx::getOutputAxis(scan, index, shape.size());
+  if (!form || !axis || onnx::isOutputReversed(scan, index) ||
+      form->dims.size() + 1 != shape.size())
     return std::nullopt;
   int64_t tokens = shape[*axis];
   form->sizes.erase(kTokenDigit);

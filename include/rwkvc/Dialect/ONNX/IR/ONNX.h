@@ -32,6 +32,28 @@ inline bool isNone(mlir::Value value) {
 /// The name of the ONNX node that \p op was imported from, or its op name.
 llvm::StringRef getNodeName(mlir::Operation *op);
 
+/// Whether \p op changes the shape alone: its result has the elements of its
+/// first operand, in their order. Null does not.
+bool isShapeView(mlir::Operation *op);
+/// What \p value is such a view of, or itself.
+mlir::Value skipShapeViews(mlir::Value value);
+
+/// \p axis, which may count from the end, from the start; nothing where it is
+/// out of range.
+std::optional<int64_t> normalizeAxis(int64_t axis, int64_t rank);
+
+/// The axis along which \p scan takes its scanned input \p number, states not
+/// counted, of \p rank; nothing where it is out of range.
+std::optional<int64_t> getInputAxis(ScanOp scan, size_t number, int64_t rank);
+/// The same of a scanned output.
+std::optional<int64_t> getOutputAxis(ScanOp scan, size_t number, int64_t rank);
+
+/// Whether step 0 is at the end of this scanned input or output.
+bool isInputReversed(ScanOp scan, size_t number);
+bool isOutputReversed(ScanOp scan, size_t number);
+/// Whether step 0 is at the start of all.
+bool isForward(ScanOp scan);
+
 /// One spatial axis of a convolution: element o of the result is a sum over k
 /// of data[o * stride + k * dilation - before].
 struct ConvAxis {
