@@ -275,6 +275,12 @@ LogicalResult StateExposer::checkUpdate(const Slot &slot) {
              << ", but its next value is not that op's new state";
         return diag;
       }
+      if (from < to && !areInverse(piece.factor, run.factor))
+        return refuse(slot.getOp()->getLoc())
+               << describe(argument) << " times " << run.factor
+               << " is the state of " << slot.getOp()->getName()
+               << ", but its next value is that op's new state times "
+               << piece.factor;
       position += piece.count;
     }
     element = end;
