@@ -20,6 +20,7 @@
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/IR/IRMapping.h"
+#include "mlir/Transforms/RegionUtils.h"
 
 using namespace mlir;
 using namespace rwkvc;
@@ -92,6 +93,10 @@ void Mover::copy(Operation &op) {
   IRMapping operands;
   for (Value operand : op.getOperands())
     operands.map(operand, get(operand));
+  llvm::SetVector<Value> captured;
+  getUsedValuesDefinedAbove(op.getRegions(), captured);
+  for (Value value : captured)
+    operands.map(value, get(value));
   set(op.getResult(0), b.clone(op, operands)->getResult(0));
 }
 

@@ -38,7 +38,8 @@ def RaiseRecurrence : Pass<"wkv-raise-recurrence", "::mlir::ModuleOp"> {
     `wkv.wkv7`, with its output, becomes that op. Both sides are evaluated in
     float64 on random values before anything is replaced. v4's stabilised form
     is found by evaluating the elementwise region between its three states under
-    each assignment of roles to the values that enter it.
+    each assignment of roles to the values that enter it. Constant factors of keys,
+    and of values in v4, leave the op: its state is the file's divided by them.
 
     ```mlir
     %kv = onnx.MatMul(%k, %v)      // [H,N,1] x [H,1,N]
@@ -168,8 +169,9 @@ def DistributeScans : Pass<"wkv-distribute-scans", "::mlir::ModuleOp"> {
     %y, %s1 = wkv.wkv6 receptance(%r) ... 1x7x4x16
     ```
 
-    A scan that carries a state in any other way, or has an op in its body that has
-    no form over several tokens, stays.
+    A factor before the recurrence and its inverse behind it are then around all
+    tokens. A scan that carries a state in any other way, or has an op in its body
+    that has no form over several tokens, stays.
   }];
   let dependentDialects = ["::rwkvc::onnx::ONNXDialect",
                            "::mlir::tensor::TensorDialect"];
@@ -185,7 +187,8 @@ def RaiseTokenShift : Pass<"wkv-raise-token-shift", "::mlir::ModuleOp"> {
     state to the element of the state that it is. Where the same part of a state
     is read and then replaced by x, that is a token shift. Over several tokens
     the value read is that part followed by x without its last row; a sequence
-    without state starts from zeros.
+    without state starts from zeros. The state may be x times a number, where what
+    is read of it is divided by that.
 
     ```mlir
     %old = onnx.Gather(%packed, %i)               // row i of a packed state
@@ -583,7 +586,7 @@ def ExplainStates : Pass<"wkv-explain-states", "::mlir::ModuleOp"> {
 def ExposeStates : Pass<"wkv-expose-states", "::mlir::ModuleOp"> {
   let summary = "Build a step over the states that recurrences and shifts have";
   let description = [{
-    Files split, pack, stack, transpose, reshape or convert the states. From
+    Files split, pack, stack, transpose, reshape, scale or convert the states. From
     `@main` this builds `@step`, whose arguments are the tokens and, for each
     recurrence and token shift, the state of that op; what packed and unpacked
     the file's own states is gone from it. `@main` stays as it is.
@@ -603,7 +606,8 @@ def ExposeStates : Pass<"wkv-expose-states", "::mlir::ModuleOp"> {
     It is built only where these hold, which are checked element by element:
     every state of an op is moved from state inputs, or is one constant, which
     becomes the state's `wkv.initial`; at the place that it was moved from, the
-    output that continues the input holds the op's new state; nothing else reads a
+    output that continues the input holds the op's new state, divided by what it
+    was multiplied by on the way in; nothing else reads a
     state input; there are no inputs but the token and states. Otherwise a remark
     says which input and op are in the way.
 
@@ -612,7 +616,7 @@ def ExposeStates : Pass<"wkv-expose-states", "::mlir::ModuleOp"> {
 
     Beside `@step`, where the file has state inputs, there are then `@unpack`, from
     these to the states of `@step`, and `@pack`, from them to the file's state
-    outputs. They consist of copies of what moves elements in `@main`; elements of
+    outputs. They consist of copies of what moves or scales elements in `@main`; elements of
     the file's states that no op has as its state are 0.
 
     ```mlir
