@@ -104,6 +104,23 @@ module attributes {wkv.token_input = 0 : i64, wkv.logits_output = 0 : i64} {
 
 // -----
 
+// or of heads that started alike, but get other keys, only one is kept,
+module attributes {wkv.token_input = 0 : i64, wkv.logits_output = 0 : i64} {
+  func.func @main(%t: tensor<1xi64>, %s: tensor<1x1x4x4xf32> {onnx.name = "heads", wkv.state = 1 : i64})
+      -> (tensor<1x1x2x4xf32>, tensor<1x1x4x4xf32>) {
+    %k = tensor.empty() : tensor<1x1x2x4xf32>
+    %w = arith.constant dense<0.5> : tensor<1x1x2x4xf32>
+    %u = arith.constant dense<0.5> : tensor<2x4xf32>
+    %ss = tensor.concat dim(1) %s, %s : (tensor<1x1x4x4xf32>, tensor<1x1x4x4xf32>) -> tensor<1x2x4x4xf32>
+    // expected-remark @+1 {{only the file's own form is compiled: input 'heads' is the state of wkv.wkv6, but its next value is not that op's new state}}
+    %y, %n = wkv.wkv6 receptance(%k) key(%k) value(%k) decay(%w) bonus(%u) init(%k) state(%ss) : (tensor<1x1x2x4xf32>, tensor<1x1x2x4xf32>, tensor<1x1x2x4xf32>, tensor<1x1x2x4xf32>, tensor<2x4xf32>, tensor<1x1x2x4xf32>, tensor<1x2x4x4xf32>) -> (tensor<1x1x2x4xf32>, tensor<1x2x4x4xf32>)
+    %first = tensor.extract_slice %n[0, 0, 0, 0] [1, 1, 4, 4] [1, 1, 1, 1] : tensor<1x2x4x4xf32> to tensor<1x1x4x4xf32>
+    return %y, %first : tensor<1x1x2x4xf32>, tensor<1x1x4x4xf32>
+  }
+}
+
+// -----
+
 // or an op runs within a loop.
 module attributes {wkv.token_input = 0 : i64, wkv.logits_output = 0 : i64} {
   func.func @main(%t: tensor<1xi64>, %s: tensor<1x4xf32> {wkv.state = 1 : i64}) -> (tensor<1x4xf32>, tensor<1x4xf32>) {

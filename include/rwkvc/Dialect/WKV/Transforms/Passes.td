@@ -129,7 +129,7 @@ def RaiseSequenceOps : Pass<"wkv-raise-sequence-ops", "::mlir::ModuleOp"> {
     | gated_delta | `wkv.wkv7`, key and b = beta k, a = -w k |
 
     The state is transposed for `wkv.wkv7`. Query heads that share a key head have
-    their own copy of the state. v5 and v6 are written for the operator with keys,
+    their own copy of the state, of which the operator gets the first. v5 and v6 are written for the operator with keys,
     values and decays one token late, behind a token of zeros, so that the output
     reads the old state: of this the recurrence without that token is made.
 
@@ -317,6 +317,32 @@ def FoldNormAffine : Pass<"wkv-fold-norm-affine", "::mlir::ModuleOp"> {
     Statistic<"numFolded", "folded", "Norms given a scale or bias">,
     Statistic<"numRejected", "rejected", "Refused by evaluation">
   ];
+}
+
+def JoinHeads : Pass<"wkv-join-heads", "::mlir::ModuleOp"> {
+  let summary = "One recurrence for those of a layer's heads or groups of heads";
+  let description = [{
+    Recurrences of one law, over the same tokens and with heads of one size, that do
+    not depend on each other are one recurrence over all of their heads, in the
+    order in which the states lie in the file. Where the operands were parts of one
+    tensor, and where the results are put together again, the whole takes the place
+    of the parts.
+
+    ```mlir
+    %k:2 = onnx.Split(%keys)                                   // and so the others
+    %y0, %n0 = wkv.wkv6 ... key(%k#0) ... state(%s#0)          // 1x1x2x8, 1x2x8x8
+    %y1, %n1 = wkv.wkv6 ... key(%k#1) ... state(%s#1)
+    %y = onnx.Concat(%y0, %y1)
+    // after
+    %y, %n = wkv.wkv6 ... key(%keys) ... state(%states)        // 1x1x4x8, 1x4x8x8
+    ```
+
+    Vector recurrences have no heads and stay.
+  }];
+  let dependentDialects = ["::rwkvc::wkv::WKVDialect",
+                           "::rwkvc::onnx::ONNXDialect",
+                           "::mlir::tensor::TensorDialect"];
+  let statistics = [Statistic<"numJoined", "joined", "Recurrences formed">];
 }
 
 def JoinHeadNorms : Pass<"wkv-join-head-norms", "::mlir::ModuleOp"> {
@@ -607,7 +633,8 @@ def ExposeStates : Pass<"wkv-expose-states", "::mlir::ModuleOp"> {
     every state of an op is moved from state inputs, or is one constant, which
     becomes the state's `wkv.initial`; at the place that it was moved from, the
     output that continues the input holds the op's new state, divided by what it
-    was multiplied by on the way in; nothing else reads a
+    was multiplied by on the way in, or the one of another head that is its copy,
+    by what its keys, values and decays are; nothing else reads a
     state input; there are no inputs but the token and states. Otherwise a remark
     says which input and op are in the way.
 
