@@ -1,6 +1,6 @@
 // RUN: rwkv-opt %s --split-input-file --wkv-join-heads --canonicalize | FileCheck %s
 
-// Two groups of one head, in the order of their states; the second layer, which
+// Two groups of one head, in the order of their rows; the second layer, which
 // depends on the first, has a recurrence of its own.
 // CHECK-LABEL: @groups
 // CHECK-SAME: %[[X:[a-z0-9]+]]: tensor<1x1x2x4xf32>, %[[S:[a-z0-9]+]]: tensor<1x2x4x4xf32>
@@ -29,7 +29,7 @@ func.func @groups(%x: tensor<1x1x2x4xf32>, %s: tensor<1x2x4x4xf32>, %z: tensor<1
 
 // -----
 
-// Heads of states that the file keeps apart.
+// Heads whose rows are no parts of one tensor follow as their states do.
 // CHECK-LABEL: @apart
 // CHECK: %[[OLD:.*]] = "onnx.Concat"(%{{.*}}, %{{.*}}) <{axis = 1 : i64}> : (tensor<1x1x4x4xf32>, tensor<1x2x4x4xf32>)
 // CHECK: %[[Y:.*]], %[[N:.*]] = wkv.wkv7 {{.*}} state(%[[OLD]])
@@ -40,9 +40,9 @@ func.func @groups(%x: tensor<1x1x2x4xf32>, %s: tensor<1x2x4x4xf32>, %z: tensor<1
 func.func @apart(%x: tensor<1x3x1x4xf32>, %z: tensor<1x3x2x4xf32>, %s: tensor<1x1x4x4xf32>, %t: tensor<1x2x4x4xf32>) -> (tensor<1x3x2x4xf32>, tensor<1x1x4x4xf32>, tensor<1x2x4x4xf32>) {
   %e = tensor.empty() : tensor<1x3x1x4xf32>
   %e2 = tensor.empty() : tensor<1x3x2x4xf32>
+  %y1, %n1 = wkv.wkv7 receptance(%z) decay(%z) key(%z) value(%z) a(%z) b(%z) init(%e2) state(%t) : (tensor<1x3x2x4xf32>, tensor<1x3x2x4xf32>, tensor<1x3x2x4xf32>, tensor<1x3x2x4xf32>, tensor<1x3x2x4xf32>, tensor<1x3x2x4xf32>, tensor<1x3x2x4xf32>, tensor<1x2x4x4xf32>) -> (tensor<1x3x2x4xf32>, tensor<1x2x4x4xf32>)
   %y0, %n0 = wkv.wkv7 receptance(%x) decay(%x) key(%x) value(%x) a(%x) b(%x) init(%e) state(%s) : (tensor<1x3x1x4xf32>, tensor<1x3x1x4xf32>, tensor<1x3x1x4xf32>, tensor<1x3x1x4xf32>, tensor<1x3x1x4xf32>, tensor<1x3x1x4xf32>, tensor<1x3x1x4xf32>, tensor<1x1x4x4xf32>) -> (tensor<1x3x1x4xf32>, tensor<1x1x4x4xf32>)
   %sum = "onnx.Add"(%x, %y0) : (tensor<1x3x1x4xf32>, tensor<1x3x1x4xf32>) -> tensor<1x3x1x4xf32>
-  %y1, %n1 = wkv.wkv7 receptance(%z) decay(%z) key(%z) value(%z) a(%z) b(%z) init(%e2) state(%t) : (tensor<1x3x2x4xf32>, tensor<1x3x2x4xf32>, tensor<1x3x2x4xf32>, tensor<1x3x2x4xf32>, tensor<1x3x2x4xf32>, tensor<1x3x2x4xf32>, tensor<1x3x2x4xf32>, tensor<1x2x4x4xf32>) -> (tensor<1x3x2x4xf32>, tensor<1x2x4x4xf32>)
   %y = "onnx.Mul"(%sum, %y1) : (tensor<1x3x1x4xf32>, tensor<1x3x2x4xf32>) -> tensor<1x3x2x4xf32>
   return %y, %n0, %n1 : tensor<1x3x2x4xf32>, tensor<1x1x4x4xf32>, tensor<1x2x4x4xf32>
 }

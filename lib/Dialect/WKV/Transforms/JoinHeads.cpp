@@ -90,24 +90,50 @@ using Group = SmallVector<RecurrenceOpInterface, 4>;
 
 } // namespace
 
-/// Sorts \p group by the places of its states in the file, if they have any:
-/// its order is that of the file's heads.
-static void sortByState(Group &group) {
+/// Sorts \p group by the places where values of the ops begin, those that
+/// \p getValue gives. False where these are no parts of one other value or,
+/// with
+/// \p ofArguments, of arguments.
+static bool
+sortByPlace(Group &group,
+            llvm::function_ref<Value(RecurrenceOpInterface)> getValue,
+            bool ofArguments = false) {
   SmallVector<std::pair<std::pair<unsigned, int64_t>, RecurrenceOpInterface>>
       places;
+  Value whole;
   for (RecurrenceOpInterface op : group) {
-    auto origins = traceElements(op.getStates().front());
-    auto argument =
-        origins ? dyn_cast_or_null<BlockArgument>(origins->front().source)
-                : BlockArgument();
-    if (!argument)
-      return;
-    places.push_back({{argument.getArgNumber(), origins->front().index}, op});
+    auto origins = traceElements(getValue(op));
+    Value source = origins ? origins->front().source : Value();
+    auto argument = dyn_cast_or_null<BlockArgument>(source);
+    if (!source || (ofArguments ? !argument : whole && source != whole))
+      return false;
+    whole = source;
+    places.push_back(
+        {{ofArguments ? argument.getArgNumber() : 0, origins->front().index},
+         op});
   }
   llvm::stable_sort(
       places, [](const auto &a, const auto &b) { return a.first < b.first; });
   for (auto [op, place] : llvm::zip(group, places))
     op = place.second;
+  return true;
+}
+
+/// Sorts \p group as the heads are in the tensors that the ops read, otherwise
+/// as their states are in the file.
+static void sort(Group &group) {
+  for (OpOperand &operand : group.front()->getOpOperands()) {
+    unsigned number = operand.getOperandNumber();
+    if (group.front().getOperandRole(number) == OperandRole::Token &&
+        sortByPlace(group, [&](RecurrenceOpInterface op) {
+          return op->getOperand(number);
+        }))
+      return;
+  }
+  sortByPlace(
+      group,
+      [](RecurrenceOpInterface op) -> Value { return op.getStates().front(); },
+      /*ofArguments=*/true);
 }
 
 void JoinHeadsPass::run(Block &block) {
@@ -140,7 +166,7 @@ void JoinHeadsPass::run(Block &block) {
   for (auto &[depth, alike] : groups)
     for (Group &group : alike)
       if (group.size() > 1) {
-        sortByState(group);
+        sort(group);
         join(group);
         isChanged = true;
       }
@@ -162,15 +188,23 @@ static Value findWhole(Value value,
              : Value();
 }
 
+/// Whether \p value is part of a constant, or all of it.
+static bool isConstant(Value value) {
+  while (Operation *op = value.getDefiningOp()) {
+    if (!movesElements(op) || getMovedOperands(op).size() != 1)
+      break;
+    value = op->getOperand(0);
+  }
+  return value.getDefiningOp<onnx::ConstantOp>() != nullptr;
+}
+
 /// The tensors \p parts side by side.
 static Value joinParts(ImplicitLocOpBuilder &b, ArrayRef<Value> parts,
                        int64_t axis) {
   Value all = concat(b, parts, axis);
   RankedTensorType type = typeOf(all);
   Value joined;
-  if (llvm::all_of(parts, [](Value part) {
-        return part.getDefiningOp<onnx::ConstantOp>();
-      })) {
+  if (llvm::all_of(parts, isConstant)) {
     auto value = onnx::evaluateRegion({all}, RandomLeaves().get());
     if (succeeded(value))
       joined = floatConstant(b, type, (*value)[0].data);

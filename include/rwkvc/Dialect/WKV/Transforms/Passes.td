@@ -324,7 +324,8 @@ def JoinHeads : Pass<"wkv-join-heads", "::mlir::ModuleOp"> {
   let description = [{
     Recurrences of one law, over the same tokens and with heads of one size, that do
     not depend on each other are one recurrence over all of their heads, in the
-    order in which the states lie in the file. Where the operands were parts of one
+    order of their rows in the tensors that these are parts of, or else of their
+    states in the file. Where the operands were parts of one
     tensor, and where the results are put together again, the whole takes the place
     of the parts.
 
