@@ -244,3 +244,33 @@ func.func @scaled_sequence(%x: tensor<1x3x4xf32>, %s: tensor<1x4xf32> {wkv.state
   %n = "onnx.Div"(%last, %c) : (tensor<1x4xf32>, tensor<1xf32>) -> tensor<1x4xf32>
   return %d, %n : tensor<1x3x4xf32>, tensor<1x4xf32>
 }
+
+// -----
+
+// Rows of a packed state that is scaled as a whole, before parts are read and
+// after others were written.
+// CHECK-LABEL: @scaled_whole
+// CHECK: wkv.token_shift
+// CHECK: wkv.token_shift
+// CHECK-NOT: wkv.token_shift
+func.func @scaled_whole(%x: tensor<1x4xf32>, %s: tensor<1x3x4xf32> {wkv.state = 1 : i64}) -> (tensor<1x4xf32>, tensor<1x3x4xf32>) {
+  %eight = "onnx.Constant"() <{value = dense<8.0> : tensor<f32>}> : () -> tensor<f32>
+  %zero = "onnx.Constant"() <{value = dense<0> : tensor<i64>}> : () -> tensor<i64>
+  %two = "onnx.Constant"() <{value = dense<2> : tensor<i64>}> : () -> tensor<i64>
+  %at0 = "onnx.Constant"() <{value = dense<[[[0, 0]]]> : tensor<1x1x2xi64>}> : () -> tensor<1x1x2xi64>
+  %at2 = "onnx.Constant"() <{value = dense<[[[0, 2]]]> : tensor<1x1x2xi64>}> : () -> tensor<1x1x2xi64>
+  %row = "onnx.Constant"() <{value = dense<[1, 1, 4]> : tensor<3xi64>}> : () -> tensor<3xi64>
+  %s0 = "onnx.Div"(%s, %eight) : (tensor<1x3x4xf32>, tensor<f32>) -> tensor<1x3x4xf32>
+  %a = "onnx.Tanh"(%x) : (tensor<1x4xf32>) -> tensor<1x4xf32>
+  %p = "onnx.Gather"(%s0, %zero) <{axis = 1 : i64}> : (tensor<1x3x4xf32>, tensor<i64>) -> tensor<1x4xf32>
+  %d = "onnx.Sub"(%p, %a) : (tensor<1x4xf32>, tensor<1x4xf32>) -> tensor<1x4xf32>
+  %u = "onnx.Reshape"(%a, %row) : (tensor<1x4xf32>, tensor<3xi64>) -> tensor<1x1x4xf32>
+  %s1 = "onnx.ScatterND"(%s0, %at0, %u) : (tensor<1x3x4xf32>, tensor<1x1x2xi64>, tensor<1x1x4xf32>) -> tensor<1x3x4xf32>
+  %b = "onnx.Tanh"(%d) : (tensor<1x4xf32>) -> tensor<1x4xf32>
+  %q = "onnx.Gather"(%s1, %two) <{axis = 1 : i64}> : (tensor<1x3x4xf32>, tensor<i64>) -> tensor<1x4xf32>
+  %e = "onnx.Sub"(%q, %b) : (tensor<1x4xf32>, tensor<1x4xf32>) -> tensor<1x4xf32>
+  %v = "onnx.Reshape"(%b, %row) : (tensor<1x4xf32>, tensor<3xi64>) -> tensor<1x1x4xf32>
+  %s2 = "onnx.ScatterND"(%s1, %at2, %v) : (tensor<1x3x4xf32>, tensor<1x1x2xi64>, tensor<1x1x4xf32>) -> tensor<1x3x4xf32>
+  %n = "onnx.Mul"(%s2, %eight) : (tensor<1x3x4xf32>, tensor<f32>) -> tensor<1x3x4xf32>
+  return %e, %n : tensor<1x4xf32>, tensor<1x3x4xf32>
+}

@@ -302,7 +302,9 @@ std::optional<std::vector<Origin>> TokenShifts::trace(Value value) {
 Origin TokenShifts::resolve(Origin origin) {
   while (origin.source) {
     Operation *op = origin.source.getDefiningOp();
-    if (!op || (!movesElements(op) && !getScaling(op)))
+    // A row is where traces end, be it a multiple of another value.
+    if (!op || sources.contains(origin.source) ||
+        (!movesElements(op) && !getScaling(op)))
       return origin;
     if (isScatter(op)) {
       const DenseMap<int64_t, int64_t> &writes = getWrites(op);
