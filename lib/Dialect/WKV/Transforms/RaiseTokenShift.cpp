@@ -457,6 +457,17 @@ void TokenShifts::dropCircles() {
       for (Value result : op.getResults())
         bits[result] = all;
   }
+  // A row of its own old value is none for others either.
+  std::vector<Row> open;
+  for (auto [i, row] : llvm::enumerate(rows)) {
+    llvm::BitVector before = bits.lookup(row.x);
+    if (before.empty() || !before.test(i))
+      open.push_back(row);
+  }
+  if (open.size() != rows.size()) {
+    rows = std::move(open);
+    return dropCircles();
+  }
   // Rows are in the order of their x: one may depend on earlier rows only.
   std::vector<Row> kept;
   for (auto [i, row] : llvm::enumerate(rows)) {
