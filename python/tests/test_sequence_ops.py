@@ -96,8 +96,8 @@ class Compiling(unittest.TestCase):
         self.addCleanup(folder.cleanup)
         self.folder = pathlib.Path(folder.name)
 
-    def compile(self, model, *arguments):
-        return rwkvc.load(rwkvc.compile(model, self.folder / "model.so", arguments=arguments, threads=False))
+    def compile(self, model, *arguments, name="model"):
+        return rwkvc.load(rwkvc.compile(model, self.folder / f"{name}.so", arguments=arguments, threads=False))
 
     def check(self, model, inputs, expected, *arguments, raised=None, atol=ATOL):
         """expected: name -> array. raised: how often each op of the wkv dialect must be there."""
@@ -172,7 +172,7 @@ class Qualcomm(Compiling):
         outputs = {"y": (FLOAT, [T, H, 1, 4]), "state_out": (FLOAT, [1, H, 4, 4])}
         model = make_model(nodes, inputs, outputs, constants, ["rwkv"])
         y, S = n.wkv6()
-        self.check(model, inputs, {"y": y, "state_out": S}, raised={"wkv.wkv6": G})
+        self.check(model, inputs, {"y": y, "state_out": S}, raised={"wkv.wkv6": 1})
 
     def wkv7_model(self, n, T, packed, declared=True, dtype=FLOAT, opset_import=True):
         H, N = n.S.shape[0], n.S.shape[1]
@@ -285,17 +285,76 @@ class WholeModel(Compiling):
             exporter.b.keep(name, S)
             return y
 
+        def custom_wkv6_in_head_groups(exporter, layer, *rows):
+            """A node, and a state of the file, for each head; the nodes in the other order."""
+            b, N, outputs = exporter.b, exporter.head_size, []
+            for h in reversed(range(exporter.heads)):
+                *parts, bonus = (
+                    b.op("Slice", x, b.shape(h * n), b.shape(h * n + n), b.shape(x_axis))
+                    for x, n, x_axis in (*((x, N, 1) for x in rows[:4]), (rows[4], 1, 0))
+                )
+                r, k, v, decay = (b.reshape(x, 1, 1, N) for x in parts)
+                name = f"state_{layer}_wkv_{h}"
+                y, S = b.op("wkv6", k, v, r, b.state(name, [1, N, N]), bonus, decay, outputs=2, domain="rwkv")
+                b.keep(name, S)
+                outputs.insert(0, y)
+            return b.op("Concat", *(b.reshape(y, 1, N) for y in outputs), axis=1)
+
         weights = random_checkpoint((6, 0))
-        with mock.patch.object(export._Exporter, "wkv6", custom_wkv6):
-            model = self.compile(export.export_model(weights))
-        self.assertEqual(set(model.functions), {"graph", "step", "prefill", "unpack", "pack"})
         tokens = list(range(20))
         expected, _ = reference.RWKV(weights, np.float64).forward(tokens)
-        text = model.sequence()
-        text.set_shortest_block(1)
-        np.testing.assert_allclose(text.prefill(tokens, all_logits=True), expected, rtol=1e-3, atol=1e-4)
-        text.reset()
-        np.testing.assert_allclose(np.stack([text.step(t) for t in tokens]), expected, rtol=1e-3, atol=1e-4)
+        for spelling in (custom_wkv6, custom_wkv6_in_head_groups):
+            with self.subTest(spelling.__name__):
+                with mock.patch.object(export._Exporter, "wkv6", spelling):
+                    model = self.compile(export.export_model(weights), name=spelling.__name__)
+                self.assertEqual(set(model.functions), {"graph", "step", "prefill", "unpack", "pack"})
+                text = model.sequence()
+                text.set_shortest_block(1)
+                np.testing.assert_allclose(text.prefill(tokens, all_logits=True), expected, rtol=1e-3, atol=1e-4)
+                state = text.states()
+                self.assertEqual([x.shape for n, x in state.items() if "wkv" in n], [(1, 2, 8, 8)] * 2)
+                text.reset()
+                np.testing.assert_allclose(np.stack([text.step(t) for t in tokens]), expected, rtol=1e-3, atol=1e-4)
+
+    def test_shared_heads(self):
+        """Query heads that share one of keys and values: one state, of which the file has one copy."""
+        for rule in ("linear", "gated", "delta", "gated_delta"):
+
+            def attention(exporter, layer, r, k, v, decay, bonus, rule=rule):
+                b, N = exporter.b, exporter.head_size
+                name = f"state_{layer}_wkv"
+                first = [b.op("Slice", x, b.shape(0), b.shape(N), b.shape(1)) for x in (k, v, decay)]
+                k, v, decay = (b.reshape(x, 1, 1, N) for x in first)
+                k = b.op("Tanh", b.op("Mul", k, b.scalar(0.3)))
+                g = b.op("Log", decay) if "gated" in rule else ""
+                beta = b.op("Sigmoid", b.reshape(b.op("ReduceMax", v), 1, 1, 1)) if "delta" in rule else ""
+                S = b.state(name, [1, 1, N, N])
+                rows = [b.reshape(r, 1, 1, -1), k, v, S, g, beta]
+                heads = {"q_num_heads": exporter.heads, "kv_num_heads": 1}
+                y, S = b.op("LinearAttention", *rows, outputs=2, update_rule=rule, **heads)
+                b.keep(name, S)
+                return b.reshape(y, 1, -1)
+
+            with self.subTest(rule=rule):
+                with mock.patch.object(export._Exporter, "wkv6", attention):
+                    graph = export.export_model(random_checkpoint((6, 0)), opset=27)
+                model = self.compile(graph, name=rule)
+                self.assertEqual(set(model.functions), {"graph", "step", "prefill", "unpack", "pack"})
+                state = {name: np.zeros(x.input.shape, np.float32) for x in model.states for name in [x.input.name]}
+                text, turns, steps = model.sequence(), model.sequence(), model.sequence()
+                for i, token in enumerate(range(12)):
+                    found = model.run({"token": np.array([token]), **state})
+                    state = {x.input.name: found[x.output.name] for x in model.states}
+                    logits = steps.step(token)
+                    np.testing.assert_allclose(logits, found["logits"][0], rtol=1e-4, atol=1e-4)
+                    # In turns: the file's own signature, a step from what it left.
+                    if i % 2:
+                        turns.unpack(state)
+                    else:
+                        np.testing.assert_allclose(turns.step(token), logits, rtol=1e-4, atol=1e-4)
+                np.testing.assert_allclose(text.prefill(list(range(12))), logits, rtol=1e-4, atol=1e-4)
+                for name, value in text.pack().items():
+                    np.testing.assert_allclose(value, state[name], rtol=1e-4, atol=1e-4)
 
 
 class Registry(Compiling):

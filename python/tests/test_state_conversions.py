@@ -7,6 +7,8 @@ import tempfile
 import unittest
 
 import numpy as np
+import onnxruntime
+from state_spellings import make_model
 from test_batched_files import move_batch_last
 from test_export import random_checkpoint
 from test_forms import difference
@@ -24,6 +26,8 @@ FILES = {
     "v7_rwkvmobile_rec_ortextended_seeded": 1e-5,
     "v7_rwkvpip_rec_o17_fp32_seeded": 1e-5,
 }
+# See state_spellings.py.
+SPELLINGS = ("key", "shift+layers", "tokens", "half-scaled", "inside+packed-swapped")
 
 
 class StateConversions(unittest.TestCase):
@@ -110,6 +114,41 @@ class StateConversions(unittest.TestCase):
                 mixed.prefill(tokens[:, 3:6])
                 found = model.run({"token": tokens[:, 6:], **mixed.pack()})
                 self.assertLess(difference(found["logits"][:, -1], want), 1e-4)
+
+    def check_graph(self, model, graph, tokens, rtol):
+        """The file's own signature against onnxruntime, from the same states."""
+        session = onnxruntime.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
+        function = model.functions["graph"]
+        shape = function.token_input.shape
+        state = {s.input.name: np.full(s.input.shape, s.initial, s.input.dtype) for s in model.states}
+        for now in tokens.reshape(-1, *shape):
+            feed = {"token": now, **state}
+            names = [output.name for output in session.get_outputs()]
+            expected = dict(zip(names, session.run(names, feed)))
+            found = model.run(feed)
+            for name, value in expected.items():
+                self.assertLess(difference(found[name].reshape(value.shape), value), rtol, name)
+            state = {s.input.name: expected[s.output.name] for s in model.states}
+
+    def test_spellings(self):
+        """Whatever the file keeps, the sequence's state is the one of the plain file, and the file's own stays its own."""
+        for version in ("v4", "v52", "v6", "v7"):
+            tokens = np.random.default_rng(5).integers(32, size=16)
+            plain = self.compile(make_model(f"{version}-plain")).sequence()
+            plain.prefill(tokens)
+            for spelling in SPELLINGS:
+                with self.subTest(version=version, spelling=spelling):
+                    graph = make_model(f"{version}-{spelling}")
+                    model = self.compile(graph)
+                    text = model.sequence()
+                    text.prefill(tokens)
+                    # A factor of the key alone changes the model: the epsilon behind it counts for more.
+                    rtol = 2e-3 if spelling == "key" else 1e-6
+                    for name, value in plain.states().items():
+                        self.assertLess(difference(text.states()[name], value), rtol, name)
+                    self.check_graph(model, graph, tokens, 1e-3 if "half" in spelling else 1e-5)
+                    if spelling != "tokens":
+                        self.check(model, 1e-2 if "half" in spelling else 1e-5)
 
     def test_refused(self):
         graph = export.export_model(random_checkpoint((6, 0)))

@@ -29,6 +29,51 @@ func.func @carried(%s: tensor<1x2x4x4xf32>, %r: tensor<1x3x2x4xf32>, %k: tensor<
 
 // -----
 
+// A factor before and behind the recurrence is that of the loop's state, where it
+// ends as it began.
+// CHECK-LABEL: @scaled
+// CHECK-SAME: %[[S:[a-z0-9]+]]: tensor<1x1x4x4xf32>
+// CHECK-NOT: onnx.Scan
+// CHECK: %[[OLD:.*]] = "onnx.Mul"(%[[S]], %[[TWO:.*]]) :
+// CHECK: %{{.*}}, %[[N:.*]] = wkv.wkv6 {{.*}} state(%[[OLD]])
+// CHECK: %[[NEW:.*]] = "onnx.Div"(%[[N]], %[[TWO]])
+// CHECK: return %[[NEW]]
+func.func @scaled(%s: tensor<1x1x4x4xf32>, %x: tensor<3x1x1x4xf32>, %u: tensor<1x4xf32>) -> (tensor<1x1x4x4xf32>, tensor<3x1x1x1x4xf32>) {
+  %two = "onnx.Constant"() <{value = dense<2.0> : tensor<f32>}> : () -> tensor<f32>
+  %row = "onnx.Constant"() <{value = dense<[1, 1, 1, 4]> : tensor<4xi64>}> : () -> tensor<4xi64>
+  %0:2 = "onnx.Scan"(%s, %x) <{num_scan_inputs = 1 : i64}> ({
+  ^bb0(%a: tensor<1x1x4x4xf32>, %xt: tensor<1x1x4xf32>):
+    %r = "onnx.Reshape"(%xt, %row) : (tensor<1x1x4xf32>, tensor<4xi64>) -> tensor<1x1x1x4xf32>
+    %b = "onnx.Mul"(%a, %two) : (tensor<1x1x4x4xf32>, tensor<f32>) -> tensor<1x1x4x4xf32>
+    %e = tensor.empty() : tensor<1x1x1x4xf32>
+    %y, %n = wkv.wkv6 receptance(%r) key(%r) value(%r) decay(%r) bonus(%u) init(%e) state(%b) : (tensor<1x1x1x4xf32>, tensor<1x1x1x4xf32>, tensor<1x1x1x4xf32>, tensor<1x1x1x4xf32>, tensor<1x4xf32>, tensor<1x1x1x4xf32>, tensor<1x1x4x4xf32>) -> (tensor<1x1x1x4xf32>, tensor<1x1x4x4xf32>)
+    %c = "onnx.Div"(%n, %two) : (tensor<1x1x4x4xf32>, tensor<f32>) -> tensor<1x1x4x4xf32>
+    "onnx.Yield"(%c, %y) : (tensor<1x1x4x4xf32>, tensor<1x1x1x4xf32>) -> ()
+  }) : (tensor<1x1x4x4xf32>, tensor<3x1x1x4xf32>) -> (tensor<1x1x4x4xf32>, tensor<3x1x1x1x4xf32>)
+  return %0#0, %0#1 : tensor<1x1x4x4xf32>, tensor<3x1x1x1x4xf32>
+}
+
+// -----
+
+// Otherwise there is no recurrence over all tokens.
+// CHECK-LABEL: @scaled_once
+// CHECK: onnx.Scan
+func.func @scaled_once(%s: tensor<1x1x4x4xf32>, %x: tensor<3x1x1x4xf32>, %u: tensor<1x4xf32>) -> (tensor<1x1x4x4xf32>, tensor<3x1x1x1x4xf32>) {
+  %two = "onnx.Constant"() <{value = dense<2.0> : tensor<f32>}> : () -> tensor<f32>
+  %row = "onnx.Constant"() <{value = dense<[1, 1, 1, 4]> : tensor<4xi64>}> : () -> tensor<4xi64>
+  %0:2 = "onnx.Scan"(%s, %x) <{num_scan_inputs = 1 : i64}> ({
+  ^bb0(%a: tensor<1x1x4x4xf32>, %xt: tensor<1x1x4xf32>):
+    %r = "onnx.Reshape"(%xt, %row) : (tensor<1x1x4xf32>, tensor<4xi64>) -> tensor<1x1x1x4xf32>
+    %b = "onnx.Mul"(%a, %two) : (tensor<1x1x4x4xf32>, tensor<f32>) -> tensor<1x1x4x4xf32>
+    %e = tensor.empty() : tensor<1x1x1x4xf32>
+    %y, %n = wkv.wkv6 receptance(%r) key(%r) value(%r) decay(%r) bonus(%u) init(%e) state(%b) : (tensor<1x1x1x4xf32>, tensor<1x1x1x4xf32>, tensor<1x1x1x4xf32>, tensor<1x1x1x4xf32>, tensor<1x4xf32>, tensor<1x1x1x4xf32>, tensor<1x1x4x4xf32>) -> (tensor<1x1x1x4xf32>, tensor<1x1x4x4xf32>)
+    "onnx.Yield"(%n, %y) : (tensor<1x1x4x4xf32>, tensor<1x1x1x4xf32>) -> ()
+  }) : (tensor<1x1x4x4xf32>, tensor<3x1x1x4xf32>) -> (tensor<1x1x4x4xf32>, tensor<3x1x1x1x4xf32>)
+  return %0#0, %0#1 : tensor<1x1x4x4xf32>, tensor<3x1x1x1x4xf32>
+}
+
+// -----
+
 // Without states, a scan is a map. A matrix that all tokens share is read once.
 // CHECK-LABEL: @map
 // CHECK-SAME: %[[X:[a-z0-9]+]]: tensor<5x3x8xf32>, %[[W:[a-z0-9]+]]: tensor<8x4xf32>

@@ -109,3 +109,27 @@ module @stateless attributes {wkv.token_input = 0 : i64, wkv.logits_output = 0 :
     return %h : tensor<1x3x4xf32>
   }
 }
+
+// -----
+
+// Two query heads that share a state, of which the file has one copy.
+// CHECK-LABEL: module @shared
+// CHECK: func.func @step(%{{.*}}: tensor<1x2x4x4xf32> {onnx.name = "wkv.0"
+// CHECK: func.func @unpack(%[[S:[a-z0-9]+]]: tensor<1x1x4x4xf32>) -> (tensor<1x2x4x4xf32> {onnx.name = "wkv.0"})
+// CHECK: tensor.concat dim(1) %[[S]], %[[S]]
+// CHECK: func.func @pack(%[[C:[a-z0-9]+]]: tensor<1x2x4x4xf32> {onnx.name = "wkv.0"}) -> tensor<1x1x4x4xf32>
+// CHECK: tensor.extract_slice %[[C]][0, 0, 0, 0] [1, 1, 4, 4]
+module @shared attributes {wkv.token_input = 0 : i64, wkv.logits_output = 0 : i64} {
+  func.func @main(%t: tensor<1xi64>, %s: tensor<1x1x4x4xf32> {wkv.state = 1 : i64})
+      -> (tensor<1x1x2x4xf32>, tensor<1x1x4x4xf32>) {
+    %k = tensor.empty() : tensor<1x1x1x4xf32>
+    %r = tensor.empty() : tensor<1x1x2x4xf32>
+    %w = arith.constant dense<[[[[0.1, 0.2, 0.3, 0.4], [0.1, 0.2, 0.3, 0.4]]]]> : tensor<1x1x2x4xf32>
+    %u = arith.constant dense<[[0.1, 0.2, 0.3, 0.4], [1.1, 1.2, 1.3, 1.4]]> : tensor<2x4xf32>
+    %kk = tensor.concat dim(2) %k, %k : (tensor<1x1x1x4xf32>, tensor<1x1x1x4xf32>) -> tensor<1x1x2x4xf32>
+    %ss = tensor.concat dim(1) %s, %s : (tensor<1x1x4x4xf32>, tensor<1x1x4x4xf32>) -> tensor<1x2x4x4xf32>
+    %y, %n = wkv.wkv6 receptance(%r) key(%kk) value(%kk) decay(%w) bonus(%u) init(%r) state(%ss) : (tensor<1x1x2x4xf32>, tensor<1x1x2x4xf32>, tensor<1x1x2x4xf32>, tensor<1x1x2x4xf32>, tensor<2x4xf32>, tensor<1x1x2x4xf32>, tensor<1x2x4x4xf32>) -> (tensor<1x1x2x4xf32>, tensor<1x2x4x4xf32>)
+    %first = tensor.extract_slice %n[0, 0, 0, 0] [1, 1, 4, 4] [1, 1, 1, 1] : tensor<1x2x4x4xf32> to tensor<1x1x4x4xf32>
+    return %y, %first : tensor<1x1x2x4xf32>, tensor<1x1x4x4xf32>
+  }
+}

@@ -187,3 +187,90 @@ func.func @texts_last(%x: tensor<3x8xf32>, %s: tensor<8x3xf32> {wkv.state = 1 : 
   %n = "onnx.Transpose"(%t) <{perm = array<i64: 1, 0>}> : (tensor<3x8xf32>) -> tensor<8x3xf32>
   return %d, %n : tensor<3x8xf32>, tensor<8x3xf32>
 }
+
+// -----
+
+// A state of four times the row, one packed with another row; the row itself is
+// shifted. The other one is half of a value, and is read as it is.
+// CHECK-LABEL: @scaled
+// CHECK-SAME: %[[X:[a-z0-9]+]]: tensor<1x4xf32>
+// CHECK-DAG: %[[FOUR:.*]] = "onnx.Constant"() <{value = dense<4.000000e+00> : tensor<f32>}>
+// CHECK-DAG: %[[OLD:.*]] = "onnx.Div"(%{{.*}}, %[[FOUR]])
+// CHECK-DAG: %[[T:.*]] = "onnx.Tanh"(%[[X]])
+// CHECK-DAG: %[[ROW:.*]] = "onnx.Reshape"(%[[T]],
+// CHECK: %[[SHIFTED:.*]], %[[KEPT:.*]] = wkv.token_shift %[[ROW]] state(%[[OLD]])
+// CHECK: %[[H:.*]] = "onnx.Mul"({{.*}}) : (tensor<f32>, tensor<1x4xf32>)
+// CHECK: %[[HALF:.*]] = "onnx.Reshape"(%[[H]],
+// CHECK: wkv.token_shift %[[HALF]]
+// CHECK: "onnx.Mul"(%[[KEPT]], %[[FOUR]])
+// CHECK-NOT: wkv.token_shift
+func.func @scaled(%x: tensor<1x4xf32>, %s: tensor<2x4xf32> {wkv.state = 1 : i64}) -> (tensor<1x4xf32>, tensor<2x4xf32>) {
+  %four = "onnx.Constant"() <{value = dense<4.0> : tensor<f32>}> : () -> tensor<f32>
+  %half = "onnx.Constant"() <{value = dense<0.5> : tensor<f32>}> : () -> tensor<f32>
+  %sizes = "onnx.Constant"() <{value = dense<1> : tensor<2xi64>}> : () -> tensor<2xi64>
+  %a:2 = "onnx.Split"(%s, %sizes) <{axis = 0 : i64}> : (tensor<2x4xf32>, tensor<2xi64>) -> (tensor<1x4xf32>, tensor<1x4xf32>)
+  %p = "onnx.Div"(%a#0, %four) : (tensor<1x4xf32>, tensor<f32>) -> tensor<1x4xf32>
+  %t = "onnx.Tanh"(%x) : (tensor<1x4xf32>) -> tensor<1x4xf32>
+  %d = "onnx.Sub"(%t, %p) : (tensor<1x4xf32>, tensor<1x4xf32>) -> tensor<1x4xf32>
+  %h = "onnx.Mul"(%half, %d) : (tensor<f32>, tensor<1x4xf32>) -> tensor<1x4xf32>
+  %e = "onnx.Sub"(%h, %a#1) : (tensor<1x4xf32>, tensor<1x4xf32>) -> tensor<1x4xf32>
+  %n = "onnx.Mul"(%t, %four) : (tensor<1x4xf32>, tensor<f32>) -> tensor<1x4xf32>
+  %all = "onnx.Concat"(%n, %h) <{axis = 0 : i64}> : (tensor<1x4xf32>, tensor<1x4xf32>) -> tensor<2x4xf32>
+  return %e, %all : tensor<1x4xf32>, tensor<2x4xf32>
+}
+
+// -----
+
+// Over three tokens.
+// CHECK-LABEL: @scaled_sequence
+// CHECK: %[[OLD:.*]] = "onnx.Mul"(
+// CHECK: %[[T:.*]] = "onnx.Tanh"(
+// CHECK: %[[SHIFTED:.*]], %[[KEPT:.*]] = wkv.token_shift %[[T]] state(%[[OLD]])
+// CHECK: "onnx.Sub"(%[[T]], %[[SHIFTED]])
+// CHECK: "onnx.Div"(%[[KEPT]],
+func.func @scaled_sequence(%x: tensor<1x3x4xf32>, %s: tensor<1x4xf32> {wkv.state = 1 : i64}) -> (tensor<1x3x4xf32>, tensor<1x4xf32>) {
+  %c = "onnx.Constant"() <{value = dense<0.3> : tensor<1xf32>}> : () -> tensor<1xf32>
+  %index = "onnx.Constant"() <{value = dense<2> : tensor<i64>}> : () -> tensor<i64>
+  %zero = "onnx.Constant"() <{value = dense<0> : tensor<1xi64>}> : () -> tensor<1xi64>
+  %one = "onnx.Constant"() <{value = dense<1> : tensor<1xi64>}> : () -> tensor<1xi64>
+  %two = "onnx.Constant"() <{value = dense<2> : tensor<1xi64>}> : () -> tensor<1xi64>
+  %p = "onnx.Mul"(%s, %c) : (tensor<1x4xf32>, tensor<1xf32>) -> tensor<1x4xf32>
+  %t = "onnx.Tanh"(%x) : (tensor<1x3x4xf32>) -> tensor<1x3x4xf32>
+  %first = "onnx.Unsqueeze"(%p, %one) : (tensor<1x4xf32>, tensor<1xi64>) -> tensor<1x1x4xf32>
+  %rest = "onnx.Slice"(%t, %zero, %two, %one, %one) : (tensor<1x3x4xf32>, tensor<1xi64>, tensor<1xi64>, tensor<1xi64>, tensor<1xi64>) -> tensor<1x2x4xf32>
+  %prev = "onnx.Concat"(%first, %rest) <{axis = 1 : i64}> : (tensor<1x1x4xf32>, tensor<1x2x4xf32>) -> tensor<1x3x4xf32>
+  %d = "onnx.Sub"(%t, %prev) : (tensor<1x3x4xf32>, tensor<1x3x4xf32>) -> tensor<1x3x4xf32>
+  %last = "onnx.Gather"(%t, %index) <{axis = 1 : i64}> : (tensor<1x3x4xf32>, tensor<i64>) -> tensor<1x4xf32>
+  %n = "onnx.Div"(%last, %c) : (tensor<1x4xf32>, tensor<1xf32>) -> tensor<1x4xf32>
+  return %d, %n : tensor<1x3x4xf32>, tensor<1x4xf32>
+}
+
+// -----
+
+// Rows of a packed state that is scaled as a whole, before parts are read and
+// after others were written.
+// CHECK-LABEL: @scaled_whole
+// CHECK: wkv.token_shift
+// CHECK: wkv.token_shift
+// CHECK-NOT: wkv.token_shift
+func.func @scaled_whole(%x: tensor<1x4xf32>, %s: tensor<1x3x4xf32> {wkv.state = 1 : i64}) -> (tensor<1x4xf32>, tensor<1x3x4xf32>) {
+  %eight = "onnx.Constant"() <{value = dense<8.0> : tensor<f32>}> : () -> tensor<f32>
+  %zero = "onnx.Constant"() <{value = dense<0> : tensor<i64>}> : () -> tensor<i64>
+  %two = "onnx.Constant"() <{value = dense<2> : tensor<i64>}> : () -> tensor<i64>
+  %at0 = "onnx.Constant"() <{value = dense<[[[0, 0]]]> : tensor<1x1x2xi64>}> : () -> tensor<1x1x2xi64>
+  %at2 = "onnx.Constant"() <{value = dense<[[[0, 2]]]> : tensor<1x1x2xi64>}> : () -> tensor<1x1x2xi64>
+  %row = "onnx.Constant"() <{value = dense<[1, 1, 4]> : tensor<3xi64>}> : () -> tensor<3xi64>
+  %s0 = "onnx.Div"(%s, %eight) : (tensor<1x3x4xf32>, tensor<f32>) -> tensor<1x3x4xf32>
+  %a = "onnx.Tanh"(%x) : (tensor<1x4xf32>) -> tensor<1x4xf32>
+  %p = "onnx.Gather"(%s0, %zero) <{axis = 1 : i64}> : (tensor<1x3x4xf32>, tensor<i64>) -> tensor<1x4xf32>
+  %d = "onnx.Sub"(%p, %a) : (tensor<1x4xf32>, tensor<1x4xf32>) -> tensor<1x4xf32>
+  %u = "onnx.Reshape"(%a, %row) : (tensor<1x4xf32>, tensor<3xi64>) -> tensor<1x1x4xf32>
+  %s1 = "onnx.ScatterND"(%s0, %at0, %u) : (tensor<1x3x4xf32>, tensor<1x1x2xi64>, tensor<1x1x4xf32>) -> tensor<1x3x4xf32>
+  %b = "onnx.Tanh"(%d) : (tensor<1x4xf32>) -> tensor<1x4xf32>
+  %q = "onnx.Gather"(%s1, %two) <{axis = 1 : i64}> : (tensor<1x3x4xf32>, tensor<i64>) -> tensor<1x4xf32>
+  %e = "onnx.Sub"(%q, %b) : (tensor<1x4xf32>, tensor<1x4xf32>) -> tensor<1x4xf32>
+  %v = "onnx.Reshape"(%b, %row) : (tensor<1x4xf32>, tensor<3xi64>) -> tensor<1x1x4xf32>
+  %s2 = "onnx.ScatterND"(%s1, %at2, %v) : (tensor<1x3x4xf32>, tensor<1x1x2xi64>, tensor<1x1x4xf32>) -> tensor<1x3x4xf32>
+  %n = "onnx.Mul"(%s2, %eight) : (tensor<1x3x4xf32>, tensor<f32>) -> tensor<1x3x4xf32>
+  return %e, %n : tensor<1x4xf32>, tensor<1x3x4xf32>
+}

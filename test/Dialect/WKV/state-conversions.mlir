@@ -47,6 +47,57 @@ module @packed attributes {wkv.token_input = 0 : i64, wkv.logits_output = 0 : i6
 
 // -----
 
+// An eighth of a packed state's other half, and a third of the row that is none
+// of a state: only the state is scaled.
+// CHECK-LABEL: module @scaled
+// CHECK: func.func @step(%{{.*}}: tensor<1x4xf32> {onnx.name = "shift.0"
+// CHECK: func.func @unpack(%[[S:[a-z0-9]+]]: tensor<2x4xf32> {onnx.name = "rows"}) -> (tensor<1x4xf32> {onnx.name = "shift.0"})
+// CHECK: %[[ALL:.*]] = linalg.generic {{.*}} ins(%[[S]] : tensor<2x4xf32>)
+// CHECK: arith.mulf %{{.*}}, %cst
+// CHECK: %[[ROW:.*]] = tensor.extract_slice %[[ALL]][1, 0] [1, 4]
+// CHECK: return %[[ROW]]
+// CHECK: func.func @pack(%[[N:[a-z0-9]+]]: tensor<1x4xf32> {onnx.name = "shift.0"})
+// CHECK: %[[NEW:.*]] = linalg.generic {{.*}} ins(%[[N]] : tensor<1x4xf32>)
+// CHECK: arith.divf %{{.*}}, %cst
+// CHECK-NOT: linalg.generic
+// CHECK: tensor.insert_slice %[[NEW]]
+// CHECK: return
+#id2 = affine_map<(d0, d1) -> (d0, d1)>
+module @scaled attributes {wkv.token_input = 0 : i64, wkv.logits_output = 0 : i64} {
+  func.func @main(%t: tensor<1xi64> {onnx.name = "id", wkv.index_limit = 9 : i64},
+                  %s: tensor<2x4xf32> {onnx.name = "rows", wkv.state = 1 : i64})
+      -> (tensor<1x1x4xf32>, tensor<2x4xf32> {onnx.name = "rows_out"}) {
+    %x = tensor.empty() : tensor<1x1x4xf32>
+    %eighth = arith.constant 1.25e-01 : f32
+    %e2 = tensor.empty() : tensor<2x4xf32>
+    %e = tensor.empty() : tensor<1x4xf32>
+    %all = linalg.generic {indexing_maps = [#id2, #id2], iterator_types = ["parallel", "parallel"]} ins(%s : tensor<2x4xf32>) outs(%e2 : tensor<2x4xf32>) {
+    ^bb0(%a: f32, %o: f32):
+      %w = arith.mulf %a, %eighth : f32
+      linalg.yield %w : f32
+    } -> tensor<2x4xf32>
+    %row = tensor.extract_slice %all[1, 0] [1, 4] [1, 1] : tensor<2x4xf32> to tensor<1x4xf32>
+    %h, %n = wkv.token_shift %x state(%row) : (tensor<1x1x4xf32>, tensor<1x4xf32>) -> (tensor<1x1x4xf32>, tensor<1x4xf32>)
+    %new = linalg.generic {indexing_maps = [#id2, #id2], iterator_types = ["parallel", "parallel"]} ins(%n : tensor<1x4xf32>) outs(%e : tensor<1x4xf32>) {
+    ^bb0(%a: f32, %o: f32):
+      %w = arith.divf %a, %eighth : f32
+      linalg.yield %w : f32
+    } -> tensor<1x4xf32>
+    %one = arith.constant dense<1.0> : tensor<1x4xf32>
+    %other = math.exp %one : tensor<1x4xf32>
+    %third = linalg.generic {indexing_maps = [#id2, #id2], iterator_types = ["parallel", "parallel"]} ins(%other : tensor<1x4xf32>) outs(%e : tensor<1x4xf32>) {
+    ^bb0(%a: f32, %o: f32):
+      %w = arith.mulf %a, %eighth : f32
+      linalg.yield %w : f32
+    } -> tensor<1x4xf32>
+    %s1 = tensor.insert_slice %third into %all[0, 0] [1, 4] [1, 1] : tensor<1x4xf32> into tensor<2x4xf32>
+    %r = tensor.insert_slice %new into %s1[1, 0] [1, 4] [1, 1] : tensor<1x4xf32> into tensor<2x4xf32>
+    return %h, %r : tensor<1x1x4xf32>, tensor<2x4xf32>
+  }
+}
+
+// -----
+
 // A recurrence whose heads are those of two texts, which change faster than the
 // file's own heads do: the state of each text becomes contiguous.
 // FIRST-LABEL: module @texts

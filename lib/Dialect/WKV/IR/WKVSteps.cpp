@@ -56,6 +56,8 @@ OperandRole Wkv4Op::getOperandRole(unsigned number) {
   return roleOf(*this, number,
                 {Role::Token, Role::Token, Role::Parameter, Role::Parameter});
 }
+// Not the bonus.
+bool Wkv4Op::entersState(unsigned number) { return number < 3; }
 
 Values Wkv4Op::buildStep(OpBuilder &builder, Value token, ValueRange states) {
   StepBuilder step(builder, getLoc(), states[0]);
@@ -99,6 +101,8 @@ OperandRole Wkv6Op::getOperandRole(unsigned number) {
                 {Role::Token, Role::Token, Role::Token, Role::TokenOrFixed,
                  Role::Parameter});
 }
+// Neither the receptance nor the bonus.
+bool Wkv6Op::entersState(unsigned number) { return number > 0 && number < 4; }
 
 Values Wkv6Op::buildStep(OpBuilder &builder, Value token, ValueRange states) {
   StepBuilder step(builder, getLoc(), states[0]);
@@ -149,6 +153,8 @@ OperandRole Wkv7Op::getOperandRole(unsigned number) {
                 {Role::Token, Role::Token, Role::Token, Role::Token,
                  Role::Token, Role::Token});
 }
+// Not the receptance.
+bool Wkv7Op::entersState(unsigned number) { return number > 0 && number < 6; }
 
 Values Wkv7Op::buildStep(OpBuilder &builder, Value token, ValueRange states) {
   StepBuilder step(builder, getLoc(), states[0]);

@@ -115,7 +115,7 @@ Value MatrixRecurrence::materialize(ImplicitLocOpBuilder &b, const Group &group,
                                     ArrayRef<int64_t> first,
                                     ArrayRef<int64_t> second,
                                     ArrayRef<int64_t> shape) {
-  Type element = getElementTypeOrSelf(state.getType());
+  Type element = getElementType();
   SmallVector<int64_t> order;
   if (shape.size() > 2 && shape[1] != 1)
     order.push_back(kTokenName);
@@ -172,6 +172,13 @@ Value MatrixRecurrence::materialize(ImplicitLocOpBuilder &b, const Group &group,
   return product;
 }
 
+Type MatrixRecurrence::getElementType() const {
+  Type read = getElementTypeOrSelf(state.getType());
+  Type own = getElementTypeOrSelf(update.getType());
+  return own.getIntOrFloatBitWidth() > read.getIntOrFloatBitWidth() ? own
+                                                                    : read;
+}
+
 Value MatrixRecurrence::restore(ImplicitLocOpBuilder &b, Value value,
                                 ArrayRef<int64_t> from, ArrayRef<int64_t> order,
                                 Value to) {
@@ -214,9 +221,10 @@ std::pair<Value, Value> MatrixRecurrence::build(OpBuilder &builder,
   if (!s)
     return {};
   s = reshapeTo(b, s, {1, H, hasRemoval() ? V : K, hasRemoval() ? K : V});
-  auto element = getElementTypeOrSelf(state.getType());
+  Type element = getElementType();
   if (element.getIntOrFloatBitWidth() < 32)
-    s = castTo(b, s, b.getF32Type());
+    element = b.getF32Type();
+  s = scaleBy(b, castTo(b, s, element), stateScale / opScale);
   Type yType = RankedTensorType::get(valueShape, getElementTypeOrSelf(v));
   Value y = tensor::EmptyOp::create(b, valueShape, getElementTypeOrSelf(v));
   if (hasRemoval()) {
@@ -238,7 +246,8 @@ std::pair<Value, Value> MatrixRecurrence::build(OpBuilder &builder,
     readAxes.push_back(kTokenName);
   llvm::append_range(readAxes, heads);
   llvm::append_range(readAxes, values);
-  return {restore(b, op->getResult(1), layout, updateOrder, getFinalState()),
+  Value next = scaleBy(b, op->getResult(1), opScale);
+  return {restore(b, next, layout, updateOrder, getFinalState()),
           restore(b, op->getResult(0), readAxes, readOrder, read)};
 }
 

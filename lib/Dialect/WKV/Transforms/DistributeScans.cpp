@@ -5,6 +5,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "RaiseRecurrence.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/IR/IRMapping.h"
@@ -26,33 +27,45 @@ static RankedTensorType getType(Value value) {
   return cast<RankedTensorType>(value.getType());
 }
 
-static bool isView(Operation *op) {
-  return onnx::isShapeView(op) || isa<onnx::CastOp>(op);
+/// The operand that \p op only reshapes, casts or multiplies by a number, or
+/// null.
+static OpOperand *getViewed(Operation *op) {
+  if (op && (onnx::isShapeView(op) || isa<onnx::CastOp>(op)))
+    return &op->getOpOperand(0);
+  std::optional<Scaling> scaling = getScaling(op);
+  return scaling ? scaling->operand : nullptr;
 }
 
-/// The ops from \p value down to \p source that only reshape or cast, the one
-/// nearest to the source last; none where there are others between them.
+/// The ops from \p value down to \p source that are views, the one nearest to
+/// the source last; none where there are others between them.
 static std::optional<SmallVector<Operation *>> getViews(Value value,
                                                         Value source) {
   SmallVector<Operation *> views;
   while (value != source) {
     Operation *op = value.getDefiningOp();
-    if (!op || !isView(op))
+    OpOperand *viewed = getViewed(op);
+    if (!viewed)
       return std::nullopt;
     views.push_back(op);
-    value = op->getOperand(0);
+    value = viewed->get();
   }
   return views;
 }
 
 /// What \p value is a view of.
 static Value skipViews(Value value) {
-  while (Operation *op = value.getDefiningOp()) {
-    if (!isView(op))
-      break;
-    value = op->getOperand(0);
-  }
+  while (OpOperand *viewed = getViewed(value.getDefiningOp()))
+    value = viewed->get();
   return value;
+}
+
+/// What \p views multiply by.
+static double getFactor(ArrayRef<Operation *> views) {
+  double factor = 1.0;
+  for (Operation *view : views)
+    if (std::optional<Scaling> scaling = getScaling(view))
+      factor *= scaling->factor;
+  return factor;
 }
 
 namespace {
@@ -129,7 +142,9 @@ LogicalResult ScanDistributor::matchStates() {
       unsigned state = argument.getArgNumber();
       Value yielded = body.getTerminator()->getOperand(state);
       auto before = getViews(old, argument), after = getViews(yielded, next);
-      if (!before || !after || links[state].newState)
+      // The views of one token lead to the next one's, and vanish there.
+      if (!before || !after || links[state].newState ||
+          dropRounding(getFactor(*before) * getFactor(*after)) != 1.0)
         return failure();
       links[state] = {*before, *after, next};
       stateViews.insert(before->begin(), before->end());
@@ -168,7 +183,7 @@ LogicalResult ScanDistributor::matchStates() {
 Value ScanDistributor::replay(ArrayRef<Operation *> views, Value source) {
   for (Operation *view : llvm::reverse(views)) {
     IRMapping map;
-    map.map(view->getOperand(0), source);
+    map.map(getViewed(view)->get(), source);
     source = b.clone(*view, map)->getResult(0);
   }
   return source;

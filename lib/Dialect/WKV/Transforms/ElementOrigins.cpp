@@ -9,6 +9,7 @@
 #include "RaiseRecurrence.h"
 #include "rwkvc/Dialect/ONNX/IR/ONNX.h"
 #include "llvm/ADT/MapVector.h"
+#include <cmath>
 
 using namespace mlir;
 using namespace rwkvc;
@@ -40,8 +41,8 @@ static bool isZero(Value value) {
 }
 
 std::optional<std::vector<Origin>>
-rwkvc::wkv::traceElements(Value value,
-                          llvm::function_ref<bool(Value)> isSource) {
+rwkvc::wkv::traceElements(Value value, llvm::function_ref<bool(Value)> isSource,
+                          bool scales) {
   if (!getFloatShape(value))
     return std::nullopt;
   // Sources, each with the number of its first element; zero means zero.
@@ -49,7 +50,8 @@ rwkvc::wkv::traceElements(Value value,
   llvm::SmallDenseSet<Value> seen;
   SmallVector<Value> worklist{value};
   int64_t next = 1;
-  RandomLeaves numbers;
+  bool isScaled = false;
+  RandomLeaves numbers, ones;
   while (!worklist.empty()) {
     Value current = worklist.pop_back_val();
     if (!seen.insert(current).second)
@@ -74,6 +76,12 @@ rwkvc::wkv::traceElements(Value value,
         return std::nullopt;
       continue;
     }
+    if (std::optional<Scaling> scaling;
+        !stop && scales && (scaling = getScaling(op))) {
+      isScaled = true;
+      worklist.push_back(scaling->operand->get());
+      continue;
+    }
     std::optional<ArrayRef<int64_t>> shape = getFloatShape(current);
     if (!shape)
       return std::nullopt;
@@ -82,18 +90,28 @@ rwkvc::wkv::traceElements(Value value,
     for (int64_t i = 0; i < count; ++i)
       data[i] = static_cast<double>(next + i);
     numbers.set(current, data);
+    ones.set(current, Array(count, 1.0));
     sources[current] = next;
     next += count;
   }
   auto result = onnx::evaluateRegion({value}, numbers.get());
   if (failed(result))
     return std::nullopt;
+  // Every element is a number times a scale, or 1 times it.
+  Array factors;
+  if (isScaled) {
+    auto scaled = onnx::evaluateRegion({value}, ones.get());
+    if (failed(scaled))
+      return std::nullopt;
+    factors = std::move((*scaled)[0].data);
+  }
   // Sources are in ascending order of their numbers.
   std::vector<Origin> origins;
   origins.reserve((*result)[0].data.size());
   auto list = sources.takeVector();
-  for (double number : (*result)[0].data) {
-    auto n = static_cast<int64_t>(number);
+  for (auto [i, number] : llvm::enumerate((*result)[0].data)) {
+    double scale = isScaled && factors[i] != 0.0 ? factors[i] : 1.0;
+    auto n = static_cast<int64_t>(std::llround(number / scale));
     if (n == 0) {
       origins.push_back({});
       continue;
@@ -102,7 +120,7 @@ rwkvc::wkv::traceElements(Value value,
         llvm::upper_bound(list, n, [](int64_t key, const auto &entry) {
           return key < entry.second;
         }));
-    origins.push_back({it->first, n - it->second});
+    origins.push_back({it->first, n - it->second, scale});
   }
   return origins;
 }

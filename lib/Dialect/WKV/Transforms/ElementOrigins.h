@@ -21,10 +21,12 @@
 
 namespace rwkvc::wkv {
 
-/// Element \p index, row-major, of \p source; a zero where source is null.
+/// Element \p index, row-major, of \p source, times \p scale; a zero where
+/// source is null.
 struct Origin {
   mlir::Value source;
   int64_t index = 0;
+  double scale = 1.0;
 };
 
 /// Whether \p op only moves elements of its data operands.
@@ -35,10 +37,12 @@ llvm::SmallVector<mlir::OpOperand *> getMovedOperands(mlir::Operation *op);
 
 /// The origin of every element of \p value, looking through ops that move
 /// elements until \p isSource says so or another op is met. None where indices
-/// are not constant or a constant other than zero is moved.
+/// are not constant or a constant other than zero is moved. With \p scales it
+/// also looks through products with one number.
 std::optional<std::vector<Origin>>
 traceElements(mlir::Value value,
-              llvm::function_ref<bool(mlir::Value)> isSource = nullptr);
+              llvm::function_ref<bool(mlir::Value)> isSource = nullptr,
+              bool scales = false);
 
 /// The one value that all \p origins are elements of, in order from element
 /// \p start on with step one. Null where there is none.

@@ -73,6 +73,9 @@ private:
   LogicalResult addShift(TokenShiftOp op);
   LogicalResult checkOrigin(Slot &slot);
   LogicalResult checkUpdate(const Slot &slot);
+  ArrayRef<int64_t> getOriginals(RecurrenceOpInterface op);
+  bool areCopies(const Slot &slot, int64_t first, int64_t second,
+                 int64_t count);
   FailureOr<func::FuncOp> build();
   LogicalResult checkIndependence(func::FuncOp step, unsigned numOld);
 
@@ -82,6 +85,8 @@ private:
   int64_t numTokens = 0;
   unsigned numShifts = 0, numRecurrences = 0;
   std::vector<Slot> slots;
+  /// Which head each head of a recurrence is a copy of.
+  llvm::DenseMap<Operation *, SmallVector<int64_t>> originals;
   /// What the result that continues an argument consists of.
   llvm::DenseMap<unsigned, SmallVector<ElementRun>> updates;
 };
@@ -246,7 +251,80 @@ LogicalResult StateExposer::checkOrigin(Slot &slot) {
   return success();
 }
 
-/// Where the old state was read from, the new one is found in the output.
+/// The elements of \p value with their factors, one by one; those of constants
+/// are factors alone.
+static std::vector<ElementRun> listElements(Value value) {
+  std::vector<ElementRun> elements;
+  for (const ElementRun &run : findRuns(value)) {
+    Operation *op = run.source.getDefiningOp();
+    bool isConstant = op && op->hasTrait<OpTrait::ConstantLike>();
+    for (int64_t i = 0; i < run.count; ++i) {
+      ElementRun element{run.source, run.first + i, 1, run.factor};
+      std::optional<double> number =
+          isConstant ? getUniformConstant(element) : std::nullopt;
+      elements.push_back(number ? ElementRun{Value(), 0, 1, *number} : element);
+    }
+  }
+  return elements;
+}
+
+/// The first head of \p op whose state is that of each head, if they were
+/// before: several query heads may share one of keys and values.
+ArrayRef<int64_t> StateExposer::getOriginals(RecurrenceOpInterface op) {
+  SmallVector<int64_t> &heads = originals[op];
+  if (!heads.empty())
+    return heads;
+  // [.., heads, row] each; the state is [B, heads, ., .].
+  int64_t numHeads = op.getNumHeads();
+  SmallVector<std::pair<std::vector<ElementRun>, int64_t>> inputs;
+  for (OpOperand &operand : op->getOpOperands())
+    if (op.entersState(operand.getOperandNumber()))
+      inputs.push_back(
+          {listElements(operand.get()),
+           cast<RankedTensorType>(operand.get().getType()).getShape().back()});
+  auto areEqual = [&](int64_t x, int64_t y) {
+    return llvm::all_of(inputs, [&](const auto &input) {
+      const auto &[elements, row] = input;
+      int64_t size = elements.size();
+      for (int64_t start = 0; start < size; start += numHeads * row)
+        for (int64_t i = 0; i < row; ++i)
+          if (!(elements[start + x * row + i] == elements[start + y * row + i]))
+            return false;
+      return true;
+    });
+  };
+  for (int64_t head = 0; head < numHeads; ++head) {
+    int64_t original = 0;
+    while (original < head &&
+           (heads[original] != original || !areEqual(original, head)))
+      ++original;
+    heads.push_back(original);
+  }
+  return heads;
+}
+
+/// Whether elements \p first .. of the state are \p second .. in a copy of the
+/// same head.
+bool StateExposer::areCopies(const Slot &slot, int64_t first, int64_t second,
+                             int64_t count) {
+  auto op = dyn_cast<RecurrenceOpInterface>(slot.getOp());
+  auto type = cast<RankedTensorType>(slot.next.getType());
+  if (!op || type.getRank() != 4)
+    return false;
+  ArrayRef<int64_t> heads = getOriginals(op);
+  auto numHeads = static_cast<int64_t>(heads.size());
+  int64_t size = type.getDimSize(2) * type.getDimSize(3);
+  for (int64_t i = 0; i < count; ++i) {
+    int64_t x = first + i, y = second + i;
+    if (x % size != y % size || x / size / numHeads != y / size / numHeads ||
+        heads[x / size % numHeads] != heads[y / size % numHeads])
+      return false;
+  }
+  return true;
+}
+
+/// Where the old state was read from, the new one is found in the output, or
+/// that of another head whose state is the same.
 LogicalResult StateExposer::checkUpdate(const Slot &slot) {
   int64_t element = 0;
   for (const ElementRun &run : slot.runs) {
@@ -266,15 +344,23 @@ LogicalResult StateExposer::checkUpdate(const Slot &slot) {
     for (const ElementRun &piece : it->second) {
       int64_t from = std::max(position, run.first);
       int64_t to = std::min(position + piece.count, run.first + run.count);
+      int64_t next = piece.first + from - position;
+      int64_t old = element + from - run.first;
       if (from < to &&
           (piece.source != slot.next ||
-           piece.first + from - position != element + from - run.first)) {
+           (next != old && !areCopies(slot, old, next, to - from)))) {
         InFlightDiagnostic diag = refuse(slot.getOp()->getLoc());
         diag << describe(argument) << " is the state of "
              << slot.getOp()->getName()
              << ", but its next value is not that op's new state";
         return diag;
       }
+      if (from < to && !areInverse(piece.factor, run.factor))
+        return refuse(slot.getOp()->getLoc())
+               << describe(argument) << " times " << run.factor
+               << " is the state of " << slot.getOp()->getName()
+               << ", but its next value is that op's new state times "
+               << piece.factor;
       position += piece.count;
     }
     element = end;

@@ -102,7 +102,9 @@ bool MatrixRecurrence::dependsOnToken(const Group &group) const {
   });
 }
 
-bool MatrixRecurrence::matchUpdate(SumOfProductsAnalysis &analysis) {
+bool MatrixRecurrence::matchUpdate(
+    SumOfProductsAnalysis &analysis,
+    const llvm::DenseMap<Value, double> &scales) {
   const std::optional<SumOfProducts> &form = analysis.get(update);
   if (!form || form->terms.size() < 2 || form->terms.size() > 3)
     return false;
@@ -121,6 +123,8 @@ bool MatrixRecurrence::matchUpdate(SumOfProductsAnalysis &analysis) {
   const Factor &root = kept->factors[*analysis.findRoot(*kept)];
   state = root.atom;
   offset = root.offset;
+  if (auto it = scales.find(state); it != scales.end())
+    stateScale = dropRounding(1.0 / (it->second * updateScale));
   std::map<unsigned, int64_t> name;
   for (unsigned digit : form->outputDigits()) {
     auto it = root.strides.find(digit);
@@ -156,13 +160,14 @@ bool MatrixRecurrence::matchUpdate(SumOfProductsAnalysis &analysis) {
   SmallVector<Factor> factors;
   if (!split(*kept, factors) || !split(*added, outer))
     return false;
-  decay = Group{kept->coefficient, {factors.begin(), factors.end()}};
+  decay = Group{dropRounding(kept->coefficient / stateScale),
+                {factors.begin(), factors.end()}};
   outerCoefficient = added->coefficient;
   if (!removed)
     return true;
   // The removed part: the state summed along one axis.
   const Factor &source = removed->factors[*analysis.findRoot(*removed)];
-  Removal r{removed->coefficient, {}, {}};
+  Removal r{dropRounding(removed->coefficient / stateScale), {}, {}};
   if (source.atom != state || source.offset != offset)
     return false;
   for (auto [digit, stride] : source.strides) {
@@ -254,7 +259,15 @@ bool MatrixRecurrence::matchRead(Value candidate,
     return false;
   llvm::sort(keyAxis, std::greater<>());
   llvm::sort(rest, std::greater<>());
-  Group k{outerCoefficient, {}}, v;
+  // The state of the op is that of a key without a constant factor.
+  double readScale = live->coefficient / (readsNew ? 1.0 : stateScale);
+  bool isInverse = dropRounding(readScale * outerCoefficient) == 1.0;
+  double scale = outerCoefficient;
+  if (!isInverse && llvm::any_of(outer, [](const Factor &factor) {
+        return holdsIntegers(factor.atom);
+      }))
+    scale = 1.0;
+  Group k{outerCoefficient / scale, {}}, v;
   Axis headAxis, valueAxis;
   for (int64_t stride : rest) {
     bool inDecay = llvm::any_of(decay.factors, [&](const Factor &f) {
@@ -289,7 +302,7 @@ bool MatrixRecurrence::matchRead(Value candidate,
     return false;
   for (Factor &factor : r)
     dropInvariantDigits(factor, coordinates.sizes);
-  Group receptanceGroup{live->coefficient, {r.begin(), r.end()}};
+  Group receptanceGroup{dropRounding(readScale * scale), {r.begin(), r.end()}};
 
   std::optional<Group> bonusGroup;
   if (free) {
@@ -321,7 +334,6 @@ bool MatrixRecurrence::matchRead(Value candidate,
       return false;
     for (Factor &factor : left)
       dropInvariantDigits(factor, coordinates.sizes);
-    double coefficient = free->coefficient / live->coefficient;
     for (const Group *group : {&receptanceGroup, &k, &v})
       for (const Factor &factor : group->factors) {
         auto *it = llvm::find_if(
@@ -330,11 +342,13 @@ bool MatrixRecurrence::matchRead(Value candidate,
           return false;
         left.erase(it);
       }
-    coefficient /= outerCoefficient;
     if (llvm::any_of(left,
                      [&](const Factor &f) { return dependsOn(f, valueAxis); }))
       return false;
-    bonusGroup = Group{coefficient, {left.begin(), left.end()}};
+    bonusGroup =
+        Group{dropRounding(free->coefficient / receptanceGroup.coefficient /
+                           k.coefficient),
+              {left.begin(), left.end()}};
   }
 
   if (removal) {
@@ -383,6 +397,7 @@ bool MatrixRecurrence::matchRead(Value candidate,
   value = v;
   receptance = receptanceGroup;
   bonus = bonusGroup;
+  opScale = scale;
   read = candidate;
   return true;
 }

@@ -47,12 +47,15 @@ struct Group {
 class MatrixRecurrence {
 public:
   /// The law that computes \p update, one token's.
-  explicit MatrixRecurrence(mlir::Value update) : update(update) {}
+  explicit MatrixRecurrence(ScaledValue update)
+      : update(update.value), updateScale(update.scale) {}
   /// The law of state \p index of \p scan, over all of its tokens.
   MatrixRecurrence(onnx::ScanOp scan, unsigned index);
 
-  /// Matches the update law; fills decay, outer product and removal.
-  bool matchUpdate(SumOfProductsAnalysis &analysis);
+  /// Matches the update law; fills decay, outer product and removal. A state's
+  /// scale is looked up in \p scales.
+  bool matchUpdate(SumOfProductsAnalysis &analysis,
+                   const llvm::DenseMap<mlir::Value, double> &scales);
   /// Matches \p read as the output of the law.
   bool matchRead(mlir::Value read, SumOfProductsAnalysis &analysis);
   /// Builds the op and returns the values that replace update and read.
@@ -92,6 +95,8 @@ private:
   mlir::Value materializeConstant(mlir::ImplicitLocOpBuilder &b,
                                   const Factor &factor,
                                   llvm::ArrayRef<int64_t> order);
+  /// The wider of the types that the state is kept and computed in.
+  mlir::Type getElementType() const;
   mlir::Value transpose(mlir::ImplicitLocOpBuilder &b, mlir::Value value,
                         llvm::ArrayRef<int64_t> perm);
   /// From axes in the order \p from to the shape and order of \p to.
@@ -103,6 +108,9 @@ private:
   bool dependsOnToken(const Group &group) const;
 
   mlir::Value state, update, read;
+  // The update over the file's state; the update before this token over what is
+  // read of the state; the update over the state of the op.
+  double updateScale = 1.0, stateScale = 1.0, opScale = 1.0;
   onnx::ScanOp scan;      // null where there is one token
   unsigned scanState = 0; // number of its state
   int64_t offset = 0;     // of the state within its tensor

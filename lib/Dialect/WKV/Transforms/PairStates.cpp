@@ -42,22 +42,24 @@ static bool isView(Operation *op) {
              op);
 }
 
-/// Whether \p argument enters a Max together with a computed value: the running
-/// maximum of v4's recurrence.
-static bool entersMaximum(BlockArgument argument) {
-  SmallVector<Value> worklist{argument};
+/// Whether \p state, a state input or what is read of it, enters a Max together
+/// with a computed value: the running maximum of v4's recurrence. Of an input
+/// from which parts are cut all do, or it is more than that.
+static bool entersMaximum(Value state) {
+  SmallVector<Value> worklist{state}, parts;
   for (unsigned i = 0; i < worklist.size() && i < 64; ++i)
     for (Operation *user : worklist[i].getUsers()) {
       if (isa<onnx::MaxOp>(user))
         return true;
-      bool view = isView(user);
-      if (view || isa<onnx::AddOp>(user)) {
-        // max(pp, u + k) and max(pp + w, k): at most one addition in between.
-        if (view || i == 0)
-          llvm::append_range(worklist, user->getResults());
-      }
+      bool cut = isa<onnx::GatherOp, onnx::SliceOp, onnx::SplitOp>(user) &&
+                 user->getOperand(0) == worklist[i];
+      // max(pp, u + k) and max(pp + w, k): at most one addition in between.
+      if (cut)
+        llvm::append_range(parts, user->getResults());
+      else if (isView(user) || (isa<onnx::AddOp>(user) && i == 0))
+        llvm::append_range(worklist, user->getResults());
     }
-  return false;
+  return !parts.empty() && llvm::all_of(parts, entersMaximum);
 }
 
 namespace {

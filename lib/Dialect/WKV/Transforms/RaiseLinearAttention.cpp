@@ -40,9 +40,9 @@ public:
   void run();
 
 private:
-  /// A packed operand [B, T, heads * size] as [B, T, H, size], each of the
-  /// heads for all that share it; in float32.
+  /// A packed operand [B, T, heads * size] as [B, T, heads, size]; in float32.
   Value unpack(Value packed, int64_t ownHeads, int64_t size);
+  /// Such a value as [B, T, H, size], each of its heads for all that share it.
   Value expand(Value value, int64_t size);
   Value exponential(Value value);
   /// The state [B, kvHeads, K, V] for all query heads, and back.
@@ -113,29 +113,22 @@ bool LinearAttentionRaiser::check() {
 
 Value LinearAttentionRaiser::expand(Value value, int64_t size) {
   RankedTensorType type = typeOf(value);
-  SmallVector<int64_t> shape{type.getDimSize(0), type.getDimSize(1), H, size};
-  if (type.getShape() == ArrayRef<int64_t>(shape))
+  int64_t tokens = type.getDimSize(1), ownHeads = type.getDimSize(2);
+  if (ownHeads == H && type.getDimSize(3) == size)
     return value;
+  // Query heads h * group to (h + 1) * group - 1 share key head h.
+  SmallVector<int64_t> shape{B, tokens, ownHeads, H / ownHeads, size};
+  value = reshapeTo(b, value, {B, tokens, ownHeads, 1, type.getDimSize(3)});
   OperationState s(b.getLoc(), onnx::ExpandOp::getOperationName());
   s.addOperands({value, intConstant(b, shape)});
   s.addTypes(type.clone(shape));
-  return b.create(s)->getResult(0);
+  return reshapeTo(b, b.create(s)->getResult(0), {B, tokens, H, size});
 }
 
 Value LinearAttentionRaiser::unpack(Value packed, int64_t ownHeads,
                                     int64_t size) {
   int64_t tokens = typeOf(packed).getDimSize(1);
-  Value value = castTo(b, packed, element);
-  if (ownHeads == 1 || ownHeads == H)
-    return reshapeTo(b, value, {B, tokens, ownHeads, size});
-  // Query heads h * group to (h + 1) * group - 1 share key head h.
-  int64_t group = H / ownHeads;
-  value = reshapeTo(b, value, {B, tokens, ownHeads, 1, size});
-  OperationState s(b.getLoc(), onnx::ExpandOp::getOperationName());
-  SmallVector<int64_t> shape{B, tokens, ownHeads, group, size};
-  s.addOperands({value, intConstant(b, shape)});
-  s.addTypes(typeOf(value).clone(shape));
-  return reshapeTo(b, b.create(s)->getResult(0), {B, tokens, H, size});
+  return reshapeTo(b, castTo(b, packed, element), {B, tokens, ownHeads, size});
 }
 
 Value LinearAttentionRaiser::exponential(Value value) {
@@ -212,20 +205,25 @@ void LinearAttentionRaiser::buildGated() {
 
 void LinearAttentionRaiser::buildDelta() {
   Value factor = splat(b, {}, element, scale);
+  // What is computed of keys is the same for all heads that share one: it is
+  // seen there that their states are, too.
   Value q = multiply(b, unpack(op.getQuery(), H, K), factor);
-  Value k = expand(unpack(op.getKey(), kvHeads, K), K);
+  Value k = unpack(op.getKey(), kvHeads, K);
   Value v = expand(unpack(op.getValue(), kvHeads, V), V);
   int64_t betas = typeOf(op.getBeta()).getDimSize(2);
   Value written = multiply(b, k, unpack(op.getBeta(), betas, 1));
   Value decay, removed = k;
   if (op.getUpdateRule() == "gated_delta") {
     int64_t size = typeOf(op.getDecay()).getDimSize(2) / kvHeads;
-    decay = expand(exponential(unpack(op.getDecay(), kvHeads, size)), K);
+    decay = exponential(unpack(op.getDecay(), kvHeads, size));
     removed = multiply(b, k, decay);
+    decay = expand(decay, K);
   } else {
     decay = splat(b, {B, T, H, K}, element, 1);
   }
   Value negated = onnx::NegOp::create(b, removed.getType(), removed);
+  negated = expand(negated, K);
+  written = expand(written, K);
   Value state = transposeTo(b, getState(), {0, 1, 3, 2});
   Value init = tensor::EmptyOp::create(b, typeOf(v).getShape(), element);
   auto law = Wkv7Op::create(b, v.getType(), state.getType(), q, decay, written,

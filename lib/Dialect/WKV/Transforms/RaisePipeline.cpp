@@ -22,6 +22,7 @@ void rwkvc::wkv::buildRaisePipeline(mlir::OpPassManager &pm) {
   pm.addPass(createRaiseSequenceOps());
   pm.addPass(createRaiseRecurrence());
   pm.addPass(createDistributeScans());
+  pm.addPass(createJoinHeads());
   // Decays are found through the recurrences and mixes through the shifts, the
   // rest anywhere; what a raised value replaces is dead.
   pm.addPass(createRaiseDecay());

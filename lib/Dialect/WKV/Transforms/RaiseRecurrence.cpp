@@ -104,29 +104,74 @@ static Value moveTextsFirst(Value state, int64_t batch) {
   return moves ? transpose.getResult() : state;
 }
 
+/// Adds what \p user makes of all of \p value, by moving or scaling it.
+static void appendViews(OpOperand &use, double scale,
+                        SmallVectorImpl<ScaledValue> &views) {
+  Operation *user = use.getOwner();
+  std::optional<Scaling> scaling = getScaling(user);
+  if (scaling && scaling->operand == &use)
+    views.push_back({user->getResult(0), scale * scaling->factor});
+  else if (use.getOperandNumber() == 0 && getFloatShape(user->getResult(0)) &&
+           isa<onnx::IdentityOp, onnx::CastOp, onnx::ReshapeOp, onnx::SqueezeOp,
+               onnx::UnsqueezeOp, onnx::FlattenOp, onnx::TransposeOp>(user))
+    views.push_back({user->getResult(0), scale});
+}
+
+/// Adds the parts that are cut from \p whole, or from parts of it; false if
+/// there are none.
+static bool collectParts(ScaledValue whole,
+                         SmallVectorImpl<ScaledValue> &parts) {
+  bool isCut = false;
+  SmallVector<ScaledValue> versions{whole};
+  for (unsigned i = 0; i < versions.size(); ++i) {
+    auto [value, scale] = versions[i];
+    for (OpOperand &use : value.getUses()) {
+      Operation *user = use.getOwner();
+      if (use.getOperandNumber() == 0 &&
+          isa<onnx::ScatterNDOp, onnx::ScatterElementsOp>(user)) {
+        versions.push_back({user->getResult(0), scale});
+      } else if (use.getOperandNumber() == 0 &&
+                 isa<onnx::GatherOp, onnx::SliceOp, onnx::SplitOp>(user)) {
+        isCut = true;
+        for (Value part : user->getResults())
+          if (!collectParts({part, scale}, parts))
+            parts.push_back({part, scale});
+      } else if (user->getNumResults() == 1) {
+        appendViews(use, scale, versions);
+      }
+    }
+  }
+  return isCut;
+}
+
+/// Whether \p value or a view of it may be a matrix for each of several heads.
+static bool isMatrix(Value value, int64_t batch) {
+  SmallVector<ScaledValue> views{{value}};
+  for (unsigned i = 0; i < views.size(); ++i) {
+    Value view = views[i].value;
+    if (numLargeDims(view, batch) >= 2)
+      return true;
+    for (OpOperand &use : view.getUses())
+      if (use.getOwner()->getNumResults() == 1)
+        appendViews(use, 1.0, views);
+  }
+  return false;
+}
+
 /// The tensors that matrix-state recurrences read: a state of its own, or the
 /// parts that are cut from one packed tensor, also after others were written.
-static SmallVector<Value> findMatrixStates(func::FuncOp func) {
-  SmallVector<Value> states;
+static SmallVector<ScaledValue> findMatrixStates(func::FuncOp func) {
+  SmallVector<ScaledValue> states;
   int64_t batch = getBatch(func);
   for (BlockArgument argument : func.getArguments()) {
     if (!func.getArgAttr(argument.getArgNumber(), kStateAttr))
       continue;
-    SmallVector<Value> versions{moveTextsFirst(argument, batch)}, parts;
-    for (unsigned i = 0; i < versions.size(); ++i)
-      for (OpOperand &use : versions[i].getUses()) {
-        Operation *user = use.getOwner();
-        if (use.getOperandNumber() != 0)
-          continue;
-        if (isa<onnx::ScatterNDOp, onnx::ScatterElementsOp>(user))
-          versions.push_back(user->getResult(0));
-        else if (isa<onnx::GatherOp, onnx::SliceOp, onnx::SplitOp>(user))
-          llvm::append_range(parts, user->getResults());
-      }
-    if (parts.empty())
-      parts.push_back(versions.front());
-    for (Value part : parts)
-      if (numLargeDims(part, batch) >= 2)
+    ScaledValue whole{moveTextsFirst(argument, batch)};
+    SmallVector<ScaledValue> parts;
+    if (!collectParts(whole, parts))
+      parts.push_back(whole);
+    for (ScaledValue part : parts)
+      if (isMatrix(part.value, batch))
         states.push_back(part);
   }
   return states;
@@ -167,10 +212,15 @@ static bool isComputedFrom(Value value, ArrayRef<Value> sources) {
 }
 
 void RaiseRecurrencePass::raiseMatrixRecurrences(func::FuncOp func) {
-  SmallVector<Value> states = findMatrixStates(func);
+  SmallVector<Value> states;
+  DenseMap<Value, double> scales;
+  for (auto [value, scale] : findMatrixStates(func)) {
+    states.push_back(value);
+    scales[value] = scale;
+  }
   Block &block = func.getBody().front();
   std::vector<MatrixRecurrence> candidates;
-  for (Value update : findStateUpdates(block, getStatePairs(func)))
+  for (ScaledValue update : findStateUpdates(block, getStatePairs(func)))
     candidates.emplace_back(update);
   for (auto scan : block.getOps<onnx::ScanOp>())
     for (unsigned i : findMatrixStates(scan, getBatch(func))) {
@@ -196,7 +246,7 @@ void RaiseRecurrencePass::raiseMatrixRecurrences(func::FuncOp func) {
   std::vector<MatrixRecurrence> found;
   SmallVector<Value> roots(states);
   for (MatrixRecurrence &recurrence : candidates) {
-    if (!recurrence.matchUpdate(analysis))
+    if (!recurrence.matchUpdate(analysis, scales))
       continue;
     found.push_back(recurrence);
     roots.push_back(recurrence.getUpdate());

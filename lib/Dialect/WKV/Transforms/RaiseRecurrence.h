@@ -32,9 +32,16 @@ struct StatePair {
 llvm::SmallVector<StatePair> getStatePairs(mlir::func::FuncOp func);
 llvm::SmallVector<StatePair> getStatePairs(onnx::ScanOp scan);
 
+/// A value of which the file's own state is one or more parts, up to a factor.
+struct ScaledValue {
+  mlir::Value value;
+  double scale = 1.0;
+};
+
 /// The values that a block computes as new states, without the reshapes, casts
-/// and scatters that bring them into an output tensor.
-llvm::SmallVector<mlir::Value>
+/// and scatters that bring them into an output tensor; that holds them times
+/// their scale.
+llvm::SmallVector<ScaledValue>
 findStateUpdates(mlir::Block &block, llvm::ArrayRef<StatePair> states);
 
 /// What \p value is a reshape of.
@@ -54,6 +61,25 @@ mlir::Value intConstant(mlir::ImplicitLocOpBuilder &b,
 /// they cannot hold one.
 mlir::Value floatConstant(mlir::ImplicitLocOpBuilder &b,
                           mlir::RankedTensorType type, const Array &data);
+
+/// The operand that \p op multiplies by a number, and the number; none where it
+/// does more.
+struct Scaling {
+  mlir::OpOperand *operand;
+  double factor;
+};
+std::optional<Scaling> getScaling(mlir::Operation *op);
+
+/// Whether \p value is a Cast of integers, so that a number which it is
+/// multiplied by is what one of them stands for.
+bool holdsIntegers(mlir::Value value);
+
+/// \p value times \p factor.
+mlir::Value scaleBy(mlir::ImplicitLocOpBuilder &b, mlir::Value value,
+                    double factor);
+
+/// \p factor, or 1 where it is that but for the rounding of its parts.
+double dropRounding(double factor);
 
 /// The numbers of \p value if it is an onnx.Constant.
 std::optional<Array> readConstant(mlir::Value value);

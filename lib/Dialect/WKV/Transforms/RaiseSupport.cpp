@@ -8,6 +8,7 @@
 #include "RaiseRecurrence.h"
 #include "rwkvc/Dialect/ONNX/IR/ONNX.h"
 #include "rwkvc/Dialect/WKV/IR/WKV.h"
+#include <cmath>
 
 using namespace mlir;
 using namespace rwkvc;
@@ -98,6 +99,43 @@ std::optional<Array> rwkvc::wkv::readConstant(Value value) {
   return std::move(tensor->data);
 }
 
+std::optional<Scaling> rwkvc::wkv::getScaling(Operation *op) {
+  if (!isa_and_nonnull<onnx::MulOp, onnx::DivOp>(op))
+    return std::nullopt;
+  auto shape = getFloatShape(op->getResult(0));
+  for (unsigned number : {1, 0}) {
+    if (number == 0 && isa<onnx::DivOp>(op))
+      break;
+    OpOperand &other = op->getOpOperand(1 - number);
+    std::optional<Array> data = readConstant(op->getOperand(number));
+    if (!shape || !data || data->size() != 1 ||
+        getFloatShape(other.get()) != shape)
+      continue;
+    double factor = isa<onnx::DivOp>(op) ? 1.0 / data->front() : data->front();
+    if (factor != 0.0 && std::isfinite(factor))
+      return Scaling{&other, factor};
+  }
+  return std::nullopt;
+}
+
+bool rwkvc::wkv::holdsIntegers(Value value) {
+  auto cast = value.getDefiningOp<onnx::CastOp>();
+  return cast && isa<IntegerType>(getElementTypeOrSelf(cast.getInput()));
+}
+
+Value rwkvc::wkv::scaleBy(ImplicitLocOpBuilder &b, Value value, double factor) {
+  if (factor == 1.0)
+    return value;
+  auto type = cast<RankedTensorType>(value.getType());
+  Value number = floatConstant(
+      b, RankedTensorType::get({}, type.getElementType()), Array{factor});
+  return onnx::MulOp::create(b, type, value, number);
+}
+
+double rwkvc::wkv::dropRounding(double factor) {
+  return std::abs(factor - 1.0) <= 1e-6 ? 1.0 : factor;
+}
+
 std::optional<ArrayRef<int64_t>> rwkvc::wkv::getFloatShape(Value value) {
   auto type = dyn_cast<RankedTensorType>(value.getType());
   if (!type || !type.hasStaticShape() || !isa<FloatType>(type.getElementType()))
@@ -122,29 +160,34 @@ SmallVector<StatePair> rwkvc::wkv::getStatePairs(onnx::ScanOp scan) {
   return states;
 }
 
-SmallVector<Value> rwkvc::wkv::findStateUpdates(Block &block,
-                                                ArrayRef<StatePair> states) {
-  SmallVector<Value> updates;
-  SmallVector<Value> worklist;
+SmallVector<ScaledValue>
+rwkvc::wkv::findStateUpdates(Block &block, ArrayRef<StatePair> states) {
+  SmallVector<ScaledValue> updates, worklist;
   for (const StatePair &state : states)
-    worklist.push_back(block.getTerminator()->getOperand(state.result));
+    worklist.push_back({block.getTerminator()->getOperand(state.result)});
   llvm::SmallDenseSet<Value> seen;
   while (!worklist.empty()) {
-    Value value = worklist.pop_back_val();
+    auto [value, scale] = worklist.pop_back_val();
     if (!seen.insert(value).second)
       continue;
     Operation *op = value.getDefiningOp();
     if (!op)
       continue;
+    auto add = [&, scale = scale](Value operand, double factor = 1.0) {
+      worklist.push_back({operand, scale * factor});
+    };
     if (onnx::isShapeView(op) || isa<onnx::CastOp, onnx::TransposeOp>(op)) {
-      worklist.push_back(op->getOperand(0));
+      add(op->getOperand(0));
     } else if (isa<onnx::ScatterNDOp, onnx::ScatterElementsOp>(op)) {
-      worklist.push_back(op->getOperand(0)); // data: earlier writes
-      worklist.push_back(op->getOperand(2)); // updates
+      add(op->getOperand(0)); // data: earlier writes
+      add(op->getOperand(2)); // updates
     } else if (isa<onnx::ConcatOp>(op)) {
-      llvm::append_range(worklist, op->getOperands());
+      for (Value operand : op->getOperands())
+        add(operand);
+    } else if (std::optional<Scaling> scaling = getScaling(op)) {
+      add(scaling->operand->get(), scaling->factor);
     } else {
-      updates.push_back(value);
+      updates.push_back({value, scale});
     }
   }
   return updates;

@@ -9,8 +9,8 @@
 // read, and the same part of the new state is a row x of this step. Both are
 // traced element by element through whatever moves them, so that it does not
 // matter whether a state has a tensor of its own or is one of many columns of a
-// packed one. Over several tokens the shifted tensor is that row followed by x
-// without its last row.
+// packed one. On both ways it may be multiplied by a number. Over several
+// tokens the shifted tensor is that row followed by x without its last row.
 //
 //===----------------------------------------------------------------------===//
 
@@ -50,6 +50,7 @@ struct Row {
   OpOperand *use =
       nullptr;         // where the row, [batch, width], goes towards the result
   Positions positions; // of its elements in the state
+  double scale = 1.0;  // of the state over the row
   Value x;             // the row is the last token of x
   int64_t batch = 0, tokens = 0, width = 0;
   Value old;                 // the same part of the old state, as a tensor
@@ -62,6 +63,8 @@ public:
 
   void collectRows();
   void collectReads();
+  /// Of rows that are one another's multiples keeps the one that is read.
+  void dropMultiples();
   /// Rows whose x comes from their own old value, or, with others, in a circle,
   /// are no token shift.
   void dropCircles();
@@ -70,22 +73,29 @@ public:
 private:
   /// Which element of a scatter's updates lands at which position of its data.
   const DenseMap<int64_t, int64_t> &getWrites(Operation *scatter);
-  void collectRows(BlockArgument state, OpOperand &use, Positions positions);
-  void addRow(BlockArgument state, OpOperand &use, Positions positions);
+  void collectRows(BlockArgument state, OpOperand &use, Positions positions,
+                   double scale = 1.0);
+  void addRow(BlockArgument state, OpOperand &use, Positions positions,
+              double scale);
   std::optional<Row> matchRow(BlockArgument state, OpOperand &use,
                               Positions positions);
+  /// Back to scatters and to what rows are the last token of, through factors.
+  std::optional<std::vector<Origin>> trace(Value value);
   /// The state element that \p origin is a copy of, through scatters that do
   /// not overwrite it; otherwise \p origin.
   Origin resolve(Origin origin);
   std::optional<std::vector<Origin>> traceToStates(Value value);
-  void matchRead(Value value, bool isUsed);
+  void matchRead(Value value, bool shifted);
+  void matchRead(Row &row, Value value, ArrayRef<Origin> origins, bool shifted);
 
   func::FuncOp func;
   DenseMap<Operation *, DenseMap<int64_t, int64_t>> scatterWrites;
   DenseMap<Value, std::vector<Origin>> viewOrigins;
   std::vector<Row> rows;
-  // A state and the position of a row's first element -> number of the row.
-  DenseMap<std::pair<Value, int64_t>, unsigned> rowAt;
+  llvm::SmallDenseSet<Value> sources; // the rows' x
+  // A state and the position of a row's first element -> numbers of the rows
+  // that it is, of which one is the other times a number.
+  DenseMap<std::pair<Value, int64_t>, SmallVector<unsigned, 1>> rowsAt;
 };
 
 } // namespace
@@ -137,7 +147,7 @@ void TokenShifts::collectRows() {
 }
 
 void TokenShifts::collectRows(BlockArgument state, OpOperand &firstUse,
-                              Positions positions) {
+                              Positions positions, double scale) {
   OpOperand *use = &firstUse;
   while (true) {
     Operation *op = use->get().getDefiningOp();
@@ -154,11 +164,11 @@ void TokenShifts::collectRows(BlockArgument state, OpOperand &firstUse,
         written[index] = positions[position];
         positions[position] = -1;
       }
-      collectRows(state, updates, std::move(written));
+      collectRows(state, updates, std::move(written), scale);
       use = &op->getOpOperand(0);
       continue;
     }
-    // Behind views there may be a concatenation or a scatter.
+    // Behind views there may be a concatenation, a scatter or a factor.
     Value source = use->get();
     while (Operation *def = source.getDefiningOp()) {
       if (isScatter(def) || isa<onnx::ConcatOp>(def) || !movesElements(def))
@@ -166,8 +176,16 @@ void TokenShifts::collectRows(BlockArgument state, OpOperand &firstUse,
       source = def->getOperand(0);
     }
     Operation *def = source.getDefiningOp();
+    bool isScaled = getScaling(def).has_value();
     if (!def || (!isScatter(def) && !isa<onnx::ConcatOp>(def)))
-      return addRow(state, *use, std::move(positions));
+      addRow(state, *use, isScaled ? positions : std::move(positions), scale);
+    if (std::optional<Scaling> scaling = getScaling(op)) {
+      scale *= scaling->factor;
+      use = scaling->operand;
+      continue;
+    }
+    if (!def || (!isScaled && !isScatter(def) && !isa<onnx::ConcatOp>(def)))
+      return;
     auto origins = traceElements(
         use->get(), [&](Value value) { return value != use->get(); });
     if (!origins)
@@ -183,14 +201,14 @@ void TokenShifts::collectRows(BlockArgument state, OpOperand &firstUse,
           break;
         }
     for (auto [operand, part] : llvm::drop_begin(llvm::zip(operands, parts)))
-      collectRows(state, *operand, std::move(part));
+      collectRows(state, *operand, std::move(part), scale);
     positions = std::move(parts[0]);
     use = operands[0];
   }
 }
 
 void TokenShifts::addRow(BlockArgument state, OpOperand &firstUse,
-                         Positions positions) {
+                         Positions positions, double scale) {
   // A state whose texts are not its first axis has its rows before they are
   // transposed.
   OpOperand *use = &firstUse;
@@ -211,8 +229,15 @@ void TokenShifts::addRow(BlockArgument state, OpOperand &firstUse,
     positions = std::move(before);
     use = &transpose->getOpOperand(0);
   }
-  if (rowAt.try_emplace({state, row->positions.front()}, rows.size()).second)
-    rows.push_back(std::move(*row));
+  row->scale = scale;
+  SmallVector<unsigned, 1> &others = rowsAt[{state, row->positions.front()}];
+  if (llvm::any_of(others, [&](unsigned other) {
+        return rows[other].scale == row->scale;
+      }))
+    return;
+  others.push_back(rows.size());
+  sources.insert(row->x);
+  rows.push_back(std::move(*row));
 }
 
 /// The row, of which element i is at positions[i] of \p state, that \p use
@@ -223,8 +248,12 @@ std::optional<Row> TokenShifts::matchRow(BlockArgument state, OpOperand &use,
   if (size == 0 || llvm::is_contained(positions, -1))
     return std::nullopt;
   Value source = use.get();
-  while (source.getDefiningOp() && movesElements(source.getDefiningOp()))
-    source = source.getDefiningOp()->getOperand(0);
+  while (Operation *def = source.getDefiningOp()) {
+    std::optional<Scaling> scaling = getScaling(def);
+    if (!scaling && !movesElements(def))
+      break;
+    source = scaling ? scaling->operand->get() : def->getOperand(0);
+  }
   if (isa_and_nonnull<RecurrenceOpInterface>(source.getDefiningOp()))
     return std::nullopt;
   auto origins = traceElements(use.get());
@@ -261,10 +290,21 @@ std::optional<Row> TokenShifts::matchRow(BlockArgument state, OpOperand &use,
 // Reads
 //===----------------------------------------------------------------------===//
 
+std::optional<std::vector<Origin>> TokenShifts::trace(Value value) {
+  return traceElements(
+      value,
+      [&](Value v) {
+        return isScatter(v.getDefiningOp()) || sources.contains(v);
+      },
+      /*scales=*/true);
+}
+
 Origin TokenShifts::resolve(Origin origin) {
   while (origin.source) {
     Operation *op = origin.source.getDefiningOp();
-    if (!op || !movesElements(op))
+    // A row is where traces end, be it a multiple of another value.
+    if (!op || sources.contains(origin.source) ||
+        (!movesElements(op) && !getScaling(op)))
       return origin;
     if (isScatter(op)) {
       const DenseMap<int64_t, int64_t> &writes = getWrites(op);
@@ -275,20 +315,19 @@ Origin TokenShifts::resolve(Origin origin) {
     }
     auto [it, isNew] = viewOrigins.try_emplace(origin.source);
     if (isNew)
-      if (auto origins = traceElements(origin.source, [](Value value) {
-            return isScatter(value.getDefiningOp());
-          }))
+      if (auto origins = trace(origin.source))
         it->second = std::move(*origins);
     if (it->second.empty())
       return origin;
+    double scale = origin.scale;
     origin = it->second[origin.index];
+    origin.scale *= scale;
   }
   return origin;
 }
 
 std::optional<std::vector<Origin>> TokenShifts::traceToStates(Value value) {
-  auto origins = traceElements(
-      value, [](Value v) { return isScatter(v.getDefiningOp()); });
+  auto origins = trace(value);
   if (origins)
     for (Origin &origin : *origins)
       origin = resolve(origin);
@@ -302,8 +341,10 @@ void TokenShifts::collectReads() {
   for (unsigned i = 0; i < derived.size(); ++i)
     for (OpOperand &use : derived[i].getUses()) {
       Operation *user = use.getOwner();
-      bool moved = movesElements(user) &&
-                   llvm::is_contained(getMovedOperands(user), &use);
+      std::optional<Scaling> scaling = getScaling(user);
+      bool moved = (movesElements(user) &&
+                    llvm::is_contained(getMovedOperands(user), &use)) ||
+                   (scaling && scaling->operand == &use);
       // The data of a scatter goes on; what is written into it does not.
       if (moved && (!isScatter(user) || use.getOperandNumber() == 0))
         for (Value result : user->getResults())
@@ -332,31 +373,55 @@ void TokenShifts::matchRead(Value value, bool shifted) {
   auto origins = traceToStates(value);
   if (!origins || origins->empty() || !origins->front().source)
     return;
-  auto it = rowAt.find({origins->front().source, origins->front().index});
-  if (it == rowAt.end())
-    return;
-  Row &row = rows[it->second];
+  auto it = rowsAt.find({origins->front().source, origins->front().index});
+  if (it != rowsAt.end())
+    for (unsigned number : it->second)
+      matchRead(rows[number], value, *origins, shifted);
+}
+
+void TokenShifts::matchRead(Row &row, Value value, ArrayRef<Origin> origins,
+                            bool shifted) {
   int64_t tokens = shifted ? row.tokens : 1;
-  if (size != row.batch * row.width * tokens)
+  if (static_cast<int64_t>(origins.size()) != row.batch * row.width * tokens)
     return;
-  for (auto [i, origin] : llvm::enumerate(*origins)) {
+  for (auto [i, origin] : llvm::enumerate(origins)) {
     int64_t d = i % row.width, t = i / row.width % tokens;
     int64_t b = i / row.width / tokens;
-    Origin expected = t == 0
-                          ? Origin{row.state, row.positions[b * row.width + d]}
-                          : Origin{row.x, (b * tokens + t - 1) * row.width + d};
-    if (origin.source != expected.source || origin.index != expected.index)
+    Origin expected =
+        t == 0 ? Origin{row.state, row.positions[b * row.width + d], row.scale}
+               : Origin{row.x, (b * tokens + t - 1) * row.width + d};
+    if (origin.source != expected.source || origin.index != expected.index ||
+        dropRounding(origin.scale * expected.scale) != 1.0)
       return;
   }
   if (shifted) {
     row.shifts.push_back(value);
     return;
   }
-  // The state's own element type, before it is cast, is the better one.
-  Type element = getElementTypeOrSelf(row.state.getType());
-  if (!row.old || (getElementTypeOrSelf(row.old.getType()) != element &&
-                   getElementTypeOrSelf(value.getType()) == element))
+  // Of the state and of what it is cast to, the wider type is the better one.
+  auto width = [](Value value) {
+    return getElementTypeOrSelf(value.getType()).getIntOrFloatBitWidth();
+  };
+  if (!row.old || width(value) > width(row.old))
     row.old = value;
+}
+
+void TokenShifts::dropMultiples() {
+  auto isScaledOnly = [](Value value) {
+    return llvm::all_of(value.getUsers(), [](Operation *user) {
+      return movesElements(user) || getScaling(user) ||
+             user->hasTrait<OpTrait::IsTerminator>();
+    });
+  };
+  for (auto &[place, numbers] : rowsAt)
+    for (unsigned i = 0; i < numbers.size(); ++i)
+      for (unsigned j = i + 1; j < numbers.size(); ++j) {
+        // The second is the first without a factor.
+        Row &scaled = rows[numbers[i]], &bare = rows[numbers[j]];
+        bool isRead = !bare.shifts.empty() && bare.old;
+        (isRead && llvm::all_of(scaled.shifts, isScaledOnly) ? scaled : bare)
+            .shifts.clear();
+      }
 }
 
 void TokenShifts::dropCircles() {
@@ -391,6 +456,17 @@ void TokenShifts::dropCircles() {
     if (all.any())
       for (Value result : op.getResults())
         bits[result] = all;
+  }
+  // A row of its own old value is none for others either.
+  std::vector<Row> open;
+  for (auto [i, row] : llvm::enumerate(rows)) {
+    llvm::BitVector before = bits.lookup(row.x);
+    if (before.empty() || !before.test(i))
+      open.push_back(row);
+  }
+  if (open.size() != rows.size()) {
+    rows = std::move(open);
+    return dropCircles();
   }
   // Rows are in the order of their x: one may depend on earlier rows only.
   std::vector<Row> kept;
@@ -499,6 +575,7 @@ struct RaiseTokenShiftPass
       TokenShifts shifts(func);
       shifts.collectRows();
       shifts.collectReads();
+      shifts.dropMultiples();
       shifts.dropCircles();
       numShifts += shifts.replace();
       numShifts += raiseStateless(func);

@@ -19,6 +19,7 @@
 #include "rwkvc/Dialect/WKV/IR/WKV.h"
 #include "llvm/ADT/MapVector.h"
 #include "llvm/ADT/SetVector.h"
+#include <cmath>
 
 using namespace mlir;
 using namespace rwkvc;
@@ -61,10 +62,18 @@ static Value skipViews(Value value) {
 
 namespace {
 
+/// A value read from a state: \p scale times part of the argument that the
+/// terminator's operand \p result continues.
+struct StateRead {
+  unsigned result = 0;
+  double scale = 1.0;
+};
+
 /// What the updates and the output of one layer are computed from.
 struct LayerRegion {
   SmallVector<Value> states;  // values read from a state, one per update
   SmallVector<Value> updates; // their next values
+  SmallVector<double> scales; // which make states of the updates
   SmallVector<Value> leaves;  // what else enters: keys, values, decay, bonus
   Value output;
 };
@@ -76,11 +85,13 @@ struct Roles {
   unsigned key, value, decay; // into leaves
   unsigned bonus;             // into leaves: u, or u + k
   bool bonusIncludesKey;
+  // What is kept over the law's sums, and the output over the law's.
+  double numScale = 1.0, denScale = 1.0, outputScale = 1.0;
 };
 
 class VectorRecurrence {
 public:
-  VectorRecurrence(const DenseMap<Value, unsigned> &stateReads)
+  VectorRecurrence(const DenseMap<Value, StateRead> &stateReads)
       : stateReads(stateReads) {}
 
   /// Collects the region behind \p update, up to values that no state reaches.
@@ -94,7 +105,7 @@ public:
 private:
   bool dependsOnState(Value value);
 
-  const DenseMap<Value, unsigned> &stateReads;
+  const DenseMap<Value, StateRead> &stateReads;
   llvm::SetVector<Value> states, leaves, inner;
   DenseMap<Value, bool> depends;
 };
@@ -168,8 +179,43 @@ struct RegionValues {
 
 } // namespace
 
-/// Whether the region computes the law under \p roles.
-static bool matches(const RegionValues &values, const Roles &roles) {
+/// Reads the scales of \p roles off the values: what one token adds to both
+/// sums is the law's times their scale. False where there are none.
+static bool readScales(const RegionValues &values, Roles &roles) {
+  const Array &key = values.leaves[roles.key];
+  const Array &value = values.leaves[roles.value];
+  const Array &decay = values.leaves[roles.decay];
+  const Array &max = values.states[roles.max];
+  Array zeros(key.size(), 0.0);
+  auto advance = [&](const Array &num, const Array &den) {
+    return evaluateWkv4(key, value, decay, zeros, num, den, max).states;
+  };
+  auto added = advance(zeros, zeros);
+  auto kept = advance(values.states[roles.num], values.states[roles.den]);
+  auto read = [&](unsigned sum, unsigned state) {
+    size_t at = 0;
+    for (size_t i = 1; i < key.size(); ++i)
+      if (std::abs(added[sum][i]) > std::abs(added[sum][at]))
+        at = i;
+    double old = kept[sum][at] - added[sum][at];
+    return dropRounding((values.expected[state][at] - old) / added[sum][at]);
+  };
+  roles.numScale = read(0, roles.num);
+  roles.denScale = read(1, roles.den);
+  auto isScale = [](double x) { return x != 0.0 && std::isfinite(x); };
+  return isScale(roles.numScale) && isScale(roles.denScale);
+}
+
+static Array scaled(Array data, double factor) {
+  for (double &x : data)
+    x *= factor;
+  return data;
+}
+
+/// Whether the region computes the law under \p roles; reads the scale of the
+/// output off the values if \p readsOutput.
+static bool matches(const RegionValues &values, Roles &roles,
+                    bool readsOutput = false) {
   const Array &key = values.leaves[roles.key];
   Array bonus = values.leaves[roles.bonus];
   if (roles.bonusIncludesKey)
@@ -177,12 +223,17 @@ static bool matches(const RegionValues &values, const Roles &roles) {
       u -= k;
   StepResult step =
       evaluateWkv4(key, values.leaves[roles.value], values.leaves[roles.decay],
-                   bonus, values.states[roles.num], values.states[roles.den],
+                   bonus, scaled(values.states[roles.num], 1 / roles.numScale),
+                   scaled(values.states[roles.den], 1 / roles.denScale),
                    values.states[roles.max]);
-  return agree(values.expected[roles.num], step.states[0]) &&
-         agree(values.expected[roles.den], step.states[1]) &&
+  if (readsOutput)
+    roles.outputScale = dropRounding(values.expected[3][0] / step.y[0]);
+  return agree(values.expected[roles.num],
+               scaled(step.states[0], roles.numScale)) &&
+         agree(values.expected[roles.den],
+               scaled(step.states[1], roles.denScale)) &&
          agree(values.expected[roles.max], step.states[2]) &&
-         agree(values.expected[3], step.y);
+         agree(values.expected[3], scaled(step.y, roles.outputScale));
 }
 
 /// Evaluates the region and what enters it; constants keep their values.
@@ -206,6 +257,8 @@ static std::optional<RegionValues> evaluate(const LayerRegion &region,
     tensor.data.reserve(size);
     for (size_t k = own; k < size; ++k)
       tensor.data.push_back(tensor.data[k - own]);
+    if (i < 3)
+      tensor.data = scaled(std::move(tensor.data), region.scales[i]);
     auto &list = i < 4   ? values.expected
                  : i < 7 ? values.states
                          : values.leaves;
@@ -270,7 +323,8 @@ static std::optional<Roles> findRoles(const LayerRegion &region) {
                           value,    decay,    bonus,    includes};
               if (key != value && key != decay && key != bonus &&
                   value != decay && value != bonus && decay != bonus &&
-                  fits(region, roles) && matches(few, roles) &&
+                  fits(region, roles) && readScales(few, roles) &&
+                  matches(few, roles, /*readsOutput=*/true) &&
                   matches(*all, roles) && matches(*check, roles))
                 return roles;
             }
@@ -284,7 +338,17 @@ static Value convert(ImplicitLocOpBuilder &b, Value value,
   return reshapeTo(b, castTo(b, value, element), shape);
 }
 
-static void replace(const LayerRegion &region, const Roles &roles) {
+/// Makes a factor of \p value, the key's partner, one of the sum over values.
+static Value takeFactor(Value value, Roles &roles) {
+  std::optional<Scaling> scaling = getScaling(value.getDefiningOp());
+  if (!scaling || holdsIntegers(scaling->operand->get()))
+    return value;
+  roles.numScale *= scaling->factor;
+  roles.outputScale *= scaling->factor;
+  return scaling->operand->get();
+}
+
+static void replace(const LayerRegion &region, Roles roles) {
   Operation *first = region.output.getDefiningOp();
   for (Value update : region.updates)
     if (update.getDefiningOp()->isBeforeInBlock(first))
@@ -298,7 +362,8 @@ static void replace(const LayerRegion &region, const Roles &roles) {
   SmallVector<int64_t> tokens{batch, 1, numChannels}, channels{numChannels},
       state{batch, numChannels};
   Value key = convert(b, region.leaves[roles.key], tokens, element);
-  Value value = convert(b, region.leaves[roles.value], tokens, element);
+  Value value = takeFactor(region.leaves[roles.value], roles);
+  value = convert(b, value, tokens, element);
   Value decay = convert(b, region.leaves[roles.decay], channels, element);
   Value bonus = region.leaves[roles.bonus];
   Value addend = roles.bonusIncludesKey
@@ -309,40 +374,56 @@ static void replace(const LayerRegion &region, const Roles &roles) {
     bonus = onnx::SubOp::create(b, bonus.getType(), bonus,
                                 convert(b, key, channels, element));
   SmallVector<Value> states;
-  for (unsigned i : {roles.num, roles.den, roles.max})
-    states.push_back(convert(b, region.states[i], state, element));
+  for (auto [i, scale] :
+       {std::pair(roles.num, roles.numScale),
+        std::pair(roles.den, roles.denScale), std::pair(roles.max, 1.0)})
+    states.push_back(scaleBy(b, convert(b, region.states[i], state, element),
+                             dropRounding(1 / scale)));
   Type stateType = states[0].getType();
   Value init = tensor::EmptyOp::create(b, tokens, element);
   auto op = Wkv4Op::create(b, key.getType(), stateType, stateType, stateType,
                            key, value, decay, bonus, init, states[0], states[1],
                            states[2]);
-  auto restore = [&](Value from, Value to) {
+  auto restore = [&](Value from, Value to, double scale) {
     auto type = cast<RankedTensorType>(to.getType());
+    from = scaleBy(b, from, dropRounding(scale));
     to.replaceAllUsesWith(
         convert(b, from, type.getShape(), type.getElementType()));
   };
-  restore(op.getY(), region.output);
-  restore(op.getNewNum(), region.updates[roles.num]);
-  restore(op.getNewDen(), region.updates[roles.den]);
-  restore(op.getNewMax(), region.updates[roles.max]);
+  auto restoreState = [&](Value from, unsigned i, double scale) {
+    restore(from, region.updates[i], scale / region.scales[i]);
+  };
+  restore(op.getY(), region.output, roles.outputScale);
+  restoreState(op.getNewNum(), roles.num, roles.numScale);
+  restoreState(op.getNewDen(), roles.den, roles.denScale);
+  restoreState(op.getNewMax(), roles.max, 1.0);
 }
 
 RaiseCounts rwkvc::wkv::raiseVectorRecurrences(Block &block,
                                                ArrayRef<StatePair> pairs) {
   RaiseCounts counts;
   // Values that are part of a state argument, through views only.
-  DenseMap<Value, unsigned> stateReads;
+  DenseMap<Value, StateRead> stateReads;
   for (const auto &[argument, result] : pairs) {
-    SmallVector<Value> worklist{argument};
+    SmallVector<ScaledValue> worklist{{argument}};
     while (!worklist.empty()) {
-      Value value = worklist.pop_back_val();
+      auto [value, scale] = worklist.pop_back_val();
+      // A factor that all reads share is one of the file's.
+      if (value.hasOneUse())
+        if (std::optional<Scaling> scaling = getScaling(*value.user_begin());
+            scaling && scaling->operand->get() == value) {
+          worklist.push_back({scaling->operand->getOwner()->getResult(0),
+                              scale * scaling->factor});
+          continue;
+        }
       bool viewed = false;
       for (Operation *user : value.getUsers()) {
         // A tensor that packs several states is still that after a write.
         bool written = isa<onnx::ScatterNDOp, onnx::ScatterElementsOp>(user);
         if ((isView(user) || written) && user->getOperand(0) == value) {
           viewed = true;
-          llvm::append_range(worklist, user->getResults());
+          for (Value view : user->getResults())
+            worklist.push_back({view, scale});
         }
       }
       // Only the last view is what the recurrence reads; both may be used.
@@ -350,16 +431,16 @@ RaiseCounts rwkvc::wkv::raiseVectorRecurrences(Block &block,
             return isa<onnx::AddOp, onnx::SubOp, onnx::MulOp, onnx::MaxOp>(
                 user);
           }))
-        stateReads[value] = result;
+        stateReads[value] = {result, scale};
     }
   }
   // Updates by the states they read: a layer's three share one set.
   struct Layer {
-    SmallVector<Value> updates;
+    SmallVector<ScaledValue> updates;
     llvm::SetVector<Value> leaves, inner;
   };
   llvm::MapVector<Value, Layer> layers; // by first state, see below
-  for (Value update : findStateUpdates(block, pairs)) {
+  for (auto [update, scale] : findStateUpdates(block, pairs)) {
     VectorRecurrence region(stateReads);
     if (!update.getDefiningOp() || !region.collect(update) ||
         region.getStates().empty() || region.getInner().empty())
@@ -376,22 +457,22 @@ RaiseCounts rwkvc::wkv::raiseVectorRecurrences(Block &block,
     if (!maximum)
       continue;
     Layer &layer = layers[maximum];
-    layer.updates.push_back(update);
+    layer.updates.push_back({update, scale});
     layer.leaves.insert(region.getLeaves().begin(), region.getLeaves().end());
     layer.inner.insert(region.getStates().begin(), region.getStates().end());
   }
   for (auto &[maximum, layer] : layers) {
     LayerRegion region;
     region.states.assign(layer.inner.begin(), layer.inner.end());
-    region.updates = layer.updates;
-    if (region.states.size() != 3 || region.updates.size() != 3)
+    if (region.states.size() != 3 || layer.updates.size() != 3)
       continue;
     // Order updates as the states they continue: by the argument's pair.
     // Roles are found by evaluation, so only the pairing must hold.
-    SmallVector<Value> ordered;
+    SmallVector<ScaledValue> ordered;
     for (Value state : region.states) {
-      Value end = block.getTerminator()->getOperand(stateReads.lookup(state));
-      for (Value update : region.updates) {
+      Value end =
+          block.getTerminator()->getOperand(stateReads.lookup(state).result);
+      for (ScaledValue update : layer.updates) {
         // The update reaches this state's output through views and writes.
         llvm::SmallDenseSet<Value> seen;
         SmallVector<Value> worklist{end};
@@ -400,7 +481,7 @@ RaiseCounts rwkvc::wkv::raiseVectorRecurrences(Block &block,
           Value value = worklist.pop_back_val();
           if (!seen.insert(value).second)
             continue;
-          reaches = value == update;
+          reaches = value == update.value;
           Operation *op = value.getDefiningOp();
           if (op && !reaches &&
               isa<onnx::IdentityOp, onnx::CastOp, onnx::ReshapeOp,
@@ -408,8 +489,12 @@ RaiseCounts rwkvc::wkv::raiseVectorRecurrences(Block &block,
                   onnx::ScatterNDOp, onnx::ScatterElementsOp, onnx::ConcatOp>(
                   op))
             llvm::append_range(worklist, op->getOperands());
+          else if (std::optional<Scaling> scaling = getScaling(op))
+            worklist.push_back(scaling->operand->get());
         }
-        if (reaches && !llvm::is_contained(ordered, update)) {
+        if (reaches && llvm::none_of(ordered, [&](ScaledValue other) {
+              return other.value == update.value;
+            })) {
           ordered.push_back(update);
           break;
         }
@@ -417,7 +502,11 @@ RaiseCounts rwkvc::wkv::raiseVectorRecurrences(Block &block,
     }
     if (ordered.size() != 3)
       continue;
-    region.updates = ordered;
+    for (auto [state, update] : llvm::zip(region.states, ordered)) {
+      region.updates.push_back(update.value);
+      region.scales.push_back(
+          dropRounding(stateReads.lookup(state).scale * update.scale));
+    }
     // The output: a quotient of values of this region.
     for (Operation &op : block) {
       if (!isa<onnx::DivOp, onnx::MulOp>(op) || region.output)

@@ -5,11 +5,11 @@
 //
 //===----------------------------------------------------------------------===//
 //
-// Between a state input and the op that reads it elements are moved, and their
-// type may be converted; so they are between the op and the output. What moves
-// them is copied into functions of their own. Other values that are moved
-// along, such as a row that is written into a packed state, are of no interest:
-// the elements of the states do not come from there.
+// Between a state input and the op that reads it elements are moved, and they
+// may be converted to another type or scaled; so they are between the op and
+// the output. What does so is copied into functions of their own. Other values
+// that are moved along, such as a row that is written into a packed state, are
+// of no interest: the elements of the states do not come from there.
 //
 //===----------------------------------------------------------------------===//
 
@@ -20,6 +20,7 @@
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/IR/IRMapping.h"
+#include "mlir/Transforms/RegionUtils.h"
 
 using namespace mlir;
 using namespace rwkvc;
@@ -85,11 +86,17 @@ void Mover::copy(Operation &op) {
       set(insert, get(insert.getDest()));
     return;
   }
-  if (llvm::none_of(op.getOperands(), isKnown))
+  // A factor that is known makes no row a state.
+  Value moved = getMovedValue(&op);
+  if (moved ? !isKnown(moved) : llvm::none_of(op.getOperands(), isKnown))
     return;
   IRMapping operands;
   for (Value operand : op.getOperands())
     operands.map(operand, get(operand));
+  llvm::SetVector<Value> captured;
+  getUsedValuesDefinedAbove(op.getRegions(), captured);
+  for (Value value : captured)
+    operands.map(value, get(value));
   set(op.getResult(0), b.clone(op, operands)->getResult(0));
 }
 

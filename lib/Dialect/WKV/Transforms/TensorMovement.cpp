@@ -12,6 +12,7 @@
 #include "mlir/Dialect/Utils/StaticValueUtils.h"
 #include "mlir/IR/DialectResourceBlobManager.h"
 #include "mlir/IR/Matchers.h"
+#include <cmath>
 #include <map>
 
 using namespace mlir;
@@ -37,11 +38,12 @@ bool isStatic(Value value) {
 
 /// A result as a strided window of one operand: element (i, j, ..) of a tensor
 /// of shape \p sizes is element offset + i strides[0] + j strides[1] + .. of
-/// \p source.
+/// \p source, times \p factor.
 struct View {
   Value source;
   SmallVector<int64_t> sizes, strides;
   int64_t offset = 0;
+  double factor = 1.0;
 
   /// Merges dimensions that are traversed as one.
   void compress() {
@@ -62,18 +64,62 @@ struct View {
   }
 };
 
+double toDouble(APFloat value) {
+  bool lost = false;
+  value.convert(APFloat::IEEEdouble(), APFloat::rmNearestTiesToEven, &lost);
+  return value.convertToDouble();
+}
+
+/// The number that \p scalar, a value in the body of \p op, is in all its
+/// points.
+std::optional<double> numberIn(linalg::LinalgOp op, Value scalar) {
+  while (Operation *def = scalar.getDefiningOp()) {
+    if (!isa<arith::ExtFOp, arith::TruncFOp>(def))
+      break;
+    scalar = def->getOperand(0);
+  }
+  auto argument = dyn_cast<BlockArgument>(scalar);
+  if (argument && argument.getOwner() == op.getBlock())
+    scalar = op.getMatchingOpOperand(argument)->get();
+  DenseElementsAttr elements;
+  APFloat number(0.0);
+  if (matchPattern(scalar, m_Constant(&elements))) {
+    if (!elements.isSplat() || !isa<FloatType>(elements.getElementType()))
+      return std::nullopt;
+    return toDouble(elements.getSplatValue<APFloat>());
+  }
+  if (!isa<ShapedType>(scalar.getType()) &&
+      matchPattern(scalar, m_ConstantFloat(&number)))
+    return toDouble(number);
+  return std::nullopt;
+}
+
 /// The input that a linalg op only moves, permuted or repeated; its values may
-/// be converted to another float type.
+/// be converted to another float type and scaled by a constant.
 std::optional<View> viewOfLinalg(linalg::LinalgOp op) {
   if (!op.hasPureTensorSemantics() || op.getNumDpsInits() != 1 ||
       op.getNumParallelLoops() != op.getNumLoops())
     return std::nullopt;
   Value yielded = op.getBlock()->getTerminator()->getOperand(0);
-  while (Operation *cast = yielded.getDefiningOp()) {
-    if (!isa<arith::ExtFOp, arith::TruncFOp>(cast))
+  View view;
+  while (Operation *def = yielded.getDefiningOp()) {
+    unsigned moved = 0;
+    if (isa<arith::MulFOp, arith::DivFOp>(def)) {
+      std::optional<double> number = numberIn(op, def->getOperand(1));
+      if (!number && isa<arith::MulFOp>(def)) {
+        number = numberIn(op, def->getOperand(0));
+        moved = 1;
+      }
+      if (!number)
+        return std::nullopt;
+      view.factor *= isa<arith::MulFOp>(def) ? *number : 1.0 / *number;
+    } else if (!isa<arith::ExtFOp, arith::TruncFOp>(def)) {
       return std::nullopt;
-    yielded = cast->getOperand(0);
+    }
+    yielded = def->getOperand(moved);
   }
+  if (view.factor == 0.0 || !std::isfinite(view.factor))
+    return std::nullopt;
   auto argument = cast<BlockArgument>(yielded);
   if (argument.getOwner() != op.getBlock())
     return std::nullopt;
@@ -84,7 +130,6 @@ std::optional<View> viewOfLinalg(linalg::LinalgOp op) {
   if (!isStatic(source->get()) || !out.isPermutation() ||
       llvm::any_of(ranges, ShapedType::isDynamic))
     return std::nullopt;
-  View view;
   view.source = source->get();
   SmallVector<int64_t> loopStrides(ranges.size(), 0);
   for (auto [expr, stride] : llvm::zip_equal(
@@ -214,32 +259,34 @@ std::optional<Lines> linesOf(Operation *op) {
 
 class Tracer {
 public:
-  void trace(Value value, int64_t first, int64_t count) {
+  void trace(Value value, int64_t first, int64_t count, double factor = 1.0) {
     if (count <= 0)
       return;
     if (const View *view = getView(value))
-      return traceView(*view, first, count);
+      return traceView(*view, first, count, factor * view->factor);
     if (const Lines *lines = getLines(value)) {
       while (count > 0) {
         int64_t at = first % lines->length;
         int64_t taken = std::min(count, lines->length - at);
-        traceLine(lines->segments(first / lines->length), at, taken);
+        traceLine(lines->segments(first / lines->length), at, taken, factor);
         first += taken;
         count -= taken;
       }
       return;
     }
     if (!runs.empty() && runs.back().source == value &&
-        runs.back().first + runs.back().count == first)
+        runs.back().first + runs.back().count == first &&
+        runs.back().factor == factor)
       runs.back().count += count;
     else
-      runs.push_back({value, first, count});
+      runs.push_back({value, first, count, factor});
   }
 
   SmallVector<ElementRun> runs;
 
 private:
-  void traceView(const View &view, int64_t first, int64_t count) {
+  void traceView(const View &view, int64_t first, int64_t count,
+                 double factor) {
     bool contiguous = view.strides.empty() || view.strides.back() == 1;
     int64_t length = view.sizes.empty() ? 1 : view.sizes.back();
     while (count > 0) {
@@ -250,14 +297,15 @@ private:
         rest /= view.sizes[i];
       }
       int64_t taken = contiguous ? std::min(count, length - first % length) : 1;
-      trace(view.source, at, taken);
+      trace(view.source, at, taken, factor);
       first += taken;
       count -= taken;
     }
   }
 
   /// Elements \p at .. at + count - 1 of a line.
-  void traceLine(ArrayRef<ElementRun> segments, int64_t at, int64_t count) {
+  void traceLine(ArrayRef<ElementRun> segments, int64_t at, int64_t count,
+                 double factor) {
     for (const ElementRun &segment : segments) {
       if (count <= 0)
         return;
@@ -266,7 +314,7 @@ private:
         continue;
       }
       int64_t taken = std::min(count, segment.count - at);
-      trace(segment.source, segment.first + at, taken);
+      trace(segment.source, segment.first + at, taken, factor);
       count -= taken;
       at = 0;
     }
@@ -309,10 +357,7 @@ std::optional<double> readFloat(ArrayRef<char> data, FloatType type,
   llvm::LoadIntFromMemory(
       bits, reinterpret_cast<const uint8_t *>(data.data()) + index * bytes,
       bytes);
-  APFloat value(type.getFloatSemantics(), bits);
-  bool lost = false;
-  value.convert(APFloat::IEEEdouble(), APFloat::rmNearestTiesToEven, &lost);
-  return value.convertToDouble();
+  return toDouble(APFloat(type.getFloatSemantics(), bits));
 }
 
 /// The value of all elements of the run, each of which \p read gives.
@@ -330,19 +375,14 @@ std::optional<double> constantOf(const ElementRun &run) {
   auto element = dyn_cast<FloatType>(type.getElementType());
   if (!element)
     return std::nullopt;
-  auto asDouble = [](APFloat value) {
-    bool lost = false;
-    value.convert(APFloat::IEEEdouble(), APFloat::rmNearestTiesToEven, &lost);
-    return value.convertToDouble();
-  };
   Attribute attr;
   if (matchPattern(run.source, m_Constant(&attr))) {
     if (auto dense = dyn_cast<DenseElementsAttr>(attr)) {
       if (dense.isSplat())
-        return asDouble(dense.getSplatValue<APFloat>());
+        return toDouble(dense.getSplatValue<APFloat>());
       auto values = dense.getValues<APFloat>().begin();
       return uniform(run, [&](int64_t i) -> std::optional<double> {
-        return asDouble(values[i]);
+        return toDouble(values[i]);
       });
     }
     auto resource = dyn_cast<DenseResourceElementsAttr>(attr);
@@ -366,7 +406,7 @@ std::optional<double> constantOf(const ElementRun &run) {
   if (isa<ShapedType>(scalar.getType()) ||
       !matchPattern(scalar, m_ConstantFloat(&value)))
     return std::nullopt;
-  return asDouble(value);
+  return toDouble(value);
 }
 
 } // namespace
@@ -382,11 +422,22 @@ bool rwkvc::wkv::isMovement(Operation *op) {
   return viewOf(op).has_value() || linesOf(op).has_value();
 }
 
+Value rwkvc::wkv::getMovedValue(Operation *op) {
+  std::optional<View> view = viewOf(op);
+  return view ? view->source : Value();
+}
+
+bool rwkvc::wkv::areInverse(double a, double b) {
+  return std::abs(a * b - 1.0) <= 1e-6;
+}
+
 std::optional<double>
 rwkvc::wkv::getUniformConstant(ArrayRef<ElementRun> runs) {
   std::optional<double> value;
   for (const ElementRun &run : runs) {
     std::optional<double> here = constantOf(run);
+    if (here)
+      here = *here * run.factor;
     if (!here || (value && *value != *here))
       return std::nullopt;
     value = here;

@@ -47,6 +47,9 @@ def WKV_RecurrenceOpInterface : OpInterface<"RecurrenceOpInterface"> {
     InterfaceMethod<"What operand `number` holds.", "::rwkvc::wkv::OperandRole",
                     "getOperandRole", (ins "unsigned":$number)>,
     InterfaceMethod<[{
+      Whether the new states depend on operand `number`, beside the old ones.
+    }], "bool", "entersState", (ins "unsigned":$number)>,
+    InterfaceMethod<[{
       Appends one token's law: from the values of token `t` (the op's operands
       that depend on the token, without their T axis) and `states` build the
       output, [B, H, V] or [B, C], and the new states as linalg on tensors. `token`

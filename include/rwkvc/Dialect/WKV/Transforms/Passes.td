@@ -38,7 +38,8 @@ def RaiseRecurrence : Pass<"wkv-raise-recurrence", "::mlir::ModuleOp"> {
     `wkv.wkv7`, with its output, becomes that op. Both sides are evaluated in
     float64 on random values before anything is replaced. v4's stabilised form
     is found by evaluating the elementwise region between its three states under
-    each assignment of roles to the values that enter it.
+    each assignment of roles to the values that enter it. Constant factors of keys,
+    and of values in v4, leave the op: its state is the file's divided by them.
 
     ```mlir
     %kv = onnx.MatMul(%k, %v)      // [H,N,1] x [H,1,N]
@@ -128,7 +129,7 @@ def RaiseSequenceOps : Pass<"wkv-raise-sequence-ops", "::mlir::ModuleOp"> {
     | gated_delta | `wkv.wkv7`, key and b = beta k, a = -w k |
 
     The state is transposed for `wkv.wkv7`. Query heads that share a key head have
-    their own copy of the state. v5 and v6 are written for the operator with keys,
+    their own copy of the state, of which the operator gets the first. v5 and v6 are written for the operator with keys,
     values and decays one token late, behind a token of zeros, so that the output
     reads the old state: of this the recurrence without that token is made.
 
@@ -168,8 +169,9 @@ def DistributeScans : Pass<"wkv-distribute-scans", "::mlir::ModuleOp"> {
     %y, %s1 = wkv.wkv6 receptance(%r) ... 1x7x4x16
     ```
 
-    A scan that carries a state in any other way, or has an op in its body that has
-    no form over several tokens, stays.
+    A factor before the recurrence and its inverse behind it are then around all
+    tokens. A scan that carries a state in any other way, or has an op in its body
+    that has no form over several tokens, stays.
   }];
   let dependentDialects = ["::rwkvc::onnx::ONNXDialect",
                            "::mlir::tensor::TensorDialect"];
@@ -185,7 +187,8 @@ def RaiseTokenShift : Pass<"wkv-raise-token-shift", "::mlir::ModuleOp"> {
     state to the element of the state that it is. Where the same part of a state
     is read and then replaced by x, that is a token shift. Over several tokens
     the value read is that part followed by x without its last row; a sequence
-    without state starts from zeros.
+    without state starts from zeros. The state may be x times a number, where what
+    is read of it is divided by that.
 
     ```mlir
     %old = onnx.Gather(%packed, %i)               // row i of a packed state
@@ -314,6 +317,33 @@ def FoldNormAffine : Pass<"wkv-fold-norm-affine", "::mlir::ModuleOp"> {
     Statistic<"numFolded", "folded", "Norms given a scale or bias">,
     Statistic<"numRejected", "rejected", "Refused by evaluation">
   ];
+}
+
+def JoinHeads : Pass<"wkv-join-heads", "::mlir::ModuleOp"> {
+  let summary = "One recurrence for those of a layer's heads or groups of heads";
+  let description = [{
+    Recurrences of one law, over the same tokens and with heads of one size, that do
+    not depend on each other are one recurrence over all of their heads, in the
+    order of their rows in the tensors that these are parts of, or else of their
+    states in the file. Where the operands were parts of one
+    tensor, and where the results are put together again, the whole takes the place
+    of the parts.
+
+    ```mlir
+    %k:2 = onnx.Split(%keys)                                   // and so the others
+    %y0, %n0 = wkv.wkv6 ... key(%k#0) ... state(%s#0)          // 1x1x2x8, 1x2x8x8
+    %y1, %n1 = wkv.wkv6 ... key(%k#1) ... state(%s#1)
+    %y = onnx.Concat(%y0, %y1)
+    // after
+    %y, %n = wkv.wkv6 ... key(%keys) ... state(%states)        // 1x1x4x8, 1x4x8x8
+    ```
+
+    Vector recurrences have no heads and stay.
+  }];
+  let dependentDialects = ["::rwkvc::wkv::WKVDialect",
+                           "::rwkvc::onnx::ONNXDialect",
+                           "::mlir::tensor::TensorDialect"];
+  let statistics = [Statistic<"numJoined", "joined", "Recurrences formed">];
 }
 
 def JoinHeadNorms : Pass<"wkv-join-head-norms", "::mlir::ModuleOp"> {
@@ -623,7 +653,7 @@ def ExplainStates : Pass<"wkv-explain-states", "::mlir::ModuleOp"> {
 def ExposeStates : Pass<"wkv-expose-states", "::mlir::ModuleOp"> {
   let summary = "Build a step over the states that recurrences and shifts have";
   let description = [{
-    Files split, pack, stack, transpose, reshape or convert the states. From
+    Files split, pack, stack, transpose, reshape, scale or convert the states. From
     `@main` this builds `@step`, whose arguments are the tokens and, for each
     recurrence and token shift, the state of that op; what packed and unpacked
     the file's own states is gone from it. `@main` stays as it is.
@@ -643,7 +673,9 @@ def ExposeStates : Pass<"wkv-expose-states", "::mlir::ModuleOp"> {
     It is built only where these hold, which are checked element by element:
     every state of an op is moved from state inputs, or is one constant, which
     becomes the state's `wkv.initial`; at the place that it was moved from, the
-    output that continues the input holds the op's new state; nothing else reads a
+    output that continues the input holds the op's new state, divided by what it
+    was multiplied by on the way in, or the one of another head that is its copy,
+    by what its keys, values and decays are; nothing else reads a
     state input; there are no inputs but the token and states. Otherwise a remark
     says which input and op are in the way.
 
@@ -652,7 +684,7 @@ def ExposeStates : Pass<"wkv-expose-states", "::mlir::ModuleOp"> {
 
     Beside `@step`, where the file has state inputs, there are then `@unpack`, from
     these to the states of `@step`, and `@pack`, from them to the file's state
-    outputs. They consist of copies of what moves elements in `@main`; elements of
+    outputs. They consist of copies of what moves or scales elements in `@main`; elements of
     the file's states that no op has as its state are 0.
 
     ```mlir
