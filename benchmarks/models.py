@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 # Part of the rwkvc project, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""The files of a synthetic model that the runtimes read, and what a token of it costs.
+"""Writes the files of a synthetic model that the runtimes read, and counts what a token of it costs.
 
-    benchmarks/models.py rwkv7-0.1B FOLDER
+models.py rwkv7-0.1B FOLDER
 """
 
 import argparse
@@ -11,13 +11,9 @@ import json
 import pathlib
 
 import numpy as np
-import onnx
-from onnx import TensorProto
 
 import synthetic
 from synthetic import HEAD_SIZE, make_weights
-
-from rwkvc.export import export_model
 
 __all__ = ["HEAD_SIZE", "find", "make_weights"]
 
@@ -58,6 +54,7 @@ def count(model, weights):
             found["matrices"] += array.size
         else:
             found["vectors"] += array.size
+    found["vocabulary"] = model.tokens
     found["states"] = sum(int(np.prod(extents)) for _, extents, _ in model.states())
     return found
 
@@ -65,6 +62,10 @@ def count(model, weights):
 def write(model, folder):
     """model.onnx, one token; sequence.onnx, any number of tokens; both with their weights in model.data.
     counts.json: of elements."""
+    # Here, for the runtimes' processes read this module and have no use for it.
+    import onnx
+    from rwkvc.export import export_model
+
     weights = make_weights(model)
     counts = count(model, weights)
     data = folder / "model.data"
@@ -80,7 +81,7 @@ def write(model, folder):
             for tensor in graph.graph.initializer:
                 if tensor.name in stored:
                     tensor.ClearField("raw_data")
-                    tensor.data_location = TensorProto.EXTERNAL
+                    tensor.data_location = onnx.TensorProto.EXTERNAL
                     tensor.external_data.extend(stored[tensor.name])
             onnx.save_model(graph, folder / "sequence.onnx")
         del graph

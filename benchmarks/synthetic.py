@@ -17,8 +17,6 @@ import sys
 import numpy as np
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "python"))
-from rwkvc.export import export_model, save_model
-
 HEAD_SIZE = 64
 
 
@@ -173,6 +171,9 @@ def main():
     parser.add_argument("--seed", type=int, default=0, help="of the weights")
     parser.add_argument("-o", "--output", required=True, help="ONNX file to write; large weights go beside it")
     options = parser.parse_args()
+    # Here, for other programs take only the weights.
+    from rwkvc.export import export_model, save_model
+
     changes = {name: getattr(options, name) for name in ("layers", "width", "tokens")}
     changes = {name: value for name, value in changes.items() if value is not None}
     try:

@@ -45,6 +45,8 @@ class Peer:
 
     #: Bytes that an element of a weight matrix takes where the runtime reads it.
     element_bytes = 4
+    #: Whether it converts or compiles models before they are loaded.
+    prepares = True
     #: What a reader must know of how this peer works, by use.
     notes = {}
 

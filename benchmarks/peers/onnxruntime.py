@@ -11,6 +11,8 @@ import peers
 
 
 class Peer(peers.Peer):
+    prepares = False
+
     def start(self):
         peers.require("onnxruntime")
         import onnxruntime
@@ -37,7 +39,10 @@ class Peer(peers.Peer):
         shapes = {value.name: value.shape for value in self.session.get_inputs() if value.name != "token"}
         new = self.runtime.OrtValue.ortvalue_from_numpy
         sets = [
-            {name: new(np.full(shape, -1e30 if name.endswith("_pp") else 0, np.float32)) for name, shape in shapes.items()}
+            {
+                name: new(np.full(shape, -1e30 if name.endswith("_pp") else 0, np.float32))
+                for name, shape in shapes.items()
+            }
             for _ in range(2)
         ]
         self.bindings = []

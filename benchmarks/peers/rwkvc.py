@@ -1,6 +1,6 @@
 # Part of the rwkvc project, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""This compiler. Options: arguments, a list for rwkvc's command line."""
+"""This compiler. Options: arguments, a list for rwkvc's command line (default: --mcpu=native)."""
 
 import pathlib
 import sys
@@ -22,7 +22,9 @@ class Peer(peers.Peer):
         return self.output / "model.so"
 
     def prepare(self):
-        self.rwkvc.compile(self.folder / "model.onnx", self.library, arguments=self.options.get("arguments", ()))
+        self.rwkvc.compile(
+            self.folder / "model.onnx", self.library, arguments=self.options.get("arguments", ["--mcpu=native"])
+        )
         return [self.library.with_suffix(".safetensors")], [self.library]
 
     def load(self, use):
