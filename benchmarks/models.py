@@ -7,6 +7,7 @@ models.py rwkv7-0.1B FOLDER
 """
 
 import argparse
+import dataclasses
 import json
 import pathlib
 
@@ -37,8 +38,12 @@ def find(model):
     """The Model of a name, or of an object {"like": name, …} that changes some of its fields."""
     changes = {"like": model} if isinstance(model, str) else dict(model)
     changes.pop("name", None)
-    shape = synthetic.SHAPES[changes.pop("like")]
-    fields = {name: getattr(shape, name) for name in shape.__dataclass_fields__}
+    like = changes.pop("like", None)
+    if like not in synthetic.SHAPES:
+        raise ValueError(f"no model like {like!r}; expected one of {', '.join(synthetic.SHAPES)}")
+    fields = {field.name: getattr(synthetic.SHAPES[like], field.name) for field in dataclasses.fields(synthetic.Shape)}
+    if changes.keys() - fields:
+        raise ValueError(f"{', '.join(changes.keys() - fields)}: a model has {', '.join(fields)}")
     return Model(**(fields | {name: tuple(v) if isinstance(v, list) else v for name, v in changes.items()}))
 
 
@@ -94,8 +99,12 @@ def main():
     parser.add_argument("folder", type=pathlib.Path, help="where to write")
     options = parser.parse_args()
     model = json.loads(options.model) if options.model.startswith("{") else options.model
+    try:
+        found = find(model)
+    except ValueError as error:
+        parser.error(str(error))
     options.folder.mkdir(parents=True, exist_ok=True)
-    write(find(model), options.folder)
+    write(found, options.folder)
 
 
 if __name__ == "__main__":

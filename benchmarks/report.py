@@ -100,6 +100,7 @@ def rows(results, part):
     add(f"load and first token after {prompt}", "ms", False, of("first_token_s", lambda s: s * 1e3))
     for name, title in (("startup", "load and first token"), ("decode", "decode"), ("prefill", "prefill")):
         add(f"peak memory, {title}", "MB", False, of(f"{name}_peak_bytes", lambda size: size / 1e6))
+        add("not of files", "MB", False, of(f"{name}_anonymous_bytes", lambda size: size / 1e6))
     ready = {r: p for r, p in prepared.items() if "build_s" in p}
     if "build" in results["config"]["measure"]:
         built = {r: p for r, p in ready.items() if p["build_s"]}

@@ -32,6 +32,9 @@ MODULES = {"llama.cpp": "llamacpp"}  # peers whose module has another name
 PROMPT = [1, 5, 3, 7, 2, 11, 6, 4]  # what decoding starts from
 SETTLE = 0.2  # seconds of rest before each measurement, unless the configuration says how many
 WARM_TOKENS = 4  # of decoding, before those that count
+REQUIRED = ["models", "runtimes", "scenarios", "rounds", "measure"]  # of a configuration
+OPTIONAL = ["about", "limits", "settle_s", "timeout_s", "keep_loaded"]
+MEASURES = ["build", "startup", "decode", "prefill"]
 CHECK_TOKENS = 24  # after which the logits of all runtimes are compared
 
 
@@ -158,7 +161,7 @@ def describe_revision():
 class Run:
     def __init__(self, options, config):
         self.options, self.config = options, config
-        self.python, self.timeout = options.python, config.get("timeout", 600)
+        self.python, self.timeout = options.python, config.get("timeout_s", 600)
         self.output, self.logs = options.output, options.output / "logs"
         self.logs.mkdir(parents=True, exist_ok=True)
         self.rounds = options.rounds or config["rounds"]
@@ -200,7 +203,8 @@ class Run:
             self.say(f"{name}: writing the model")
             folder.mkdir(parents=True, exist_ok=True)
             command = [self.python, str(HERE / "models.py"), json.dumps(entry) if isinstance(entry, dict) else entry]
-            subprocess.run([*command, str(folder)], check=True)
+            if subprocess.run([*command, str(folder)]).returncode:
+                sys.exit(f"error: no model {name}")
             stamp.write_text(json.dumps(entry))
         return {"name": name, "shape": entry, "folder": folder, "counts": json.loads(read(folder / "counts.json"))}
 
@@ -314,6 +318,12 @@ class Turns:
     def add(self, runtime, what, value):
         self.part["figures"][runtime["name"]].setdefault(what, []).append(value)
 
+    def add_memory(self, runtime, use, worker):
+        """Beyond what the process had before it imported the runtime."""
+        found, idle = worker.ask("memory"), worker.started["idle"]
+        self.add(runtime, f"{use}_peak_bytes", found["peak"] - idle["now"])
+        self.add(runtime, f"{use}_anonymous_bytes", found["anonymous"] - idle["anonymous"])
+
     def spawn(self, runtime):
         return Process(self.run, runtime, self.model, self.threads, self.run.log(runtime))
 
@@ -378,7 +388,7 @@ class Turns:
             self.add(runtime, "import_s", worker.started["seconds"])
             self.add(runtime, "load_s", load)
             self.add(runtime, "first_token_s", load + first)
-            self.add(runtime, "startup_peak_bytes", worker.ask("memory")["peak"] - worker.started["idle"])
+            self.add_memory(runtime, "startup", worker)
 
     def decode(self, runtime, count):
         with self.worker(runtime, "decode") as worker:
@@ -387,7 +397,7 @@ class Turns:
             found = worker.ask("decode", prompt=PROMPT if fresh else [], warmup=WARM_TOKENS, count=count)
             self.add(runtime, "decode_token_s", found["seconds"])
             self.add(runtime, "decode_tokens", found["tokens"])
-            self.add(runtime, "decode_peak_bytes", worker.ask("memory")["peak"] - worker.started["idle"])
+            self.add_memory(runtime, "decode", worker)
 
     def prefill(self, runtime, count):
         with self.worker(runtime, "prefill") as worker:
@@ -397,7 +407,26 @@ class Turns:
             warmup = tokens[:16] if key in self.warm else tokens
             self.add(runtime, f"prefill_{count}_s", worker.ask("prefill", warmup=warmup, tokens=tokens)["seconds"])
             self.warm.add(key)
-            self.add(runtime, "prefill_peak_bytes", worker.ask("memory")["peak"] - worker.started["idle"])
+            self.add_memory(runtime, "prefill", worker)
+
+
+def read_config(path):
+    """Ends the program with a message if the file cannot be used."""
+    try:
+        config = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        sys.exit(f"error: {path}: {error}")
+    missing = [key for key in REQUIRED if key not in config]
+    unknown = [key for key in config if key not in REQUIRED + OPTIONAL]
+    unknown += [f"measure: {key}" for key in config.get("measure", ()) if key not in MEASURES]
+    if missing or unknown:
+        expected = (
+            f"expected {', '.join(REQUIRED)}; also known: {', '.join(OPTIONAL)}; in measure: {', '.join(MEASURES)}"
+        )
+        sys.exit(
+            f"error: {path}: {', '.join([f'no {k}' for k in missing] + [f'unknown {k}' for k in unknown])}; {expected}"
+        )
+    return config
 
 
 def make_tokens(model, count):
@@ -426,7 +455,7 @@ def main():
     python = str(environment) if environment.exists() else sys.executable
     parser.add_argument("--python", default=python, help="the runtimes' Python")
     options = parser.parse_args()
-    config = json.loads(options.config.read_text())
+    config = read_config(options.config)
     if options.models:
         known = {entry["name"]: entry for entry in config["models"] if isinstance(entry, dict)}
         config["models"] = [known.get(name, name) for name in options.models]
@@ -442,7 +471,7 @@ def main():
     try:
         run.go()
     finally:
-        (options.output / "results.json").write_text(json.dumps(run.results, indent=1))
+        (options.output / "results.json").write_text(json.dumps(run.results))
     text = report.table(run.results)
     (options.output / "table.md").write_text(text)
     print(text)

@@ -5,11 +5,13 @@
 run.py starts it. Whatever the runtime prints goes to standard error. Every request {"do": NAME, …} is a method of Worker.
 """
 
+import ctypes
 import importlib
 import json
 import os
 import pathlib
 import resource
+import signal
 import sys
 import time
 import traceback
@@ -19,19 +21,24 @@ import numpy as np
 import models
 import peers
 
+PR_SET_PDEATHSIG = 1
+
 
 def memory():
-    """Present and largest resident memory of this process, in bytes."""
+    """Of this process, in bytes: resident now, and at most; and what now is no part of a file."""
     fields = {}
     for line in pathlib.Path("/proc/self/status").read_text().splitlines():
         name, _, value = line.partition(":")
         fields[name] = value
-    return {name: int(fields[key].split()[0]) * 1024 for name, key in (("now", "VmRSS"), ("peak", "VmHWM"))}
+    return {
+        name: int(fields[key].split()[0]) * 1024
+        for name, key in (("now", "VmRSS"), ("peak", "VmHWM"), ("anonymous", "RssAnon"))
+    }
 
 
 class Worker:
     def start(self, peer, model, folder, output, options, threads):
-        idle = memory()["now"]
+        idle = memory()
         module = importlib.import_module(f"peers.{peer}")
         self.peer = module.Peer(models.find(model), folder, output, options, threads)
         start = time.perf_counter()
@@ -116,6 +123,8 @@ class Worker:
 
 
 def main():
+    # Ends with run.py, also while it is stopped.
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     channel = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     worker = Worker()
