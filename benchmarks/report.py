@@ -11,6 +11,7 @@ import argparse
 import dataclasses
 import json
 import pathlib
+import re
 import sys
 
 
@@ -25,6 +26,7 @@ class Row:
     limit: dict = dataclasses.field(default_factory=dict)
     limit_name: str = ""
     ratios: bool = True
+    charted: bool = True
 
     def best(self, runtime):
         return (max if self.larger_is_better else min)(self.values[runtime])
@@ -46,10 +48,6 @@ def percentile(values, share):
     return ordered[min(int(share * len(ordered)), len(ordered) - 1)]
 
 
-def element_bytes(results, part, runtime):
-    return results["models"][part["model"]]["prepared"][runtime]["element_bytes"]
-
-
 def bytes_per_token(counts, size):
     """That decoding must move: all weights but the embedding table, of which it reads a row; states, there and back."""
     return size * (counts["matrices"] + counts["head"]) + 4 * (counts["vectors"] + 2 * counts["states"])
@@ -58,6 +56,13 @@ def bytes_per_token(counts, size):
 def operations(counts, tokens):
     """Of the matrix products of a prompt; the head's is for its last token only."""
     return 2 * (counts["matrices"] * tokens + counts["head"])
+
+
+def numbers(figures, kind, unit):
+    """The N of all figures that are called so: KIND_N_UNIT."""
+    pattern = re.compile(rf"{kind}_(\d+)_{unit}")
+    names = {name for found in figures.values() for name in found}
+    return sorted(int(match.group(1)) for match in map(pattern.fullmatch, names) if match)
 
 
 def rows(results, part):
@@ -76,23 +81,19 @@ def rows(results, part):
 
     bandwidth = best_limit(part, "read_gbps")
     decode = of("decode_token_s", lambda times: len(times) / sum(times))
-    sizes = {runtime: element_bytes(results, part, runtime) for runtime in decode}
+    sizes = {runtime: prepared[runtime]["element_bytes"] for runtime in decode if prepared[runtime]["compares"]}
     limits = {r: bandwidth * 1e9 / bytes_per_token(counts, size) for r, size in sizes.items()} if bandwidth else {}
     add("decode", "tokens/s", True, decode, limit=limits, limit_name="of memory reads")
     for share in (0.5, 0.99):
         times = {r: [percentile(sum(f["decode_token_s"], []), share) * 1e3] for r, f in figures.items() if r in decode}
         add(f"latency of a token, p{share * 100:.0f}", "ms", False, times)
     peak = best_limit(part, "gemm_gops", "fp32")
-    prompts = sorted(
-        {
-            int(name.split("_")[1])
-            for f in figures.values()
-            for name in f
-            if name[:8] == "prefill_" and name[-2:] == "_s"
-        }
-    )
-    for tokens in prompts:
-        limits = {r: peak * 1e9 / operations(counts, tokens) * tokens for r in figures} if peak else {}
+    for tokens in numbers(figures, "prefill", "s"):
+        limits = (
+            {r: peak * 1e9 / operations(counts, tokens) * tokens for r in figures if prepared[r].get("compares")}
+            if peak
+            else {}
+        )
         values = of(f"prefill_{tokens}_s", lambda seconds, tokens=tokens: tokens / seconds)
         add(f"prefill of {tokens}", "tokens/s", True, values, limit=limits, limit_name="of fp32 products")
     prompt = results["config"]["measure"].get("startup", {}).get("prompt")
@@ -101,14 +102,20 @@ def rows(results, part):
     for name, title in (("startup", "load and first token"), ("decode", "decode"), ("prefill", "prefill")):
         add(f"peak memory, {title}", "MB", False, of(f"{name}_peak_bytes", lambda size: size / 1e6))
         add("not of files", "MB", False, of(f"{name}_anonymous_bytes", lambda size: size / 1e6))
+    for tokens in numbers(figures, "length", "bytes"):
+        name = f"length_{tokens}"
+        add(f"text of {tokens} tokens", "s", False, of(f"{name}_prompt_s", float), charted=False)
+        add(f"a token after {tokens}", "ms", False, of(f"{name}_token_s", lambda s: s * 1e3), charted=False)
+        add(f"memory after {tokens}", "MB", False, of(f"{name}_bytes", lambda size: size / 1e6), charted=False)
     ready = {r: p for r, p in prepared.items() if "build_s" in p}
     if "build" in results["config"]["measure"]:
+        plain = {"ratios": False, "charted": False}
         built = {r: p for r, p in ready.items() if p["build_s"]}
         add("convert or compile", "s", False, {r: p["build_s"] for r, p in built.items()}, ratios=False)
         peaks = {r: [size / 1e6 for size in p["build_peak_bytes"]] for r, p in built.items()}
         add("its peak memory", "MB", False, peaks, ratios=False)
-        add("artefact: weights", "MB", False, {r: [p["weights_bytes"] / 1e6] for r, p in ready.items()}, ratios=False)
-        add("artefact: the rest", "MB", False, {r: [p["code_bytes"] / 1e6] for r, p in ready.items()}, ratios=False)
+        add("artefact: weights", "MB", False, {r: [p["weights_bytes"] / 1e6] for r, p in ready.items()}, **plain)
+        add("artefact: the rest", "MB", False, {r: [p["code_bytes"] / 1e6] for r, p in ready.items()}, **plain)
     return found
 
 
@@ -241,6 +248,32 @@ def draw(axes, row, names, colors):
         axes.spines[side].set_visible(False)
 
 
+def plot_lengths(results, part, path, pyplot):
+    """Time and memory against the length of a text."""
+    sizes = numbers(part["figures"], "length", "bytes")
+    figure, grid = pyplot.subplots(1, 3, figsize=(13, 4), layout="constrained")
+    kinds = (
+        ("prompt_s", 1, "the text so far, s"),
+        ("token_s", 1e3, "one more token, ms"),
+        ("bytes", 1e-6, "memory, MB"),
+    )
+    for axes, (kind, scale, title) in zip(grid, kinds):
+        for name, figures in part["figures"].items():
+            points = [(n, figures.get(f"length_{n}_{kind}")) for n in sizes]
+            points = [(n, min(values) * scale) for n, values in points if values]
+            axes.plot(*zip(*points) if points else ([], []), marker="o", label=name)
+        axes.set_xscale("log", base=2)
+        axes.set_xlabel("tokens")
+        axes.set_title(title, fontsize=10)
+    grid[0].set_yscale("log")
+    for axes in grid[1:]:
+        axes.set_ylim(bottom=0)
+    grid[0].legend(fontsize=8)
+    figure.suptitle(f"{part['model']}, {part['threads']} threads", fontsize=10)
+    for suffix in (".svg", ".png"):
+        figure.savefig(path.with_suffix(suffix), dpi=120)
+
+
 def plot(results, folder):
     """A block of bar charts for each model and scenario, one chart for each figure."""
     try:
@@ -250,12 +283,15 @@ def plot(results, folder):
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
+    for number, part in enumerate(results["parts"]):
+        if numbers(part["figures"], "length", "bytes"):
+            plot_lengths(results, part, folder / f"lengths{number or ''}", pyplot)
     lines = []  # (part, up to COLUMNS rows of its table)
     for part in results["parts"]:
-        found = [row for row in rows(results, part) if not row.title.startswith("artefact")]
+        found = [row for row in rows(results, part) if row.charted]
         lines += [(part, found[start : start + COLUMNS]) for start in range(0, len(found), COLUMNS)]
     if not lines:
-        sys.exit("no plot: no figures")
+        return
     names = list(results["runtimes"])
     size = 13, (0.22 * len(names) + 0.75) * len(lines) + 0.4
     figure, grid = pyplot.subplots(len(lines), COLUMNS, figsize=size, squeeze=False, layout="constrained")

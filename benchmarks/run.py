@@ -34,7 +34,8 @@ SETTLE = 0.2  # seconds of rest before each measurement, unless the configuratio
 WARM_TOKENS = 4  # of decoding, before those that count
 REQUIRED = ["models", "runtimes", "scenarios", "rounds", "measure"]  # of a configuration
 OPTIONAL = ["about", "limits", "settle_s", "timeout_s", "keep_loaded"]
-MEASURES = ["build", "startup", "decode", "prefill"]
+MEASURES = ["build", "startup", "decode", "prefill", "lengths"]
+LENGTHS_BLOCK = 512  # tokens that a growing text gets at once
 CHECK_TOKENS = 24  # after which the logits of all runtimes are compared
 
 
@@ -237,6 +238,7 @@ class Run:
                 "weights_bytes": found[-1]["weights"],
                 "code_bytes": found[-1]["code"],
                 "element_bytes": started["element_bytes"],
+                "compares": started["compares"],
                 "notes": started["notes"],
             }
         return prepared
@@ -357,7 +359,8 @@ class Turns:
         tokens = make_tokens(self.model, CHECK_TOKENS)
         found = worker.ask("check", use=use, tokens=tokens, reference=str(self.reference), write=not self.checked)
         self.checked.add((runtime["name"], use))
-        self.part["figures"][runtime["name"]][f"{use}_logits_error"] = found["error"]
+        if found["error"] is not None:
+            self.part["figures"][runtime["name"]][f"{use}_logits_error"] = found["error"]
 
     def take(self, runtimes):
         measures = self.run.config["measure"]
@@ -368,6 +371,8 @@ class Turns:
             steps.append((self.decode, measures["decode"]["tokens"]))
         for tokens in measures.get("prefill", {}).get("tokens", ()):
             steps.append((self.prefill, tokens))
+        if "lengths" in measures:
+            steps.append((self.lengths, measures["lengths"]))
         for step, argument in steps:
             for runtime in runtimes:
                 figures = self.part["figures"][runtime["name"]]
@@ -408,6 +413,24 @@ class Turns:
             self.add(runtime, f"prefill_{count}_s", worker.ask("prefill", warmup=warmup, tokens=tokens)["seconds"])
             self.warm.add(key)
             self.add_memory(runtime, "prefill", worker)
+
+    def lengths(self, runtime, settings):
+        """One text that grows: its time so far, then that of a token and the memory, at several lengths."""
+        with contextlib.closing(self.spawn(runtime)) as worker:
+            worker.ask("load", use="prefill")
+            worker.ask("extend", tokens=make_tokens(self.model, LENGTHS_BLOCK), block=LENGTHS_BLOCK)
+            worker.ask("reset")
+            length, seconds = 0, 0.0
+            for target in settings["tokens"]:
+                tokens = make_tokens(self.model, target - length)
+                spent = worker.ask("extend", tokens=tokens, block=LENGTHS_BLOCK)["seconds"]
+                seconds = None if spent is None or seconds is None else seconds + spent
+                found = worker.ask("decode", prompt=[], warmup=WARM_TOKENS, count=settings["decode"])
+                length = target + WARM_TOKENS + settings["decode"]
+                if seconds is not None:
+                    self.add(runtime, f"length_{target}_prompt_s", seconds)
+                self.add(runtime, f"length_{target}_token_s", sorted(found["seconds"])[len(found["seconds"]) // 2])
+                self.add(runtime, f"length_{target}_bytes", worker.ask("memory")["now"] - worker.started["idle"]["now"])
 
 
 def read_config(path):

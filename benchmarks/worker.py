@@ -37,6 +37,8 @@ def memory():
 
 
 class Worker:
+    """What run.py can ask for. Every method returns the reply."""
+
     def start(self, peer, model, folder, output, options, threads):
         idle = memory()
         module = importlib.import_module(f"peers.{peer}")
@@ -50,6 +52,7 @@ class Worker:
             "seconds": seconds,
             "idle": idle,
             "element_bytes": element,
+            "compares": self.peer.compares,
             "notes": self.peer.notes,
         }
 
@@ -72,6 +75,8 @@ class Worker:
     def check(self, use, tokens, reference, write):
         """The logits after the tokens: saves them, or returns their largest difference from the saved ones over the
         largest of those."""
+        if not self.peer.compares:
+            return {"error": None}
         self.peer.reset()
         if use == "prefill":
             logits = self.peer.prefill(tokens)
@@ -93,6 +98,11 @@ class Worker:
         start = time.perf_counter()
         token = int(np.argmax(self.peer.prefill(tokens)))
         return {"seconds": time.perf_counter() - start, "token": token}
+
+    def reset(self):
+        self.token = 0
+        self.peer.reset()
+        return {}
 
     def decode(self, prompt, warmup, count):
         """Greedy: feeds prompt from the empty state, or goes on where the last call ended; returns each token's time."""
@@ -116,6 +126,16 @@ class Worker:
             self.peer.reset()
             start = time.perf_counter()
             self.peer.prefill(part)
+        return {"seconds": time.perf_counter() - start}
+
+    def extend(self, tokens, block):
+        """Feeds tokens to the present text, in blocks; the time is None if they were skipped."""
+        start = time.perf_counter()
+        if self.peer.skip(len(tokens)):
+            return {"seconds": None}
+        for first in range(0, len(tokens), block):
+            logits = self.peer.prefill(tokens[first : first + block])
+        self.token = int(np.argmax(logits))
         return {"seconds": time.perf_counter() - start}
 
     def memory(self):

@@ -47,6 +47,8 @@ class Peer:
     element_bytes = 4
     #: Whether it converts or compiles models before they are loaded.
     prepares = True
+    #: Whether its logits are the model's, to be compared with other peers'.
+    compares = True
     #: What a reader must know of how this peer works, by use.
     notes = {}
 
@@ -77,3 +79,8 @@ class Peer:
     def prefill(self, tokens):
         """Feeds a list of tokens; returns the logits after the last."""
         raise NotImplementedError
+
+    def skip(self, tokens):
+        """Puts the state where it is as large as after so many more tokens, without computing them, where that is
+        needed and can be done; else returns False."""
+        return False
