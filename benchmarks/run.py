@@ -491,6 +491,8 @@ def main():
         folder.mkdir(parents=True, exist_ok=True)
         setattr(options, name, folder)
     run = Run(options, config)
+    # What was measured is written, too, when the run is ended early.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(f"error: ended by signal {number}"))
     try:
         run.go()
     finally:
