@@ -13,12 +13,14 @@ what is measured and how. Needs nothing beyond Python itself; runtimes live in p
 import argparse
 import contextlib
 import datetime
+import hashlib
 import json
 import os
 import pathlib
 import platform
 import re
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -199,14 +201,17 @@ class Run:
         """Writes the model's files unless they are there."""
         name = entry if isinstance(entry, str) else entry["name"]
         folder = self.options.work / name
-        stamp = folder / "shape.json"
-        if read(stamp) != json.dumps(entry):
+        stamp = folder / "made-from"
+        sources = [HERE / "models.py", HERE / "synthetic.py", ROOT / "python/rwkvc/export.py"]
+        made_from = json.dumps(entry) + "".join(hashlib.sha256(file.read_bytes()).hexdigest() for file in sources)
+        if read(stamp) != made_from:
             self.say(f"{name}: writing the model")
-            folder.mkdir(parents=True, exist_ok=True)
+            # With all that was made from another.
+            shutil.rmtree(folder, ignore_errors=True)
             command = [self.python, str(HERE / "models.py"), json.dumps(entry) if isinstance(entry, dict) else entry]
             if subprocess.run([*command, str(folder)]).returncode:
                 sys.exit(f"error: no model {name}")
-            stamp.write_text(json.dumps(entry))
+            stamp.write_text(made_from)
         return {"name": name, "shape": entry, "folder": folder, "counts": json.loads(read(folder / "counts.json"))}
 
     def prepare(self, model):

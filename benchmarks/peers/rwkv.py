@@ -4,6 +4,8 @@
 
 import os
 
+import numpy as np
+
 import models
 import peers
 
@@ -29,7 +31,7 @@ class Peer(peers.Peer):
 
     def prepare(self):
         weights = models.make_weights(self.model).items()
-        self.torch.save({name: self.torch.from_numpy(array.copy()) for name, array in weights}, self.file)
+        self.torch.save({name: self.torch.from_numpy(np.ascontiguousarray(array)) for name, array in weights}, self.file)
         return [self.file], []
 
     def load(self, use):
