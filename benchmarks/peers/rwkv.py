@@ -31,7 +31,9 @@ class Peer(peers.Peer):
 
     def prepare(self):
         weights = models.make_weights(self.model).items()
-        self.torch.save({name: self.torch.from_numpy(np.ascontiguousarray(array)) for name, array in weights}, self.file)
+        self.torch.save(
+            {name: self.torch.from_numpy(np.ascontiguousarray(array)) for name, array in weights}, self.file
+        )
         return [self.file], []
 
     def load(self, use):
