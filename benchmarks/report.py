@@ -129,9 +129,10 @@ def number(value):
     return f"{value:.2g}"
 
 
-def show_error(error):
-    """The one whose logits the others are compared with has none."""
-    return "–" if error is None else "reference" if error == 0 else f"{error:.1e}"
+def show_error(error, is_reference):
+    if is_reference:
+        return "reference"
+    return "–" if error is None else "0" if error == 0 else f"{error:.1e}"
 
 
 def cell(row, runtime, first):
@@ -206,7 +207,8 @@ def table(results):
                 name: f[f"{use}_logits_error"] for name, f in part["figures"].items() if f"{use}_logits_error" in f
             }
             if errors:
-                cells = [show_error(errors.get(name)) for name in names]
+                reference = part["reference"]
+                cells = [show_error(errors.get(name), reference == [name, use]) for name in names]
                 lines.append(f"| difference of logits, {use} | " + " | ".join(cells) + " |")
         lines.append("")
         for name in names:

@@ -363,6 +363,8 @@ class Turns:
             return
         tokens = make_tokens(self.model, CHECK_TOKENS)
         found = worker.ask("check", use=use, tokens=tokens, reference=str(self.reference), write=not self.checked)
+        if not self.checked:
+            self.part["reference"] = [runtime["name"], use]
         self.checked.add((runtime["name"], use))
         if found["error"] is not None:
             self.part["figures"][runtime["name"]][f"{use}_logits_error"] = found["error"]
