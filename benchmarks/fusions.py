@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """What each fusion is worth: kernels, bytes moved and time, of a model compiled with none of them, then one more at a time.
 
-    benchmarks/synthetic.py 0.1B -o rwkv7-0.1B.onnx
+    benchmarks/synthetic.py rwkv7-0.1B -o rwkv7-0.1B.onnx
     benchmarks/fusions.py rwkv7-0.1B.onnx
 
 Kernels and bytes are counted from the compiled code (rwkvc-count-traffic) and are exact. Times are the best of several

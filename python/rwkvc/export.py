@@ -13,7 +13,8 @@ Graph interface, all float32 but the token:
 The empty state is all zeros, except _pp: -1e30.
 
 For several texts (--batch B) token, logits and rows have B in place of 1, and _wkv is [B, heads, N, N]. For several tokens
-(--tokens T) token is [B, T] and the logits are [B, T, vocabulary]; the loop over tokens is unrolled.
+(--tokens T) token is [B, T] and the logits are [B, T, vocabulary]. For T a number the loop over tokens is unrolled; for a
+name the file leaves their number open, and the loop is a Scan. With --last-logits the logits are [B, vocabulary].
 """
 
 import argparse
@@ -103,11 +104,13 @@ class _Builder:
 
 
 class _Exporter:
-    def __init__(self, weights, group_norm_eps, batch=1, tokens=1):
+    def __init__(self, weights, group_norm_eps, batch=1, tokens=1, last_logits=False):
         self.b = _Builder(weights)
-        self.batch, self.tokens = batch, tokens
-        self.rows = [batch] if tokens == 1 else [batch, tokens]  # the axes before a row of channels
-        self.lead = [] if batch * tokens == 1 else self.rows  # and before heads
+        self.batch, self.tokens, self.last_logits = batch, tokens, last_logits
+        self.open = isinstance(tokens, str)
+        # The axes before a row of channels, and before heads.
+        self.rows = [batch] if tokens == 1 else [batch, -1 if self.open else tokens]
+        self.lead = [] if self.rows == [1] else self.rows
         self.texts = [] if batch == 1 else [batch]  # the axes before the heads of one token
         self.major, self.minor = detect_version(weights)
         self.eps = group_norm_eps
@@ -140,14 +143,19 @@ class _Exporter:
 
     def shift(self, state, x):
         """Declares a token-shift state; returns the previous token's row and keeps the present one."""
-        b, last = self.b, self.tokens - 1
+        b = self.b
+        last = -1 if self.open else self.tokens - 1
         previous = b.state(state, [self.batch, self.width])
         if self.tokens == 1:
             b.keep(state, x)
             return previous
-        b.keep(state, b.op("Gather", x, b.weight(f"index.{last}", last, np.int64), axis=1))
+        b.keep(state, self.at(x, last))
         earlier = b.op("Slice", x, b.shape(0), b.shape(last), b.shape(1))
         return b.op("Concat", b.op("Unsqueeze", previous, b.shape(1)), earlier, axis=1)
+
+    def at(self, x, token):
+        """The rows of one of several tokens."""
+        return self.b.op("Gather", x, self.b.weight(f"index.{token}", token, np.int64), axis=1)
 
     def lerp(self, x, previous, name):
         """v4, v5: mu weighs the present token. x*mu + previous*(1 - mu)."""
@@ -164,10 +172,13 @@ class _Exporter:
         """Takes the states called so through all tokens: step(states, a token's rows) -> (output, new states)."""
         b, outputs = self.b, []
         values = [b.state(name, dims) for name in states]
+        if self.open:
+            *values, y = self.scan(values, rows, step)
+            for name, value in zip(states, values):
+                b.keep(name, value)
+            return y
         for t in range(self.tokens):
-            now = rows
-            if self.tokens > 1:
-                now = [b.op("Gather", x, b.weight(f"index.{t}", t, np.int64), axis=1) for x in rows]
+            now = rows if self.tokens == 1 else [self.at(x, t) for x in rows]
             y, values = step(values, *now)
             outputs.append(y)
         for name, value in zip(states, values):
@@ -175,6 +186,32 @@ class _Exporter:
         if self.tokens == 1:
             return outputs[0]
         return b.op("Concat", *(b.reshape(y, self.batch, 1, self.att_width) for y in outputs), axis=1)
+
+    def scan(self, states, rows, step):
+        """The same as one node: the states after all tokens, then the outputs."""
+        b, scope, outer = self.b, self.b.scope, self.b.nodes
+        b.nodes, b.scope = [], scope + "scan."
+        inputs = [
+            f"{b.scope}{kind}_{i}" for kind, values in (("state", states), ("row", rows)) for i in range(len(values))
+        ]
+        y, values = step(inputs[: len(states)], *inputs[len(states) :])
+        outputs = [*values, b.reshape(y, self.batch, self.att_width)]
+        # Shapes follow from the outer graph's.
+        declared = (
+            [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in n] for n in (inputs, outputs)
+        )
+        body = helper.make_graph(b.nodes, b.scope + "body", *declared)
+        b.nodes, b.scope = outer, scope
+        return b.op(
+            "Scan",
+            *states,
+            *rows,
+            outputs=len(outputs),
+            body=body,
+            num_scan_inputs=len(rows),
+            scan_input_axes=[1] * len(rows),
+            scan_output_axes=[1],
+        )
 
     # -- time mixing ---------------------------------------------------------------------------------------------
 
@@ -348,8 +385,9 @@ class _Exporter:
 
     def build(self, name, opset):
         b = self.b
-        b.inputs.append(helper.make_tensor_value_info("token", TensorProto.INT64, self.rows))
-        shape = [*self.rows, self.vocabulary]
+        rows = [self.batch, self.tokens] if self.open else self.rows
+        b.inputs.append(helper.make_tensor_value_info("token", TensorProto.INT64, rows))
+        shape = [*(rows[:1] if self.last_logits else rows), self.vocabulary]
         b.outputs.append(helper.make_tensor_value_info("logits", TensorProto.FLOAT, shape))
         x = b.op("Gather", b.vector("emb.weight", self.vocabulary, self.width), "token", axis=0)
         x = b.layer_norm(x, "blocks.0.ln0", self.width)
@@ -361,6 +399,8 @@ class _Exporter:
             b.scope = block + "ffn."
             x = b.op("Add", x, self.channel_mix(b.layer_norm(x, block + "ln2", self.width), layer, b.scope))
         b.scope = ""
+        if self.last_logits and len(self.rows) > 1:
+            x = self.at(x, -1)
         x = b.linear(b.layer_norm(x, "ln_out", self.width), "head.weight", self.vocabulary, self.width)
         b.nodes.append(helper.make_node("Identity", [x], ["logits"], name="logits"))
         graph = helper.make_graph(b.nodes, name, b.inputs, b.outputs, list(b.initializers.values()))
@@ -373,19 +413,21 @@ class _Exporter:
         return model
 
 
-def export_model(weights, group_norm_eps=GROUP_NORM_EPS, opset=MINIMUM_OPSET, name="rwkv", batch=1, tokens=1):
+def export_model(
+    weights, group_norm_eps=GROUP_NORM_EPS, opset=MINIMUM_OPSET, name="rwkv", batch=1, tokens=1, last_logits=False
+):
     """The ONNX model of a checkpoint (tensor name -> array) for so many tokens of each of so many texts.
 
-    See the module's text for its interface.
+    See the module's text for its interface. tokens: a number, or the name of a dimension that stays open
     group_norm_eps is not in the checkpoint: BlinkDL's inference code uses 64e-5, rwkv.cpp uses 1e-5 for v5.
     """
     if opset < MINIMUM_OPSET:
         raise ValueError(f"opset {opset}: the exporter writes opset {MINIMUM_OPSET} or newer")
     if not (group_norm_eps > 0 and math.isfinite(group_norm_eps)):
         raise ValueError(f"group norm epsilon {group_norm_eps}: expected a positive number")
-    if batch < 1 or tokens < 1:
-        raise ValueError(f"{tokens} tokens of {batch} texts: expected at least 1")
-    return _Exporter(weights, group_norm_eps, batch, tokens).build(name, opset)
+    if tokens == "" or batch < 1 or (isinstance(tokens, int) and tokens < 1):
+        raise ValueError(f"{tokens} tokens of {batch} texts: expected at least 1, or a name for the number of tokens")
+    return _Exporter(weights, group_norm_eps, batch, tokens, last_logits).build(name, opset)
 
 
 def empty_state(model):
@@ -413,12 +455,19 @@ def save_model(model, path, external_data=None):
 
 
 def export_file(
-    source, target, group_norm_eps=GROUP_NORM_EPS, opset=MINIMUM_OPSET, external_data=None, batch=1, tokens=1
+    source,
+    target,
+    group_norm_eps=GROUP_NORM_EPS,
+    opset=MINIMUM_OPSET,
+    external_data=None,
+    batch=1,
+    tokens=1,
+    last_logits=False,
 ):
     """Exports the checkpoint file source as the ONNX file target and returns the model's (major, minor) version."""
     weights = load_checkpoint(source)
     try:
-        model = export_model(weights, group_norm_eps, opset, pathlib.Path(source).stem, batch, tokens)
+        model = export_model(weights, group_norm_eps, opset, pathlib.Path(source).stem, batch, tokens, last_logits)
     except CheckpointError as error:
         raise CheckpointError(f"{source}: {error}") from error
     save_model(model, target, external_data)
@@ -441,8 +490,12 @@ def main(arguments=None):
     parser.add_argument("--opset", type=int, default=MINIMUM_OPSET, help="ONNX opset, default and least %(default)s")
     parser.add_argument("--batch", type=int, default=1, help="texts that the graph computes at once (default 1)")
     parser.add_argument(
-        "--tokens", type=int, default=1, help="tokens of each, of which the loop is unrolled (default 1)"
+        "--tokens",
+        type=lambda text: int(text) if text.lstrip("-").isdigit() else text,
+        default=1,
+        help="tokens of each: a number, of which the loop is unrolled, or a name for any number, by Scan (default 1)",
     )
+    parser.add_argument("--last-logits", action="store_true", help="logits after the last of several tokens only")
     parser.add_argument(
         "--external-data",
         action=argparse.BooleanOptionalAction,
@@ -458,6 +511,7 @@ def main(arguments=None):
             options.external_data,
             options.batch,
             options.tokens,
+            options.last_logits,
         )
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)

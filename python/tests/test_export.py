@@ -121,6 +121,30 @@ class ExportTest(unittest.TestCase):
                     if version != (4, 0):
                         self.assert_close(state["state_1_wkv"], last[1]["wkv"])
 
+    def test_any_number_of_tokens(self):
+        for version in ((4, 0), (5, 1), (5, 2), (6, 0), (7, 0)):
+            for batch in (1, 2):
+                with self.subTest(version=version, batch=batch):
+                    weights = random_checkpoint(version)
+                    model = export.export_model(weights, batch=batch, tokens="T", last_logits=batch == 2)
+                    onnx.checker.check_model(model, full_check=True)
+                    session = onnxruntime.InferenceSession(
+                        model.SerializeToString(), providers=["CPUExecutionProvider"]
+                    )
+                    tokens = np.random.default_rng(1).integers(0, 32, (batch, 12))
+                    state, logits = export.empty_state(model), []
+                    for part in np.split(tokens, [5, 6], axis=1):
+                        found = session.run(None, {"token": part, **state})
+                        out = dict(zip([value.name for value in session.get_outputs()], found))
+                        state = {name: out["new_" + name] for name in state}
+                        logits.append(out["logits"])
+                    for text in range(batch):
+                        expected, _ = reference.RWKV(weights, np.float64).forward_token_by_token(tokens[text])
+                        if batch == 2:
+                            self.assert_close(np.stack([rows[text] for rows in logits]), expected[[4, 5, 11]])
+                        else:
+                            self.assert_close(np.concatenate([rows[text] for rows in logits]), expected)
+
     def test_recorded_logits(self):
         for name in ("seeded-v4-L3C64", "seeded-v7-L3C64H4", "tiny-rwkv-7v0-834K"):
             with self.subTest(name):
@@ -199,6 +223,9 @@ class RefusalTest(unittest.TestCase):
             export.export_model(weights, opset=17)
         with self.assertRaisesRegex(ValueError, "epsilon"):
             export.export_model(weights, group_norm_eps=0.0)
+        for tokens in (0, ""):
+            with self.assertRaisesRegex(ValueError, "tokens of 1 texts"):
+                export.export_model(weights, tokens=tokens)
 
     def test_malformed_files(self):
         whole = (DATA / "seeded-v4-L3C64.safetensors").read_bytes()
