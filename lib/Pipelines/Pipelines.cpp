@@ -210,15 +210,22 @@ static void buildLinalg(OpPassManager &pm, const PipelineOptions &options) {
   addOptional(pm, options, createFuseElementwise());
   addCleanup(pm);
   // While the weights are still constants.
-  if (options.useDnnl) {
+  auto addDnnl = [&] {
     ConvertLinalgToDnnlPassOptions large;
     large.minFlops = options.dnnlMinFlops;
     pm.addPass(createConvertLinalgToDnnlPass(large));
     addOptional(pm, options, dnnl::createFuseEpilogues());
     addCleanup(pm);
-  }
+  };
+  if (options.useDnnl && options.preferDnnl)
+    addDnnl();
   addOptional(pm, options, cpu::createPackMatrices());
   addCleanup(pm);
+  // What follows products, in their loops.
+  addOptional(pm, options, createFuseIntoParallelLoops());
+  addCleanup(pm);
+  if (options.useDnnl && !options.preferDnnl)
+    addDnnl();
   pm.addPass(aot::createEntryABI());
   pm.addPass(aot::createExternalizeWeights());
   pm.addPass(createCSEPass());
@@ -350,7 +357,7 @@ struct TextOptions : PassPipelineOptions<TextOptions> {
     PipelineOptions options;
     options.vectorBits = vectorBits;
     options.minParallelWork = minParallelWork;
-    options.useDnnl = useDnnl;
+    options.useDnnl = options.preferDnnl = useDnnl;
     options.batch = batch;
     options.prefillBlock = prefillBlock;
     options.allLogits = allLogits;

@@ -176,8 +176,9 @@ DriverOptions rwkvc::parseCommandLine(int argc, char **argv) {
                         cl::cat(category));
   cl::opt<cl::boolOrDefault> oneDNN(
       "onednn",
-      cl::desc("Leave large matrix products to oneDNN (default: where the "
-               "runtime was built with it, but not in programs)"),
+      cl::desc("Leave large matrix products to oneDNN (default: only those "
+               "whose matrix cannot be packed, where the runtime was built "
+               "with oneDNN, and none in programs)"),
       cl::cat(category));
   const std::string minFlopsHelp = "Operations from which a matrix product is "
                                    "large for --onednn (default: " +

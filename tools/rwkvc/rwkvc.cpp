@@ -224,6 +224,7 @@ llvm::Error Driver::runPhase(mlir::ModuleOp module, Phase phase) {
   pipeline.useDnnl = options.oneDNN.value_or(
       options.emit != Emit::Executable &&
       llvm::sys::fs::exists(findRuntimeDir() + "/librwkvc-rt-dnnl.so"));
+  pipeline.preferDnnl = options.oneDNN.value_or(false);
   buildPhase(pm, phase, pipeline);
   if (llvm::Error error = addInsertions(pm, phase))
     return error;

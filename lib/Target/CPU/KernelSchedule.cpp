@@ -238,6 +238,14 @@ static int64_t divisor(int64_t n, int64_t limit) {
   return 1;
 }
 
+/// Whether iterations of the row loop have no vectors in common.
+static bool sharesOnlyScalars(const Schedule &s) {
+  return llvm::all_of(s.accesses, [&](const Access &access) {
+    return access.isScalar || access.strides[s.lane] == 0 ||
+           access.strides[s.row] != 0;
+  });
+}
+
 static void chooseTile(linalg::GenericOp op, Schedule &s) {
   int64_t vectors = s.ranges[s.lane] / s.lanes;
   bool reduces = llvm::is_contained(s.isReduction, true);
@@ -257,7 +265,11 @@ static void chooseTile(linalg::GenericOp op, Schedule &s) {
   // What is updated in passing takes a register as well.
   int64_t limit = std::max<int64_t>(kMaxAccumulators / op.getNumDpsInits(), 1);
   if (s.row >= 0) {
-    s.rows = divisor(s.ranges[s.row], std::min<int64_t>(limit, 4));
+    int64_t most = std::min<int64_t>(limit, 4);
+    // Where each row has memory of its own, it is read from end to end.
+    if (vectors <= limit && sharesOnlyScalars(s))
+      most = std::min(most, limit / vectors);
+    s.rows = divisor(s.ranges[s.row], most);
     if (s.rows == 1)
       s.row = -1;
   }

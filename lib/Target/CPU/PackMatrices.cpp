@@ -8,6 +8,7 @@
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/SCF/Transforms/TileUsingInterface.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/IR/ImplicitLocOpBuilder.h"
 #include "mlir/IR/Matchers.h"
@@ -203,11 +204,31 @@ struct PackMatricesPass : cpu::impl::PackMatricesBase<PackMatricesPass> {
   }
 
   void rewrite(Product &product);
+  static void tile(IRRewriter &rewriter, linalg::GenericOp product);
 
   llvm::MapVector<Matrix, ElementsAttr> packed;
 };
 
 } // namespace
+
+/// Makes \p product a parallel loop over parts, or pairs of them.
+void PackMatricesPass::tile(IRRewriter &rewriter, linalg::GenericOp product) {
+  int64_t parts = product.getStaticLoopRanges()[0];
+  int64_t together = parts % 2 == 0 ? 2 : 1;
+  if (parts == together)
+    return;
+  SmallVector<OpFoldResult> sizes(product.getNumLoops(),
+                                  rewriter.getIndexAttr(0));
+  sizes[0] = rewriter.getIndexAttr(together);
+  scf::SCFTilingOptions options;
+  options.setTileSizes(sizes);
+  options.setLoopType(scf::SCFTilingOptions::LoopType::ForallOp);
+  rewriter.setInsertionPoint(product);
+  FailureOr<scf::SCFTilingResult> tiled = scf::tileUsingSCF(
+      rewriter, cast<TilingInterface>(product.getOperation()), options);
+  assert(succeeded(tiled) && "a linalg op of static shape can be tiled");
+  rewriter.replaceOp(product, tiled->replacements);
+}
 
 void PackMatricesPass::rewrite(Product &product) {
   linalg::LinalgOp op = product.op;
@@ -277,4 +298,5 @@ void PackMatricesPass::rewrite(Product &product) {
   rewriter.replaceOpWithNewOp<tensor::CollapseShapeOp>(
       op, type, result.getResult(0), groups);
   ++numProducts;
+  tile(rewriter, result);
 }

@@ -269,3 +269,21 @@ func.func @changing_factor(%x: memref<3x4xf32>, %q: memref<3x4x8xf32>, %y: memre
   }
   return
 }
+
+// Rows that have nothing but scalars in common, as the parts of a packed matrix, are read from end to end: all four
+// vectors of two parts, and not two of four.
+// CHECK-LABEL: func.func @packed
+// CHECK:       scf.for %{{.*}} = %c0 to %c4 step %c2
+// CHECK-NOT:     scf.for {{.*}} step %c16
+// CHECK:         scf.for {{.*}} -> (vector<8xf32>, vector<8xf32>, vector<8xf32>, vector<8xf32>, vector<8xf32>, vector<8xf32>, vector<8xf32>, vector<8xf32>)
+func.func @packed(%x: memref<64xf32>, %w: memref<4x64x32xf32>, %y: memref<4x32xf32>) {
+  linalg.generic {indexing_maps = [affine_map<(p, k, n) -> (k)>, affine_map<(p, k, n) -> (p, k, n)>, affine_map<(p, k, n) -> (p, n)>],
+                  iterator_types = ["parallel", "reduction", "parallel"]}
+      ins(%x, %w : memref<64xf32>, memref<4x64x32xf32>) outs(%y : memref<4x32xf32>) {
+  ^bb0(%a: f32, %b: f32, %c: f32):
+    %p = arith.mulf %a, %b : f32
+    %s = arith.addf %c, %p : f32
+    linalg.yield %s : f32
+  }
+  return
+}

@@ -23,9 +23,14 @@ def PackMatrices : Pass<"cpu-pack-matrices", "::mlir::ModuleOp"> {
     %y = linalg.generic  // y[m, n] += x[m, k] * w[k, n]
         ins(%x, %w : tensor<1x768xf32>, tensor<768x3072xbf16>)
     // after
-    %y = linalg.generic  // y[m, p, n] += x[m, k] * w[p, k, n]
-        ins(%x, %w : tensor<1x768xf32>, tensor<96x768x32xbf16>)
+    %y = scf.forall (%p) = (0) to (96) step (2) {
+      linalg.generic  // y[m, p, n] += x[m, k] * w[p, k, n]
+          ins(%x, %part : tensor<1x768xf32>, tensor<2x768x32xbf16>)
+    }
     ```
+
+    The product becomes a parallel loop over parts, or pairs of them, into which
+    `rwkvc-fuse-into-parallel-loops` takes what follows it.
 
     Constants that are needed in their own order too, by an op of another kind or in
     another function, stay, and so do those whose columns are no multiple of
@@ -34,6 +39,7 @@ def PackMatrices : Pass<"cpu-pack-matrices", "::mlir::ModuleOp"> {
   }];
   let dependentDialects = ["::mlir::arith::ArithDialect",
                            "::mlir::linalg::LinalgDialect",
+                           "::mlir::scf::SCFDialect",
                            "::mlir::tensor::TensorDialect"];
   let options = [Option<"columns", "columns", "int64_t", /*default=*/"32",
                         "Columns of a part">];
