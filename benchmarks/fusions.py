@@ -30,6 +30,7 @@ FUSIONS = (
     "wkv-tile-norms",
     "rwkvc-fuse-into-parallel-loops",
     "dnnl-fuse-epilogues",
+    "cpu-pack-matrices",
 )
 TRAFFIC = re.compile(
     r"@(\w+): (\d+) kernels; bytes moved: (\d+) of weights, (\d+) of workspace, (\d+) of arguments, (\d+) within"
