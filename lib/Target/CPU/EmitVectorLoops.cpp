@@ -23,7 +23,8 @@ namespace {
 class Emitter {
 public:
   Emitter(OpBuilder &builder, linalg::GenericOp op, const Schedule &s)
-      : b(op.getLoc(), builder), op(op), s(s), ivs(s.ranges.size()) {
+      : b(op.getLoc(), builder), op(op), s(s), ivs(s.ranges.size()),
+        rows(s.rows) {
     Value zero = index(0);
     for (Value &iv : ivs)
       iv = zero;
@@ -101,16 +102,23 @@ private:
     if (level == loops.size())
       return emitLanes(/*isOutermost=*/level == 0);
     unsigned d = loops[level];
-    int64_t step = static_cast<int64_t>(d) == s.row ? s.rows : 1;
+    bool isRow = static_cast<int64_t>(d) == s.row;
+    int64_t step = isRow ? s.rows : 1, full = s.ranges[d] / step * step;
     if (level == 0 && begin)
       return loop(begin, end, 1, [&](Value unit) {
         ivs[d] = scaled(unit, step);
         emitOuter(loops, level + 1);
       });
-    loop(index(0), index(s.ranges[d]), step, [&](Value iv) {
+    auto body = [&](Value iv) {
       ivs[d] = iv;
       emitOuter(loops, level + 1);
-    });
+    };
+    loop(index(0), index(full), step, body);
+    if (full == s.ranges[d])
+      return;
+    rows = s.ranges[d] - full;
+    body(index(full));
+    rows = s.rows;
   }
 
   void emitLanes(bool isOutermost) {
@@ -333,7 +341,7 @@ private:
         });
     Values totals;
     for (unsigned output = 0, next = 0; output < op.getNumDpsInits(); ++output)
-      for (int64_t row = 0; row < s.rows; ++row, next += s.unroll) {
+      for (int64_t row = 0; row < rows; ++row, next += s.unroll) {
         vector::CombiningKind kind = s.combiners[output];
         Value sum = vectors[next];
         for (int64_t part = 1; part < s.unroll; ++part)
@@ -362,7 +370,7 @@ private:
   void forEachOutput(int64_t unroll,
                      llvm::function_ref<void(unsigned, int64_t, int64_t)> fn) {
     for (unsigned output = 0; output < op.getNumDpsInits(); ++output)
-      for (int64_t row = 0; row < s.rows; ++row)
+      for (int64_t row = 0; row < rows; ++row)
         for (int64_t part = 0; part < unroll; ++part)
           fn(output, row, part);
   }
@@ -460,7 +468,7 @@ private:
     llvm::SetVector<Operation *> ops = getOps(which);
     // Members share what does not depend on what they differ by.
     llvm::DenseMap<std::tuple<unsigned, int64_t, int64_t>, Value> loads;
-    for (int64_t row = 0; row < s.rows; ++row)
+    for (int64_t row = 0; row < rows; ++row)
       for (int64_t part = 0; part < unroll; ++part) {
         IRMapping mapping;
         for (unsigned i = 0; i < op.getNumDpsInputs(); ++i) {
@@ -482,7 +490,7 @@ private:
           mapping.map(op.getRegionInputArgs()[i], value);
         }
         auto slot = [&](unsigned output) {
-          return (output * s.rows + row) * unroll + part;
+          return (output * rows + row) * unroll + part;
         };
         for (unsigned i = 0; i < op.getNumDpsInits(); ++i)
           if (accumulators[slot(i)])
@@ -623,6 +631,7 @@ private:
   Values partials;  ///< sums that a common factor multiplies, while it does
   Values preloaded; ///< inputs that need no load at present, or empty
   Value begin, end;
+  int64_t rows; ///< iterations of the row loop that go together at present
 };
 
 } // namespace

@@ -16,7 +16,7 @@ using namespace mlir;
 using namespace rwkvc;
 using namespace rwkvc::cpu;
 
-/// Vector accumulators that one tile may hold in registers.
+/// Vector accumulators that a tile holds in registers, but for large products.
 static constexpr int64_t kMaxAccumulators = 8;
 /// Body size above which unrolling an elementwise kernel only spills.
 static constexpr unsigned kLargeBody = 12;
@@ -246,7 +246,7 @@ static bool sharesOnlyScalars(const Schedule &s) {
   });
 }
 
-static void chooseTile(linalg::GenericOp op, Schedule &s) {
+static void chooseTile(linalg::GenericOp op, Schedule &s, int64_t vectorBits) {
   int64_t vectors = s.ranges[s.lane] / s.lanes;
   bool reduces = llvm::is_contained(s.isReduction, true);
   if (!reduces) {
@@ -266,10 +266,21 @@ static void chooseTile(linalg::GenericOp op, Schedule &s) {
   int64_t limit = std::max<int64_t>(kMaxAccumulators / op.getNumDpsInits(), 1);
   if (s.row >= 0) {
     int64_t most = std::min<int64_t>(limit, 4);
+    bool isShared = !sharesOnlyScalars(s);
     // Where each row has memory of its own, it is read from end to end.
-    if (vectors <= limit && sharesOnlyScalars(s))
+    if (vectors <= limit && !isShared)
       most = std::min(most, limit / vectors);
     s.rows = divisor(s.ranges[s.row], most);
+    // Rows of a product with a matrix: three quarters of the registers, which
+    // leaves some for a row of the matrix, and the last rows together. Threads
+    // need equal shares of an outermost loop.
+    int64_t registers = vectorBits >= 512 ? 32 : 16;
+    int64_t large = registers * 3 / 8;
+    if (isShared && op.getNumDpsInits() == 1 && vectors % 2 == 0 &&
+        s.ranges[s.row] >= large && s.outerLoops().front() != s.row) {
+      s.rows = large;
+      limit = 2 * large;
+    }
     if (s.rows == 1)
       s.row = -1;
   }
@@ -380,7 +391,7 @@ std::optional<Schedule> cpu::schedule(linalg::GenericOp op,
     s.work *= range;
   if (!chooseLane(op, s, vectorBits))
     return std::nullopt;
-  chooseTile(op, s);
+  chooseTile(op, s, vectorBits);
   chooseStreams(op, s);
   chooseFactor(op, s);
   return s;

@@ -44,7 +44,8 @@ struct Schedule {
   unsigned lane = 0;  ///< the loop in vector lanes
   int64_t lanes = 1;  ///< elements of a vector
   int64_t unroll = 1; ///< vectors side by side
-  int64_t row = -1; ///< a parallel loop of which `rows` iterations go together
+  int64_t row = -1; ///< a parallel loop of which `rows` iterations go together;
+                    ///< the last ones are fewer where they do not divide it
   int64_t rows = 1;
   /// Matrix-vector product with the matrix's rows along the lanes: so many rows
   /// are read side by side, each from end to end of a chunk of the lanes, which
