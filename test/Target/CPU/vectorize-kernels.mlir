@@ -287,3 +287,22 @@ func.func @packed(%x: memref<64xf32>, %w: memref<4x64x32xf32>, %y: memref<4x32xf
   }
   return
 }
+
+// A product of many rows: six at a time with two vectors, and the last two together. Sixteen columns are two vectors.
+// CHECK-LABEL: func.func @many_rows
+// CHECK:       scf.for %{{.*}} = %c0 to %c2 step %c1
+// CHECK:         scf.for %{{.*}} = %c0 to %c18 step %c6
+// CHECK:           scf.for {{.*}} -> (vector<8xf32>, vector<8xf32>, vector<8xf32>, vector<8xf32>, vector<8xf32>, vector<8xf32>, vector<8xf32>, vector<8xf32>, vector<8xf32>, vector<8xf32>, vector<8xf32>, vector<8xf32>)
+// CHECK:         scf.for {{.*}} -> (vector<8xf32>, vector<8xf32>, vector<8xf32>, vector<8xf32>)
+func.func @many_rows(%x: memref<20x64xf32>, %w: memref<2x64x16xf32>, %y: memref<20x2x16xf32>) {
+  linalg.generic {indexing_maps = [affine_map<(p, m, k, n) -> (m, k)>, affine_map<(p, m, k, n) -> (p, k, n)>,
+                                   affine_map<(p, m, k, n) -> (m, p, n)>],
+                  iterator_types = ["parallel", "parallel", "reduction", "parallel"]}
+      ins(%x, %w : memref<20x64xf32>, memref<2x64x16xf32>) outs(%y : memref<20x2x16xf32>) {
+  ^bb0(%a: f32, %b: f32, %c: f32):
+    %p = arith.mulf %a, %b : f32
+    %s = arith.addf %c, %p : f32
+    linalg.yield %s : f32
+  }
+  return
+}
