@@ -43,7 +43,7 @@ struct PipelineOptions {
   int64_t minParallelWork = 1 << 18; ///< scalar operations; 0: one thread
   bool useDnnl = false;              ///< large matrix products by oneDNN
   bool preferDnnl = false; ///< and not only those that have no packed matrix
-  int64_t dnnlMinFlops = 1 << 20;    ///< operations that make a product large
+  int64_t dnnlMinFlops = 1 << 20; ///< operations that make a product large
   /// Of constant matrices: "bf16", "fp16", "int8", "int4"; empty: as they are.
   std::string quantize;
   int64_t batch = 0; ///< texts that derived forms compute; 0: the file's number
