@@ -76,8 +76,10 @@ rwkvc::wkv::traceElements(Value value, llvm::function_ref<bool(Value)> isSource,
         return std::nullopt;
       continue;
     }
-    if (std::optional<Scaling> scaling;
-        !stop && scales && (scaling = getScaling(op))) {
+    std::optional<Scaling> scaling;
+    if (!stop && scales)
+      scaling = getScaling(op);
+    if (scaling) {
       isScaled = true;
       worklist.push_back(scaling->operand->get());
       continue;
