@@ -1,6 +1,6 @@
 # Part of the rwkvc project, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""This compiler. Options: arguments, a list for rwkvc's command line (default: --mcpu=native)."""
+"""This compiler. Options: quantize, a format of rwkvc's; arguments, a list for its command line (default: --mcpu=native)."""
 
 import pathlib
 import sys
@@ -10,11 +10,20 @@ import peers
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "python"))
 
 
+# Of most matrices; those of low-rank projections are wider in int4.
+ELEMENT_BITS = {None: 32, "bf16": 16, "fp16": 16, "int8": 8.5, "int4": 4.5}
+
+
 class Peer(peers.Peer):
     def start(self):
         import rwkvc
 
         self.rwkvc = rwkvc
+        self.arguments = list(self.options.get("arguments", ["--mcpu=native"]))
+        quantize = self.options.get("quantize")
+        self.element_bytes = ELEMENT_BITS[quantize] / 8
+        if quantize:
+            self.arguments.append(f"--quantize={quantize}")
         return {}
 
     @property
@@ -22,9 +31,7 @@ class Peer(peers.Peer):
         return self.output / "model.so"
 
     def prepare(self):
-        self.rwkvc.compile(
-            self.folder / "model.onnx", self.library, arguments=self.options.get("arguments", ["--mcpu=native"])
-        )
+        self.rwkvc.compile(self.folder / "model.onnx", self.library, arguments=self.arguments)
         return [self.library.with_suffix(".safetensors")], [self.library]
 
     def load(self, use):
