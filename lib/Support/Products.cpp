@@ -32,3 +32,7 @@ bool rwkvc::isProductBody(Block &body) {
     std::swap(a, b);
   return a == body.getArgument(0) && b == body.getArgument(1);
 }
+
+std::optional<unsigned> rwkvc::findAxis(AffineMap map, unsigned loop) {
+  return map.getResultPosition(getAffineDimExpr(loop, map.getContext()));
+}

@@ -14,6 +14,12 @@ bool rwkvc::isReshape(Operation *op) {
   return isa_and_nonnull<tensor::ExpandShapeOp, tensor::CollapseShapeOp>(op);
 }
 
+Value rwkvc::getReshapeSource(Value value) {
+  while (isReshape(value.getDefiningOp()))
+    value = value.getDefiningOp()->getOperand(0);
+  return value;
+}
+
 Operation *rwkvc::skipReshapes(Value value,
                                SmallVectorImpl<Operation *> &reshapes) {
   Operation *op = value.getDefiningOp();

@@ -11,6 +11,7 @@
 #include "mlir/IR/ImplicitLocOpBuilder.h"
 #include "mlir/IR/Matchers.h"
 #include "rwkvc/Support/Constants.h"
+#include "rwkvc/Support/Products.h"
 #include "rwkvc/Transforms/Passes.h"
 #include "llvm/ADT/MapVector.h"
 
@@ -42,15 +43,6 @@ struct Product {
 using Batch = SmallVector<Product, 2>;
 
 } // namespace
-
-/// The axis of the tensor that \p map indexes by loop \p loop alone.
-static std::optional<unsigned> findAxis(AffineMap map, unsigned loop) {
-  for (auto [axis, expr] : llvm::enumerate(map.getResults()))
-    if (auto dim = dyn_cast<AffineDimExpr>(expr);
-        dim && dim.getPosition() == loop)
-      return axis;
-  return std::nullopt;
-}
 
 /// The loop over rows of operand \p weight: one that the result has too, and
 /// the other operand has not.

@@ -43,16 +43,8 @@ void forEachOperand(Operation *op, llvm::function_ref<void(Value)> visit) {
   });
 }
 
-/// What \p value is a reshape of.
-Operation *findSource(Value value) {
-  Operation *def = value.getDefiningOp();
-  while (def && isReshape(def))
-    def = def->getOperand(0).getDefiningOp();
-  return def;
-}
-
 bool isConstant(Value value) {
-  Operation *def = findSource(value);
+  Operation *def = getReshapeSource(value).getDefiningOp();
   return def && matchPattern(def, m_Constant());
 }
 
@@ -81,10 +73,10 @@ bool isStreaming(linalg::LinalgOp op, int64_t maxProductSize) {
 /// The op that only makes or fills \p value, which each iteration can do for
 /// itself instead of taking a part of what all share; null if there is none.
 Operation *getFiller(Value value) {
-  Operation *def = findSource(value);
+  Operation *def = getReshapeSource(value).getDefiningOp();
   auto fill = dyn_cast_or_null<linalg::FillOp>(def);
   bool isPlace = isa_and_nonnull<tensor::EmptyOp>(
-      fill ? findSource(fill.getOutputs()[0]) : def);
+      fill ? getReshapeSource(fill.getOutputs()[0]).getDefiningOp() : def);
   return isPlace ? def : nullptr;
 }
 

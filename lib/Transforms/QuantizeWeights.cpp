@@ -16,6 +16,7 @@
 #include "rwkvc/Support/Products.h"
 #include "rwkvc/Transforms/Passes.h"
 #include "llvm/ADT/MapVector.h"
+#include "llvm/ADT/StringExtras.h"
 
 namespace rwkvc {
 #define GEN_PASS_DEF_QUANTIZEWEIGHTS
@@ -27,15 +28,16 @@ using namespace rwkvc;
 
 namespace {
 
+/// In the order of their names.
 enum class Format { BF16, F16, Int8, Int4 };
 
+constexpr StringRef kFormatNames[] = {"bf16", "fp16", "int8", "int4"};
+
 std::optional<Format> parseFormat(StringRef name) {
-  return llvm::StringSwitch<std::optional<Format>>(name)
-      .Case("bf16", Format::BF16)
-      .Case("fp16", Format::F16)
-      .Case("int8", Format::Int8)
-      .Case("int4", Format::Int4)
-      .Default(std::nullopt);
+  const auto *found = llvm::find(kFormatNames, name);
+  if (found == std::end(kFormatNames))
+    return std::nullopt;
+  return static_cast<Format>(found - kFormatNames);
 }
 
 /// A matrix of low rank is so many times longer than wide at least. Square ones
@@ -62,10 +64,7 @@ struct Encoded {
 
 } // namespace
 
-/// The axis that \p map indexes by loop \p loop alone.
-static std::optional<unsigned> findAxis(AffineMap map, unsigned loop) {
-  return map.getResultPosition(getAffineDimExpr(loop, map.getContext()));
-}
+ArrayRef<StringRef> rwkvc::getWeightFormats() { return kFormatNames; }
 
 static std::optional<Product> match(linalg::LinalgOp op, unsigned matrix) {
   Product product{op, matrix, 0, 0, nullptr};
@@ -130,8 +129,8 @@ struct QuantizeWeightsPass
       if (parseFormat(name))
         return success();
       return emitError(UnknownLoc::get(context))
-             << "format '" << name
-             << "' of weights: expected bf16, fp16, int8 or int4";
+             << "format '" << name << "' of weights: expected one of "
+             << llvm::join(getWeightFormats(), ", ");
     };
     return success(
         succeeded(isKnown(format)) &&

@@ -5,8 +5,8 @@
 // RUN: not rwkv-opt %s -rwkvc-quantize-weights=format=int3 -split-input-file 2>&1 | FileCheck %s --check-prefix=NONE
 // RUN: not rwkv-opt %s -rwkvc-quantize-weights="format=int8 low-rank-format=q" -split-input-file 2>&1 | FileCheck %s --check-prefix=LOWNONE
 
-// NONE: error: format 'int3' of weights: expected bf16, fp16, int8 or int4
-// LOWNONE: error: format 'q' of weights: expected bf16, fp16, int8 or int4
+// NONE: error: format 'int3' of weights: expected one of bf16, fp16, int8, int4
+// LOWNONE: error: format 'q' of weights: expected one of bf16, fp16, int8, int4
 
 // Rows 0 to 31 of the first column are 127 down to 96, those of the second -4 to 3.75: the scales are 1 and 1/16 for
 // int8 (4/127, rounded up), and for int4 -127/8 and half as much for the second column's lower extreme.

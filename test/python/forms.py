@@ -21,7 +21,18 @@ import tempfile
 import time
 
 import onnx
-from numerics import ROOT, Failed, find_jobs, find_tools, first_match, last_words, model_dimensions, run, weights_kind
+from numerics import (
+    ROOT,
+    Failed,
+    find_jobs,
+    find_tools,
+    first_match,
+    last_words,
+    model_dimensions,
+    report,
+    run,
+    weights_kind,
+)
 
 sys.path.insert(0, str(ROOT / "python" / "tests"))
 
@@ -111,12 +122,7 @@ def main():
             for done, future in enumerate(concurrent.futures.as_completed(running), 1):
                 row = rows[running[future]] = future.result()
                 print(f"[{done}/{len(jobs)}] {row[0]}, batch {row[1]}: {row[-1]}", flush=True)
-    print()
-    for row in (COLUMNS, ["---"] * len(COLUMNS), *rows):
-        print("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |")
-    failed = sum(row[-1].startswith("FAIL") for row in rows)
-    print(f"\n{len(rows) - failed} passed, {failed} failed")
-    return 1 if failed else 0
+    return report(COLUMNS, rows)
 
 
 if __name__ == "__main__":

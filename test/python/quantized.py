@@ -19,7 +19,7 @@ import sys
 import tempfile
 
 import numpy as np
-from numerics import ROOT, Failed, find_jobs, find_tools, first_match, last_words, model_dimensions, run
+from numerics import ROOT, Failed, find_jobs, find_tools, first_match, last_words, model_dimensions, report, run
 
 sys.path.insert(0, str(ROOT / "python"))
 import rwkvc
@@ -114,12 +114,7 @@ def main():
             for done, result in enumerate(pool.map(run_job, models), 1):
                 rows += result
                 print(f"[{done}/{len(models)}] {result[0][0]}: {', '.join(row[-1] for row in result)}", flush=True)
-    print()
-    for row in (COLUMNS, ["---"] * len(COLUMNS), *rows):
-        print("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |")
-    failed = sum(row[-1] != "PASS" for row in rows)
-    print(f"\n{len(rows) - failed} passed, {failed} failed")
-    return 1 if failed else 0
+    return report(COLUMNS, rows)
 
 
 if __name__ == "__main__":

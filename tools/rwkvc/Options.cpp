@@ -6,6 +6,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "Options.h"
+#include "rwkvc/Transforms/Passes.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/CommandLine.h"
 #include "llvm/Support/FileSystem.h"
@@ -373,10 +374,9 @@ DriverOptions rwkvc::parseCommandLine(int argc, char **argv) {
   for (const std::string &pass : skipPass)
     if (!llvm::is_contained(getOptionalPasses(), pass))
       fail("--skip-pass=" + pass + ": expected one of " + optionalPasses);
-  if (!quantize.empty() &&
-      !llvm::is_contained({"bf16", "fp16", "int8", "int4"}, quantize))
-    fail("--quantize=" + quantize +
-         ": expected one of bf16, fp16, int8 and int4");
+  if (!quantize.empty() && !llvm::is_contained(getWeightFormats(), quantize))
+    fail("--quantize=" + quantize + ": expected one of " +
+         llvm::join(getWeightFormats(), ", "));
   pipeline.quantize = quantize;
   pipeline.skippedPasses = skipPass;
   checkPhases(options);

@@ -8,7 +8,9 @@
 #ifndef RWKVC_SUPPORT_PRODUCTS_H
 #define RWKVC_SUPPORT_PRODUCTS_H
 
+#include "mlir/IR/AffineMap.h"
 #include "mlir/IR/Block.h"
+#include <optional>
 
 namespace rwkvc {
 
@@ -16,6 +18,9 @@ namespace rwkvc {
 /// c + a * b in floating point, with a and b widened to the type of c if they
 /// have another one.
 bool isProductBody(mlir::Block &body);
+
+/// The axis of the tensor that \p map indexes by loop \p loop alone.
+std::optional<unsigned> findAxis(mlir::AffineMap map, unsigned loop);
 
 } // namespace rwkvc
 

@@ -15,6 +15,9 @@ namespace rwkvc {
 /// Whether \p op is a tensor.expand_shape or tensor.collapse_shape.
 bool isReshape(mlir::Operation *op);
 
+/// What \p value is a reshape of, or \p value .
+mlir::Value getReshapeSource(mlir::Value value);
+
 /// The op behind the reshapes that lead to \p value, null for an argument. \p
 /// reshapes receives them from that op outwards. Ends at a reshape with several
 /// users.

@@ -23,6 +23,9 @@ namespace rwkvc {
 #define GEN_PASS_REGISTRATION
 #include "rwkvc/Transforms/Passes.h.inc"
 
+/// The formats that rwkvc-quantize-weights knows.
+llvm::ArrayRef<llvm::StringRef> getWeightFormats();
+
 } // namespace rwkvc
 
 #endif // RWKVC_TRANSFORMS_PASSES_H

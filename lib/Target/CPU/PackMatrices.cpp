@@ -13,6 +13,7 @@
 #include "mlir/IR/ImplicitLocOpBuilder.h"
 #include "mlir/IR/Matchers.h"
 #include "rwkvc/Support/Constants.h"
+#include "rwkvc/Support/Products.h"
 #include "rwkvc/Target/CPU/Passes.h"
 #include "llvm/ADT/MapVector.h"
 #include "llvm/Support/Parallel.h"
@@ -41,11 +42,6 @@ using Matrix = std::pair<Attribute, unsigned>;
 
 static RankedTensorType tensorType(Value value) {
   return cast<RankedTensorType>(value.getType());
-}
-
-/// The axis that \p map indexes by loop \p loop alone.
-static std::optional<unsigned> findAxis(AffineMap map, unsigned loop) {
-  return map.getResultPosition(getAffineDimExpr(loop, map.getContext()));
 }
 
 static Attribute getConstant(Value value) {

@@ -6,13 +6,13 @@
 //===----------------------------------------------------------------------===//
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
-#include "mlir/Dialect/Arith/Utils/Utils.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/IR/Dominance.h"
 #include "mlir/IR/ImplicitLocOpBuilder.h"
 #include "rwkvc/Dialect/WKV/IR/WKV.h"
 #include "rwkvc/Dialect/WKV/Transforms/Passes.h"
+#include "rwkvc/Support/Scalars.h"
 #include "llvm/ADT/MapVector.h"
 
 namespace rwkvc::wkv {
@@ -100,19 +100,16 @@ struct FuseTokenShiftPass : wkv::impl::FuseTokenShiftBase<FuseTokenShiftPass> {
     auto joined = linalg::GenericOp::create(
         b, types, inputs, outputs, maps, kinds,
         [&](OpBuilder &nested, Location loc, ValueRange args) {
-          auto castTo = [&](Value value, Type to) {
-            return convertScalarToDtype(nested, loc, value, to,
-                                        /*isUnsignedCast=*/false);
-          };
-          Value x = castTo(args[0], compute);
-          Value shifted = castTo(args[1], compute);
+          ImplicitLocOpBuilder body(loc, nested);
+          Value x = castFloat(body, args[0], compute);
+          Value shifted = castFloat(body, args[1], compute);
           Value difference = arith::SubFOp::create(nested, loc, shifted, x);
           SmallVector<Value> targets;
           for (size_t i = 0; i < group.size(); ++i) {
-            Value mu = castTo(args[2 + i], compute);
+            Value mu = castFloat(body, args[2 + i], compute);
             Value step = arith::MulFOp::create(nested, loc, difference, mu);
             Value y = arith::AddFOp::create(nested, loc, x, step);
-            targets.push_back(castTo(y, type.getElementType()));
+            targets.push_back(castFloat(body, y, type.getElementType()));
           }
           linalg::YieldOp::create(nested, loc, targets);
         });

@@ -112,8 +112,8 @@ static void appendViews(OpOperand &use, double scale,
   if (scaling && scaling->operand == &use)
     views.push_back({user->getResult(0), scale * scaling->factor});
   else if (use.getOperandNumber() == 0 && getFloatShape(user->getResult(0)) &&
-           isa<onnx::IdentityOp, onnx::CastOp, onnx::ReshapeOp, onnx::SqueezeOp,
-               onnx::UnsqueezeOp, onnx::FlattenOp, onnx::TransposeOp>(user))
+           (onnx::isShapeView(user) ||
+            isa<onnx::CastOp, onnx::TransposeOp>(user)))
     views.push_back({user->getResult(0), scale});
 }
 

@@ -6,7 +6,6 @@
 //===----------------------------------------------------------------------===//
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
-#include "mlir/Dialect/Arith/Utils/Utils.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
@@ -17,6 +16,7 @@
 #include "rwkvc/Dialect/WKV/Transforms/Passes.h"
 #include "rwkvc/Support/MathExtras.h"
 #include "rwkvc/Support/Reshapes.h"
+#include "rwkvc/Support/Scalars.h"
 
 namespace rwkvc::wkv {
 #define GEN_PASS_DEF_TILETOKENSHIFTS
@@ -28,13 +28,6 @@ using namespace rwkvc;
 
 static RankedTensorType tensorType(Value value) {
   return cast<RankedTensorType>(value.getType());
-}
-
-/// What \p value is a reshape of.
-static Value skipReshapes(Value value) {
-  while (isReshape(value.getDefiningOp()))
-    value = value.getDefiningOp()->getOperand(0);
-  return value;
 }
 
 /// Whether \p value, one of \p type 's channels or of one number for all of
@@ -122,7 +115,7 @@ static bool collectMixes(Value shifted, NormedShift &found,
     auto mix = dyn_cast<wkv::MixOp>(user);
     if (mix && mix.getShifted() == shifted && mix.getX() != shifted &&
         mix.getX().getType() == mix.getY().getType() &&
-        skipReshapes(mix.getX()) == found.norm.getY() &&
+        getReshapeSource(mix.getX()) == found.norm.getY() &&
         areRows(tensorType(mix.getY()), tokens) && isRow(mix.getMu()) &&
         dominance.properlyDominates(mix.getMu(), found.norm) &&
         mix->getBlock() == found.norm->getBlock())
@@ -147,7 +140,7 @@ static bool hasOtherReader(Value value, const NormedShift &found) {
 std::optional<NormedShift> TileTokenShiftsPass::match(wkv::TokenShiftOp op) {
   NormedShift found;
   found.shift = op;
-  found.norm = skipReshapes(op.getX()).getDefiningOp<wkv::LayerNormOp>();
+  found.norm = getReshapeSource(op.getX()).getDefiningOp<wkv::LayerNormOp>();
   RankedTensorType tokens = tensorType(op.getX());
   if (!found.norm || found.norm->getBlock() != op->getBlock() ||
       !tokens.hasStaticShape() ||
@@ -190,9 +183,8 @@ static Value chooseRow(ImplicitLocOpBuilder &b, RankedTensorType tokens,
   return linalg::GenericOp::create(
              b, place.getType(), inputs, place, maps, kinds,
              [&](OpBuilder &nested, Location loc, ValueRange args) {
-               Value chosen =
-                   convertScalarToDtype(nested, loc, args[0], element,
-                                        /*isUnsignedCast=*/false);
+               ImplicitLocOpBuilder body(loc, nested);
+               Value chosen = castFloat(body, args[0], element);
                if (row)
                  chosen = arith::SelectOp::create(nested, loc, isFirst, chosen,
                                                   args[1]);
