@@ -5,11 +5,13 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "KernelSchedule.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/SCF/Transforms/TileUsingInterface.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "mlir/Dialect/Utils/IndexingUtils.h"
 #include "mlir/IR/ImplicitLocOpBuilder.h"
 #include "mlir/IR/Matchers.h"
 #include "rwkvc/Support/Constants.h"
@@ -25,6 +27,7 @@ namespace rwkvc::cpu {
 
 using namespace mlir;
 using namespace rwkvc;
+using namespace rwkvc::cpu;
 
 namespace {
 
@@ -35,8 +38,8 @@ struct Product {
   SmallVector<unsigned, 2> matrices; ///< numbers of the constant operands
 };
 
-/// A constant and which of its axes is split.
-using Matrix = std::pair<Attribute, unsigned>;
+/// A constant and which of its axes is split, and which one goes last, if any.
+using Matrix = std::tuple<Attribute, unsigned, std::optional<unsigned>>;
 
 } // namespace
 
@@ -96,26 +99,53 @@ static std::optional<Product> match(linalg::LinalgOp op, int64_t width) {
   return found;
 }
 
+/// Copies numbers of type T with these strides, in elements, to \p to , the
+/// last axis fastest. Returns what follows them.
+template <typename T>
+static char *copyStrided(const char *from, ArrayRef<int64_t> shape,
+                         ArrayRef<int64_t> strides, char *to) {
+  if (shape.empty()) {
+    std::memcpy(to, from, sizeof(T));
+    return to + sizeof(T);
+  }
+  for (int64_t i = 0; i < shape[0]; ++i)
+    to = copyStrided<T>(from + i * strides[0] * sizeof(T), shape.drop_front(),
+                        strides.drop_front(), to);
+  return to;
+}
+
 /// Writes \p source , of \p shape , with \p axis split into parts of \p width
-/// elements: the parts first, then the other axes, then the elements of a part.
+/// elements: the parts first, then the other axes, then the elements of a part,
+/// and last \p pair , one of the other axes.
 static void pack(ArrayRef<char> source, ArrayRef<int64_t> shape, unsigned axis,
-                 int64_t width, int64_t elementSize,
-                 MutableArrayRef<char> target) {
-  int64_t outer = 1, inner = 1, parts = shape[axis] / width;
-  for (int64_t size : shape.take_front(axis))
-    outer *= size;
-  for (int64_t size : shape.drop_front(axis + 1))
-    inner *= size;
-  int64_t partBytes = outer * inner * width * elementSize;
-  llvm::parallelFor(0, parts, [&](size_t part) {
+                 std::optional<unsigned> pair, int64_t width,
+                 int64_t elementSize, MutableArrayRef<char> target) {
+  SmallVector<int64_t> strides = computeStrides(shape), sizes, steps;
+  auto append = [&](int64_t size, int64_t stride) {
+    sizes.push_back(size);
+    steps.push_back(stride);
+  };
+  for (unsigned i = 0; i < shape.size(); ++i)
+    if (i != axis && i != pair)
+      append(shape[i], strides[i]);
+  append(width, strides[axis]);
+  if (pair)
+    append(shape[*pair], strides[*pair]);
+  int64_t partBytes = computeProduct(sizes) * elementSize;
+  llvm::parallelFor(0, shape[axis] / width, [&](size_t part) {
+    const char *from =
+        source.data() + part * width * strides[axis] * elementSize;
     char *to = target.data() + part * partBytes;
-    for (int64_t o = 0; o < outer; ++o) {
-      const char *from = source.data() + (o * shape[axis] +
-                                          static_cast<int64_t>(part) * width) *
-                                             inner * elementSize;
-      for (int64_t i = 0; i < inner; ++i)
-        for (int64_t e = 0; e < width; ++e, to += elementSize)
-          std::memcpy(to, from + (e * inner + i) * elementSize, elementSize);
+    switch (elementSize) {
+    case 1:
+      return (void)copyStrided<uint8_t>(from, sizes, steps, to);
+    case 2:
+      return (void)copyStrided<uint16_t>(from, sizes, steps, to);
+    case 4:
+      return (void)copyStrided<uint32_t>(from, sizes, steps, to);
+    default:
+      assert(elementSize == 8 && "numbers have 1, 2, 4 or 8 bytes");
+      return (void)copyStrided<uint64_t>(from, sizes, steps, to);
     }
   });
 }
@@ -161,7 +191,7 @@ struct PackMatricesPass : cpu::impl::PackMatricesBase<PackMatricesPass> {
       llvm::erase_if(products, [&](Product &product) {
         return llvm::any_of(product.matrices, [&](unsigned i) {
           Matrix matrix = getMatrix(product, i);
-          return taken.lookup(matrix) != uses.lookup(matrix.first);
+          return taken.lookup(matrix) != uses.lookup(std::get<0>(matrix));
         });
       });
       if (products.size() == before)
@@ -171,8 +201,10 @@ struct PackMatricesPass : cpu::impl::PackMatricesBase<PackMatricesPass> {
 
   static Matrix getMatrix(Product &product, unsigned operand) {
     AffineMap map = product.op.getIndexingMapsArray()[operand];
+    std::optional<unsigned> pair = findPairLoop(product.op);
     return {getConstant(product.op->getOperand(operand)),
-            *findAxis(map, product.column)};
+            *findAxis(map, product.column),
+            pair ? findAxis(map, *pair) : std::nullopt};
   }
 
   ElementsAttr getPacked(Product &product, unsigned operand) {
@@ -180,15 +212,21 @@ struct PackMatricesPass : cpu::impl::PackMatricesBase<PackMatricesPass> {
     ElementsAttr &result = packed[matrix];
     if (result)
       return result;
+    Attribute value = std::get<0>(matrix);
+    unsigned axis = std::get<1>(matrix);
+    std::optional<unsigned> pair = std::get<2>(matrix);
     RankedTensorType type = tensorType(product.op->getOperand(operand));
-    SmallVector<int64_t> shape(type.getShape());
-    shape.erase(shape.begin() + matrix.second);
-    shape.insert(shape.begin(), type.getDimSize(matrix.second) / columns);
+    SmallVector<int64_t> shape{type.getDimSize(axis) / columns};
+    for (unsigned i = 0; i < type.getRank(); ++i)
+      if (i != axis && i != pair)
+        shape.push_back(type.getDimSize(i));
     shape.push_back(columns);
+    if (pair)
+      shape.push_back(type.getDimSize(*pair));
     llvm::Expected<ElementsAttr> made = makeConstant(
         type.clone(shape), "packed", [&](MutableArrayRef<char> bytes) {
-          pack(*getRawBytes(matrix.first), type.getShape(), matrix.second,
-               columns, type.getElementTypeBitWidth() / 8, bytes);
+          pack(*getRawBytes(value), type.getShape(), axis, pair, columns,
+               type.getElementTypeBitWidth() / 8, bytes);
         });
     if (made)
       return result = *made;
@@ -239,6 +277,7 @@ void PackMatricesPass::rewrite(Product &product) {
   // Loops: over the parts, the old ones but that over columns, over the columns
   // of a part.
   unsigned numLoops = op.getNumLoops() + 1;
+  std::optional<unsigned> pair = findPairLoop(op);
   AffineExpr part = b.getAffineDimExpr(0);
   AffineExpr inPart = b.getAffineDimExpr(numLoops - 1);
   SmallVector<AffineExpr> loops;
@@ -261,9 +300,16 @@ void PackMatricesPass::rewrite(Product &product) {
       exprs.push_back(expr.replaceDims(loops));
     if (auto *matrix = llvm::find(product.matrices, i);
         matrix != product.matrices.end()) {
-      exprs.erase(exprs.begin() + *findAxis(map, product.column));
-      exprs.insert(exprs.begin(), part);
-      exprs.push_back(inPart);
+      std::optional<unsigned> pairAxis =
+          pair ? findAxis(map, *pair) : std::nullopt;
+      SmallVector<AffineExpr> packedExprs{part};
+      for (auto [axis, expr] : llvm::enumerate(exprs))
+        if (axis != *findAxis(map, product.column) && axis != pairAxis)
+          packedExprs.push_back(expr);
+      packedExprs.push_back(inPart);
+      if (pairAxis)
+        packedExprs.push_back(exprs[*pairAxis]);
+      exprs = packedExprs;
       operands[i] = arith::ConstantOp::create(
           b, constants[std::distance(product.matrices.begin(), matrix)]);
     } else if (i + 1 == operands.size()) {
