@@ -114,3 +114,24 @@ func.func @single(%x: tensor<1x1xf32>, %y: tensor<1x6xf32>) -> tensor<1x6xf32> {
   %0 = linalg.matmul ins(%x, %w : tensor<1x1xf32>, tensor<1x6xf32>) outs(%y : tensor<1x6xf32>) -> tensor<1x6xf32>
   return %0 : tensor<1x6xf32>
 }
+
+// -----
+
+// The two rows of a pair, which products of integers are summed over, lie side by side.
+// CHECK-LABEL: func.func @pair_of_rows(
+// CHECK:       arith.constant dense<{{\[\[\[\[}}1, 3], [2, 4]]], {{\[\[\[}}10, 30], [20, 40]]]]> : tensor<2x1x2x2xi8>
+func.func @pair_of_rows(%x: tensor<1x1x2xi16>, %y: tensor<1x4xi32>) -> tensor<1x4xi32> {
+  %w = arith.constant dense<[[[1, 2, 10, 20], [3, 4, 30, 40]]]> : tensor<1x2x4xi8>
+  %0 = linalg.generic {indexing_maps = [affine_map<(m, n, k, two) -> (m, k, two)>, affine_map<(m, n, k, two) -> (k, two, n)>,
+                                        affine_map<(m, n, k, two) -> (m, n)>],
+                       iterator_types = ["parallel", "parallel", "reduction", "reduction"]}
+      ins(%x, %w : tensor<1x1x2xi16>, tensor<1x2x4xi8>) outs(%y : tensor<1x4xi32>) {
+  ^bb0(%a: i16, %b: i8, %c: i32):
+    %na = arith.extsi %a : i16 to i32
+    %nb = arith.extsi %b : i8 to i32
+    %p = arith.muli %na, %nb : i32
+    %s = arith.addi %c, %p : i32
+    linalg.yield %s : i32
+  } -> tensor<1x4xi32>
+  return %0 : tensor<1x4xi32>
+}

@@ -65,6 +65,9 @@ def PackMatrices : Pass<"cpu-pack-matrices", "::mlir::ModuleOp"> {
     }
     ```
 
+    Where products of small integers are summed over pairs of rows, the two lie side
+    by side within a part, as instructions that add them need it.
+
     The product becomes a parallel loop over parts, or pairs of them, into which
     `rwkvc-fuse-into-parallel-loops` takes what follows it.
 
@@ -88,6 +91,10 @@ def VectorizeKernels : Pass<"cpu-vectorize-kernels", "::mlir::ModuleOp"> {
     One loop of the op is put into vector lanes, the one whose operands lie
     contiguous. A reduction over another loop keeps vector accumulators in
     registers; a reduction over the lanes itself ends with one horizontal sum.
+    Products of integers of at most 16 bits that are summed over pairs of rows, which
+    lie side by side, are added in lanes (`vector.deinterleave`), which LLVM makes one
+    instruction. A factor that the innermost sum does not depend on leaves it, and so
+    does the conversion of its integers to floating point.
     Where an operand does not depend on a further parallel loop, several of that
     loop's iterations share its loads. What cannot be vectorised (a body with
     control flow, an index map that is not linear, boolean buffers) becomes
