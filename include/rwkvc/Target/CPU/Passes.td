@@ -71,9 +71,19 @@ def PackMatrices : Pass<"cpu-pack-matrices", "::mlir::ModuleOp"> {
     The product becomes a parallel loop over parts, or pairs of them, into which
     `rwkvc-fuse-into-parallel-loops` takes what follows it.
 
+    Iterations of a parallel loop that each read some columns of a constant have those
+    one behind another as well: a part is as wide as what an iteration reads, and
+    products outside loops take the same parts.
+
+    ```mlir
+    %part = tensor.extract_slice %w[0, %n64] [128, 64] [1, 1] : tensor<128x768xf32>
+    // after
+    %part = tensor.extract_slice %w[%n, 0, 0] [1, 128, 64] [1, 1, 1] : tensor<12x128x64xf32>
+    ```
+
     Constants that are needed in their own order too, by an op of another kind or in
     another function, stay, and so do those whose columns are no multiple of
-    `columns`; and all within parallel loops. The compiler writes large ones to a temporary file
+    `columns`, unless slices of them are read. The compiler writes large ones to a temporary file
     without a name; where that fails, they stay and a warning says why.
   }];
   let dependentDialects = ["::mlir::arith::ArithDialect",
@@ -82,7 +92,9 @@ def PackMatrices : Pass<"cpu-pack-matrices", "::mlir::ModuleOp"> {
                            "::mlir::tensor::TensorDialect"];
   let options = [Option<"columns", "columns", "int64_t", /*default=*/"32",
                         "Columns of a part">];
-  let statistics = [Statistic<"numProducts", "products", "Products rewritten">];
+  let statistics = [Statistic<"numProducts", "products", "Products rewritten">,
+                    Statistic<"numSlices", "slices",
+                              "Slices of constants rewritten">];
 }
 
 def VectorizeKernels : Pass<"cpu-vectorize-kernels", "::mlir::ModuleOp"> {
