@@ -98,6 +98,7 @@ ArrayRef<StringRef> rwkvc::getOptionalPasses() {
       "rwkvc-fuse-into-parallel-loops",
       "dnnl-fuse-epilogues",
       "cpu-quantize-activations",
+      "cpu-skip-zero-rows",
       "cpu-pack-matrices",
       "cpu-prefetch-rows",
   };
@@ -221,6 +222,7 @@ static void buildLinalg(OpPassManager &pm, const PipelineOptions &options) {
   if (options.useDnnl && options.preferDnnl)
     addDnnl();
   addOptional(pm, options, cpu::createQuantizeActivations());
+  addOptional(pm, options, cpu::createSkipZeroRows());
   addOptional(pm, options, cpu::createPackMatrices());
   addCleanup(pm);
   // What follows products, in their loops.

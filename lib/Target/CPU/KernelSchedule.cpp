@@ -10,6 +10,7 @@
 #include "mlir/Dialect/Linalg/Transforms/Transforms.h"
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "rwkvc/Target/CPU/Passes.h"
 #include "llvm/ADT/DenseSet.h"
 
 using namespace mlir;
@@ -324,6 +325,21 @@ static void chooseStreams(linalg::GenericOp op, Schedule &s) {
       std::clamp<int64_t>(width / 8, 8 * s.lanes, kMaxChunk), s.lanes);
 }
 
+/// A product of a row that has many zeros with a matrix is streamed too.
+static void chooseSkipping(linalg::GenericOp op, Schedule &s) {
+  auto row = op->getAttrOfType<IntegerAttr>(kSkipZerosAttr);
+  if (!row || s.isReduction[s.lane] || s.reductionLoops().size() != 1 ||
+      op.getNumDpsInits() != 1 || s.isStreamed[0] ||
+      s.accesses[row.getInt()].isScalar ||
+      s.accesses[row.getInt()].strides[s.lane] != 0)
+    return;
+  s.skipped = row.getInt();
+  s.row = -1;
+  s.rows = s.unroll = 1;
+  s.streams = kStreams;
+  s.chunk = llvm::alignTo(s.ranges[s.lane], s.lanes);
+}
+
 /// Whether \p value of the body of \p op differs from step to step of \p loop .
 static bool changesAlong(linalg::GenericOp op, Value value, unsigned loop) {
   if (auto argument = dyn_cast<BlockArgument>(value)) {
@@ -460,6 +476,7 @@ std::optional<Schedule> cpu::schedule(linalg::GenericOp op,
     return std::nullopt;
   chooseTile(op, s, vectorBits);
   chooseStreams(op, s);
+  chooseSkipping(op, s);
   if (SmallVector<unsigned> reductions = s.reductionLoops();
       !hasPairs && reductions.size() >= 2 && !s.isReduction[s.lane] &&
       !s.streams && !s.isStreamed[0])

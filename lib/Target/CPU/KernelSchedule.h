@@ -57,6 +57,8 @@ struct Schedule {
   /// is how the hardware prefetches best. 0: tiles of accumulators.
   int64_t streams = 0;
   int64_t chunk = 0;
+  /// Input whose zeros make steps of the streamed reduction needless. -1: none.
+  int64_t skipped = -1;
   /// Of the innermost of reductionLoops(), if there is one.
   std::optional<CommonFactor> common;
   int64_t work = 0; ///< scalar operations of the whole kernel

@@ -226,6 +226,10 @@ struct PackMatricesPass : cpu::impl::PackMatricesBase<PackMatricesPass> {
         slices.push_back(*found);
         widths.try_emplace(getConstant(read.getSource()), found->width);
       }
+      if (auto row = op->getAttrOfType<IntegerAttr>(kSkipZerosAttr)) {
+        Value matrix = op->getOperand(1 - row.getInt());
+        widths.try_emplace(getConstant(matrix), findRowWidth(matrix));
+      }
     });
     SmallVector<Product> products;
     getOperation().walk([&](linalg::LinalgOp op) {
@@ -237,6 +241,12 @@ struct PackMatricesPass : cpu::impl::PackMatricesBase<PackMatricesPass> {
       rewrite(product);
     for (Slice &slice : slices)
       rewrite(slice);
+  }
+
+  /// The width of parts, rows of which may be skipped.
+  int64_t findRowWidth(Value matrix) {
+    int64_t bits = tensorType(matrix).getElementTypeBitWidth();
+    return std::max<int64_t>(rowBytes * 8 / bits / columns * columns, columns);
   }
 
   /// Drops what reads a constant that something else needs as it is, or in
@@ -412,6 +422,8 @@ void PackMatricesPass::rewrite(Product &product) {
                                           operands.back(), maps, kinds);
   rewriter.inlineRegionBefore(op->getRegion(0), result.getRegion(),
                               result.getRegion().begin());
+  if (Attribute row = op->getAttr(kSkipZerosAttr))
+    result->setAttr(kSkipZerosAttr, row);
   rewriter.replaceOpWithNewOp<tensor::CollapseShapeOp>(
       op, type, result.getResult(0), groups);
   ++numProducts;

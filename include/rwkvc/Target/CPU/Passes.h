@@ -30,6 +30,10 @@ namespace rwkvc::cpu {
 /// first two arguments are the range of iterations to run.
 inline constexpr llvm::StringLiteral kParallelUnitsAttr = "cpu.parallel_units";
 
+/// Attribute of a product of a row with a matrix: the number of the operand
+/// that is the row, of which many elements are zero.
+inline constexpr llvm::StringLiteral kSkipZerosAttr = "cpu.skip_zeros";
+
 } // namespace rwkvc::cpu
 
 #endif // RWKVC_TARGET_CPU_PASSES_H

@@ -46,6 +46,28 @@ def QuantizeActivations
   let statistics = [Statistic<"numProducts", "products", "Products rewritten">];
 }
 
+def SkipZeroRows : Pass<"cpu-skip-zero-rows", "::mlir::ModuleOp"> {
+  let summary = "Mark products of rectified rows, whose zeros need no rows of the matrix";
+  let description = [{
+    A channel mix multiplies a squared ReLU, of trained models mostly zeros, with its
+    value matrix. The rows of the matrix that zeros multiply need not be read. This
+    marks such products of one row with a constant matrix of 16 bits or more per
+    element; `cpu-pack-matrices` then makes their parts wide enough that reading
+    some rows only saves memory traffic, and `cpu-vectorize-kernels` makes a list of
+    the row's elements that are not zero and visits those. Sums have the same terms
+    in the same order but for the zeros, so that results are the same to the bit
+    (where all weights are finite numbers).
+
+    ```mlir
+    %r = linalg.generic // max(%k, 0) * max(%k, 0)
+    %y = linalg.generic ins(%r, %w : tensor<1x3072xf32>, tensor<3072x768xf32>)
+    // after
+    %y = linalg.generic ins(%r, %w : tensor<1x3072xf32>, tensor<3072x768xf32>) {cpu.skip_zeros = 0 : i64}
+    ```
+  }];
+  let statistics = [Statistic<"numProducts", "products", "Products marked">];
+}
+
 def PackMatrices : Pass<"cpu-pack-matrices", "::mlir::ModuleOp"> {
   let summary = "Lay constant matrices out in the order in which kernels read them";
   let description = [{
@@ -81,6 +103,8 @@ def PackMatrices : Pass<"cpu-pack-matrices", "::mlir::ModuleOp"> {
     %part = tensor.extract_slice %w[%n, 0, 0] [1, 128, 64] [1, 1, 1] : tensor<12x128x64xf32>
     ```
 
+    Parts of a matrix of which `cpu.skip_zeros` lets rows be skipped are `row-bytes` wide.
+
     Constants that are needed in their own order too, by an op of another kind or in
     another function, stay, and so do those whose columns are no multiple of
     `columns`, unless slices of them are read. The compiler writes large ones to a temporary file
@@ -91,7 +115,9 @@ def PackMatrices : Pass<"cpu-pack-matrices", "::mlir::ModuleOp"> {
                            "::mlir::scf::SCFDialect",
                            "::mlir::tensor::TensorDialect"];
   let options = [Option<"columns", "columns", "int64_t", /*default=*/"32",
-                        "Columns of a part">];
+                        "Columns of a part">,
+                 Option<"rowBytes", "row-bytes", "int64_t", /*default=*/"512",
+                        "Bytes of a part's row where rows may be skipped">];
   let statistics = [Statistic<"numProducts", "products", "Products rewritten">,
                     Statistic<"numSlices", "slices",
                               "Slices of constants rewritten">];

@@ -73,7 +73,7 @@ class Case:
     def __init__(self, rng, name):
         self.name = name
         self.lines, self.values = [], 0
-        self.tables, self.exact = [], False
+        self.tables, self.exact, self.skips = [], False, False
         rng.choice((self.random_nest, self.product, self.product, self.block_product))(rng)
         (self.block_body if self.has_pairs else self.body)(rng)
 
@@ -127,6 +127,8 @@ class Case:
             self.operand(rng, weight, [*batched, *matrix]),
         ]
         self.outputs = [self.operand(rng, self.accumulator, [*axes, column])]
+        # Half of the row's elements are zero, and skipped.
+        self.skips = not integer and rng.random() < 0.3
 
     def block_product(self, rng):
         """[m x] blocks x rows times blocks x rows x n, integers with a scale for each block: rows are seen as pairs,
@@ -200,7 +202,8 @@ class Case:
             values.append(self.op(f"memref.load %t0[%row, {along}]", self.tables[0].type))
         value = values[0]
         for other in values[1:]:
-            value = self.op(f"arith.{rng.choice(('mul', 'mul', 'add', 'sub'))}{suffix} {value}, {other}")
+            names = ("mul",) if self.skips else ("mul", "mul", "add", "sub")
+            value = self.op(f"arith.{rng.choice(names)}{suffix} {value}, {other}")
         reduces = any(r for r, size in zip(self.reduction, self.ranges))
         if rng.random() < 0.2:
             positive = self.compare(values[0], integer)
@@ -212,7 +215,7 @@ class Case:
         self.yields = []
         largest = "arith.max", "arith.min"
         combiners = ["add", "add", "add", "mul", *largest, "ordered"]
-        kinds = [rng.choice(combiners) for _ in self.outputs]
+        kinds = [rng.choice(combiners) if not self.skips else "add" for _ in self.outputs]
         for i, kind in enumerate(kinds):
             old = f"%out{i}"
             if not reduces and rng.random() < 0.7:
@@ -273,7 +276,8 @@ class Case:
         lines += [f"  %{name} = arith.constant {value:e} : {floating}" for name, value in constants.items()]
         lines += ["  %shift = arith.constant 1 : i32", "  %izero = arith.constant 0 : i32"]
         lines += ["  %row = arith.constant 1 : index"]
-        lines += [f"  linalg.generic {{indexing_maps = [{', '.join(maps)}], iterator_types = [{kinds}]}}"]
+        skips = ", cpu.skip_zeros = 0 : i64" if self.skips else ""
+        lines += [f"  linalg.generic {{indexing_maps = [{', '.join(maps)}], iterator_types = [{kinds}]{skips}}}"]
         lines += [f"      {group(self.inputs, 'ins', 'x')} {group(self.outputs, 'outs', 'y')} {{"]
         lines += [f"  ^bb0({', '.join(block)}):", *self.lines]
         lines += [f"    linalg.yield {', '.join(self.yields)} : {', '.join(x.element for x in self.outputs)}", "  }"]
@@ -292,7 +296,10 @@ class Case:
                 return (values.view(np.uint32) >> 16).astype(np.uint16)
             return values.astype(NUMPY[x.element])
 
-        return [memory(x) for x in (*self.operands, *self.tables)]
+        memories = [memory(x) for x in (*self.operands, *self.tables)]
+        if self.skips:
+            memories[0][rng.random(memories[0].size) < 0.5] = 0
+        return memories
 
     def run(self, library, memories):
         memories = [memory.copy() for memory in memories]
@@ -391,6 +398,7 @@ def main():
         features = {
             "vectorised": sum("vector." in part for part in lowered.split("func.func private")[1:]),
             "with pairs": sum("vector.deinterleave" in part for part in lowered.split("func.func private")[1:]),
+            "with rows skipped": sum("memref.alloca" in part for part in lowered.split("func.func private")[1:]),
             "with a horizontal reduction": sum(
                 "vector.reduction" in part for part in lowered.split("func.func private")[1:]
             ),
