@@ -222,7 +222,8 @@ private:
   }
 
   /// Fetches what \p size steps of \p reduction , those in \p list from \p next
-  /// on, will read: memory that does not follow what was read before.
+  /// on, will read: memory that does not follow what was read before. To the
+  /// second-level cache, which has more requests under way than the first.
   void prefetchSteps(unsigned reduction, Value list, Value next, int64_t size) {
     ivs[s.lane] = index(0);
     for (int64_t i = 0; i < size; ++i) {
@@ -237,7 +238,7 @@ private:
             cast<MemRefType>(bases[input].getType()).getElementTypeBitWidth();
         for (int64_t at = 0; at < s.chunk; at += kLineBytes * 8 / bits)
           memref::PrefetchOp::create(b, bases[input], add(number, index(at)),
-                                     /*isWrite=*/false, /*localityHint=*/3,
+                                     /*isWrite=*/false, /*localityHint=*/2,
                                      /*isDataCache=*/true);
       }
     }

@@ -23,6 +23,8 @@ static constexpr int64_t kMaxAccumulators = 8;
 static constexpr unsigned kLargeBody = 12;
 /// Rows of a matrix read side by side; each keeps a broadcast in a register.
 static constexpr int64_t kStreams = 8;
+/// The same where rows between them are skipped.
+static constexpr int64_t kSkippingStreams = 4;
 /// Lanes of a chunk at most: its accumulators stay in the first-level cache.
 static constexpr int64_t kMaxChunk = 1024;
 
@@ -336,7 +338,7 @@ static void chooseSkipping(linalg::GenericOp op, Schedule &s) {
   s.skipped = row.getInt();
   s.row = -1;
   s.rows = s.unroll = 1;
-  s.streams = kStreams;
+  s.streams = kSkippingStreams;
   s.chunk = llvm::alignTo(s.ranges[s.lane], s.lanes);
 }
 

@@ -228,7 +228,10 @@ struct PackMatricesPass : cpu::impl::PackMatricesBase<PackMatricesPass> {
       }
       if (auto row = op->getAttrOfType<IntegerAttr>(kSkipZerosAttr)) {
         Value matrix = op->getOperand(1 - row.getInt());
-        widths.try_emplace(getConstant(matrix), findRowWidth(matrix));
+        int64_t size = computeProduct(tensorType(op->getResult(0)).getShape());
+        widths.try_emplace(
+            getConstant(matrix),
+            findRowWidth(size, tensorType(matrix).getElementType()));
       }
     });
     SmallVector<Product> products;
@@ -243,10 +246,14 @@ struct PackMatricesPass : cpu::impl::PackMatricesBase<PackMatricesPass> {
       rewrite(slice);
   }
 
-  /// The width of parts, rows of which may be skipped.
-  int64_t findRowWidth(Value matrix) {
-    int64_t bits = tensorType(matrix).getElementTypeBitWidth();
-    return std::max<int64_t>(rowBytes * 8 / bits / columns * columns, columns);
+  /// The width of parts, rows of which may be skipped: as many columns as
+  /// divide all \p size of them.
+  int64_t findRowWidth(int64_t size, Type element) {
+    int64_t width = rowBytes * 8 / element.getIntOrFloatBitWidth();
+    for (width = width / columns * columns; width > columns; width -= columns)
+      if (size % width == 0)
+        return width;
+    return columns;
   }
 
   /// Drops what reads a constant that something else needs as it is, or in

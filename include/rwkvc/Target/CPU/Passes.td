@@ -116,7 +116,7 @@ def PackMatrices : Pass<"cpu-pack-matrices", "::mlir::ModuleOp"> {
                            "::mlir::tensor::TensorDialect"];
   let options = [Option<"columns", "columns", "int64_t", /*default=*/"32",
                         "Columns of a part">,
-                 Option<"rowBytes", "row-bytes", "int64_t", /*default=*/"512",
+                 Option<"rowBytes", "row-bytes", "int64_t", /*default=*/"2048",
                         "Bytes of a part's row where rows may be skipped">];
   let statistics = [Statistic<"numProducts", "products", "Products rewritten">,
                     Statistic<"numSlices", "slices",
