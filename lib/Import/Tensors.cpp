@@ -16,6 +16,7 @@
 #include <cstring>
 
 using namespace mlir;
+using namespace rwkvc;
 using namespace rwkvc::import;
 using llvm::StringRef;
 using llvm::Twine;
@@ -166,7 +167,9 @@ std::shared_ptr<llvm::MemoryBuffer> TensorReader::open(StringRef location,
   if (!buffer)
     return refuse("which cannot be mapped (" + buffer.getError().message() +
                   ")");
-  return files[location] = std::move(*buffer);
+  std::shared_ptr<llvm::MemoryBuffer> opened = std::move(*buffer);
+  addPageOwner(*file.getContext(), [opened] { opened->dontNeedIfMmap(); });
+  return files[location] = opened;
 }
 
 FailureOr<TensorData> TensorReader::readExternal(const TensorProto &tensor,

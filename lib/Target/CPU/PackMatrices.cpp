@@ -16,7 +16,6 @@
 #include "rwkvc/Support/Products.h"
 #include "rwkvc/Target/CPU/Passes.h"
 #include "llvm/ADT/MapVector.h"
-#include "llvm/Support/Parallel.h"
 
 namespace rwkvc::cpu {
 #define GEN_PASS_DEF_PACKMATRICES
@@ -83,7 +82,7 @@ static std::optional<Product> match(linalg::LinalgOp op, int64_t width) {
       if (!maps[i].isFunctionOfDim(loop))
         continue;
       Attribute value = getConstant(op->getOperand(i));
-      isMatch = value && isSimpleIn(maps[i], loop) && getRawBytes(value);
+      isMatch = value && isSimpleIn(maps[i], loop) && hasRawBytes(value);
       product.matrices.push_back(i);
     }
     if (!isMatch || product.matrices.empty())
@@ -96,28 +95,40 @@ static std::optional<Product> match(linalg::LinalgOp op, int64_t width) {
   return found;
 }
 
-/// Writes \p source , of \p shape , with \p axis split into parts of \p width
-/// elements: the parts first, then the other axes, then the elements of a part.
-static void pack(ArrayRef<char> source, ArrayRef<int64_t> shape, unsigned axis,
-                 int64_t width, int64_t elementSize,
-                 MutableArrayRef<char> target) {
-  int64_t outer = 1, inner = 1, parts = shape[axis] / width;
-  for (int64_t size : shape.take_front(axis))
-    outer *= size;
-  for (int64_t size : shape.drop_front(axis + 1))
-    inner *= size;
-  int64_t partBytes = outer * inner * width * elementSize;
-  llvm::parallelFor(0, parts, [&](size_t part) {
-    char *to = target.data() + part * partBytes;
-    for (int64_t o = 0; o < outer; ++o) {
-      const char *from = source.data() + (o * shape[axis] +
-                                          static_cast<int64_t>(part) * width) *
-                                             inner * elementSize;
-      for (int64_t i = 0; i < inner; ++i)
-        for (int64_t e = 0; e < width; ++e, to += elementSize)
-          std::memcpy(to, from + (e * inner + i) * elementSize, elementSize);
-    }
-  });
+/// \p source with \p axis split into parts of \p width elements: the parts
+/// first, then the other axes, then the elements of a part.
+static BoxReader pack(Attribute source, unsigned axis, int64_t width,
+                      int64_t elementSize) {
+  return [=](const Box &box, MutableArrayRef<char> target) {
+    // The same box of the source, but all of each part.
+    Box from;
+    from.offsets.assign(box.offsets.begin() + 1, box.offsets.end() - 1);
+    from.sizes.assign(box.sizes.begin() + 1, box.sizes.end() - 1);
+    int64_t parts = box.sizes.front(), columns = box.sizes.back();
+    int64_t outer = llvm::product_of(ArrayRef(from.sizes).take_front(axis));
+    int64_t inner = llvm::product_of(ArrayRef(from.sizes).drop_front(axis));
+    from.offsets.insert(from.offsets.begin() + axis,
+                        box.offsets.front() * width);
+    from.sizes.insert(from.sizes.begin() + axis, parts * width);
+    SmallVector<char> bytes;
+    bytes.resize_for_overwrite(outer * parts * width * inner * elementSize);
+    readBox(source, from, bytes);
+    const char *first = bytes.data() + box.offsets.back() * inner * elementSize;
+    char *to = target.data();
+    for (int64_t part = 0; part < parts; ++part)
+      for (int64_t o = 0; o < outer; ++o) {
+        const char *row =
+            first + (o * parts + part) * width * inner * elementSize;
+        if (inner == 1) {
+          std::memcpy(to, row, columns * elementSize);
+          to += columns * elementSize;
+          continue;
+        }
+        for (int64_t i = 0; i < inner; ++i)
+          for (int64_t e = 0; e < columns; ++e, to += elementSize)
+            std::memcpy(to, row + (e * inner + i) * elementSize, elementSize);
+      }
+  };
 }
 
 namespace {
@@ -185,11 +196,10 @@ struct PackMatricesPass : cpu::impl::PackMatricesBase<PackMatricesPass> {
     shape.erase(shape.begin() + matrix.second);
     shape.insert(shape.begin(), type.getDimSize(matrix.second) / columns);
     shape.push_back(columns);
-    llvm::Expected<ElementsAttr> made = makeConstant(
-        type.clone(shape), "packed", [&](MutableArrayRef<char> bytes) {
-          pack(*getRawBytes(matrix.first), type.getShape(), matrix.second,
-               columns, type.getElementTypeBitWidth() / 8, bytes);
-        });
+    llvm::Expected<ElementsAttr> made =
+        makeConstant(type.clone(shape), "packed",
+                     pack(matrix.first, matrix.second, columns,
+                          type.getElementTypeBitWidth() / 8));
     if (made)
       return result = *made;
     product.op->emitWarning()
