@@ -97,6 +97,7 @@ ArrayRef<StringRef> rwkvc::getOptionalPasses() {
       "rwkvc-fold-add-into-dest",
       "rwkvc-fuse-into-parallel-loops",
       "dnnl-fuse-epilogues",
+      "cpu-quantize-activations",
       "cpu-pack-matrices",
       "cpu-prefetch-rows",
   };
@@ -219,6 +220,7 @@ static void buildLinalg(OpPassManager &pm, const PipelineOptions &options) {
   };
   if (options.useDnnl && options.preferDnnl)
     addDnnl();
+  addOptional(pm, options, cpu::createQuantizeActivations());
   addOptional(pm, options, cpu::createPackMatrices());
   addCleanup(pm);
   // What follows products, in their loops.

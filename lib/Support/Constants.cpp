@@ -6,6 +6,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "rwkvc/Support/Constants.h"
+#include "mlir/Dialect/Utils/IndexingUtils.h"
 #include "mlir/IR/AsmState.h"
 #include "mlir/IR/BuiltinDialect.h"
 #include "mlir/IR/DialectInterface.h"
@@ -29,6 +30,13 @@ static constexpr int64_t kPieceBytes = 4 << 20;
 
 namespace {
 
+/// How a constant is computed. Its attribute's type may be another, of as many
+/// elements.
+struct Deferred {
+  ShapedType type;
+  BoxReader read;
+};
+
 /// The constants of a context that have no bytes yet.
 class DeferredConstants : public DialectInterface::Base<DeferredConstants> {
 public:
@@ -48,14 +56,15 @@ public:
         ->addInterface<DeferredConstants>();
   }
 
-  void add(const Entry *entry, BoxReader reader) {
+  void add(const Entry *entry, Deferred deferred) {
     std::lock_guard<std::shared_mutex> lock(mutex);
-    readers[entry] = std::make_shared<BoxReader>(std::move(reader));
+    entries[entry] = std::make_unique<Deferred>(std::move(deferred));
   }
   /// How \p entry is computed; null for one with bytes of its own.
-  std::shared_ptr<BoxReader> lookup(const Entry *entry) const {
+  const Deferred *lookup(const Entry *entry) const {
     std::shared_lock<std::shared_mutex> lock(mutex);
-    return readers.lookup(entry);
+    auto found = entries.find(entry);
+    return found == entries.end() ? nullptr : found->second.get();
   }
 
   bool isEnabled = false;
@@ -63,15 +72,17 @@ public:
 
 private:
   mutable std::shared_mutex mutex;
-  llvm::DenseMap<const Entry *, std::shared_ptr<BoxReader>> readers;
+  llvm::DenseMap<const Entry *, std::unique_ptr<Deferred>> entries;
 };
 
 } // namespace
 
-static std::shared_ptr<BoxReader> findReader(DenseResourceElementsAttr attr) {
-  DeferredConstants *deferred = DeferredConstants::find(attr.getContext());
-  return deferred ? deferred->lookup(attr.getRawHandle().getResource())
-                  : nullptr;
+static const Deferred *findDeferred(Attribute attr) {
+  auto resource = dyn_cast_if_present<DenseResourceElementsAttr>(attr);
+  DeferredConstants *constants =
+      resource ? DeferredConstants::find(resource.getContext()) : nullptr;
+  return constants ? constants->lookup(resource.getRawHandle().getResource())
+                   : nullptr;
 }
 
 Box Box::all(ShapedType type) {
@@ -109,8 +120,7 @@ static std::optional<ArrayRef<char>> getPresentBytes(Attribute attr) {
 }
 
 bool rwkvc::hasRawBytes(Attribute attr) {
-  auto resource = dyn_cast_if_present<DenseResourceElementsAttr>(attr);
-  return getPresentBytes(attr) || (resource && findReader(resource));
+  return getPresentBytes(attr) || findDeferred(attr);
 }
 
 /// A mapped file of \p size bytes that has no name.
@@ -137,18 +147,16 @@ mapTemporaryFile(int64_t size) {
   return region;
 }
 
-/// All that \p read computes of a constant of \p type, in a file without a
-/// name.
-static llvm::Expected<AsmResourceBlob> evaluate(ShapedType type,
-                                                const BoxReader &read) {
-  int64_t size = *getRawSize(type);
+/// All bytes of \p deferred , in a file without a name.
+static llvm::Expected<AsmResourceBlob> evaluate(const Deferred &deferred) {
+  int64_t size = *getRawSize(deferred.type);
   auto region = mapTemporaryFile(size);
   if (!region)
     return region.takeError();
-  SmallVector<Piece> pieces = getPieces(type);
+  SmallVector<Piece> pieces = getPieces(deferred.type);
   forEachInOrder(pieces.size(), [&](size_t i) {
-    read(pieces[i].box, {(*region)->data() + pieces[i].offset,
-                         static_cast<size_t>(pieces[i].size)});
+    deferred.read(pieces[i].box, {(*region)->data() + pieces[i].offset,
+                                  static_cast<size_t>(pieces[i].size)});
   });
   return AsmResourceBlob(
       ArrayRef<char>((*region)->const_data(), size), /*dataAlignment=*/64,
@@ -157,65 +165,136 @@ static llvm::Expected<AsmResourceBlob> evaluate(ShapedType type,
 
 std::optional<ArrayRef<char>> rwkvc::getRawBytes(Attribute attr) {
   auto bytes = getPresentBytes(attr);
-  auto resource = dyn_cast_if_present<DenseResourceElementsAttr>(attr);
-  std::shared_ptr<BoxReader> reader =
-      bytes || !resource ? nullptr : findReader(resource);
-  if (!reader)
+  const Deferred *deferred = bytes ? nullptr : findDeferred(attr);
+  if (!deferred)
     return bytes;
   static std::mutex mutex;
   std::lock_guard<std::mutex> lock(mutex);
   if (auto meanwhile = getPresentBytes(attr))
     return meanwhile;
-  llvm::Expected<AsmResourceBlob> blob = evaluate(resource.getType(), *reader);
+  llvm::Expected<AsmResourceBlob> blob = evaluate(*deferred);
   if (!blob) {
     llvm::consumeError(blob.takeError());
     return std::nullopt;
   }
-  resource.getRawHandle().getResource()->setBlob(std::move(*blob));
+  cast<DenseResourceElementsAttr>(attr).getRawHandle().getResource()->setBlob(
+      std::move(*blob));
   return getPresentBytes(attr);
 }
 
-/// Copies \p box of a tensor of \p shape , whose bytes are \p from .
-static void copyBox(ArrayRef<char> from, ArrayRef<int64_t> shape,
-                    int64_t elementSize, const Box &box,
-                    MutableArrayRef<char> to) {
-  if (to.empty())
-    return;
-  // Axes from this one on lie in one piece.
-  size_t rank = shape.size(), whole = rank;
-  int64_t run = elementSize;
-  while (whole > 0) {
-    --whole;
-    run *= box.sizes[whole];
-    if (box.sizes[whole] != shape[whole])
-      break;
+/// Copies elements of \p run bytes, as many along each axis as \p counts says
+/// and with its distance in \p strides, to one place.
+static void copyStrided(const char *from, ArrayRef<int64_t> counts,
+                        ArrayRef<int64_t> strides, int64_t run,
+                        MutableArrayRef<char> to) {
+  while (!counts.empty() && strides.back() == run) {
+    run *= counts.back();
+    counts = counts.drop_back();
+    strides = strides.drop_back();
   }
-  SmallVector<int64_t> strides(rank);
-  int64_t stride = elementSize, start = 0;
-  for (size_t axis = rank; axis-- > 0; stride *= shape[axis]) {
-    strides[axis] = stride;
-    start += box.offsets[axis] * stride;
-  }
-  SmallVector<int64_t> index(whole);
+  SmallVector<int64_t> index(counts.size());
   for (char *end = to.end(), *next = to.begin(); next != end; next += run) {
-    std::memcpy(next, from.data() + start, run);
-    for (size_t axis = whole; axis-- > 0;) {
-      start += strides[axis];
-      if (++index[axis] != box.sizes[axis])
+    std::memcpy(next, from, run);
+    for (size_t axis = counts.size(); axis-- > 0;) {
+      from += strides[axis];
+      if (++index[axis] != counts[axis])
         break;
-      start -= box.sizes[axis] * strides[axis];
+      from -= counts[axis] * strides[axis];
       index[axis] = 0;
     }
   }
+}
+
+/// Copies \p box of a tensor of \p shape , whose bytes are \p from .
+static void copyBox(const char *from, ArrayRef<int64_t> shape,
+                    int64_t elementSize, const Box &box,
+                    MutableArrayRef<char> to) {
+  SmallVector<int64_t> strides = computeStrides(shape);
+  for (auto [offset, stride] : llvm::zip_equal(box.offsets, strides)) {
+    stride *= elementSize;
+    from += offset * stride;
+  }
+  copyStrided(from, box.sizes, strides, elementSize, to);
+}
+
+/// The least box of \p shape that has the elements \p first to \p last , which
+/// lie one after another in it; \p first becomes the number of its first one.
+static Box findBox(ArrayRef<int64_t> shape, int64_t &first, int64_t last) {
+  Box box;
+  int64_t unit = computeProduct(shape), from = first, to = last, start = 0;
+  bool isSplit = false;
+  for (int64_t size : shape) {
+    unit /= size;
+    int64_t low = isSplit ? 0 : from / unit;
+    int64_t high = isSplit ? size - 1 : to / unit;
+    box.offsets.push_back(low);
+    box.sizes.push_back(high - low + 1);
+    start += low * unit;
+    isSplit |= low != high;
+    from %= unit;
+    to %= unit;
+  }
+  first = start;
+  return box;
+}
+
+/// Reads \p box of \p deferred seen in the shape of \p type .
+static void readView(const Deferred &deferred, ShapedType type, const Box &box,
+                     MutableArrayRef<char> bytes) {
+  ArrayRef<int64_t> seen = type.getShape(), own = deferred.type.getShape();
+  if (seen == own || bytes.empty())
+    return deferred.read(box, bytes);
+  // Groups of axes that have equally many elements in both shapes; of each, the
+  // range of elements that is read.
+  Box range;
+  SmallVector<int64_t> sizes, starts, strides(seen.size());
+  SmallVector<size_t> groups(seen.size());
+  size_t i = 0, k = 0;
+  while (i < seen.size() || k < own.size()) {
+    size_t firstSeen = i, firstOwn = k;
+    int64_t ofSeen = i < seen.size() ? seen[i++] : 1;
+    int64_t ofOwn = k < own.size() ? own[k++] : 1;
+    while (ofSeen != ofOwn)
+      (ofSeen < ofOwn ? ofSeen : ofOwn) *=
+          ofSeen < ofOwn ? seen[i++] : own[k++];
+    int64_t stride = 1, first = 0, last = 0;
+    for (size_t axis = i; axis-- > firstSeen; stride *= seen[axis]) {
+      strides[axis] = stride;
+      groups[axis] = sizes.size();
+      first += box.offsets[axis] * stride;
+      last += (box.offsets[axis] + box.sizes[axis] - 1) * stride;
+    }
+    int64_t start = first;
+    Box part = findBox(own.slice(firstOwn, k - firstOwn), start, last);
+    sizes.push_back(part.getNumElements());
+    starts.push_back(first - start);
+    range.offsets.append(part.offsets);
+    range.sizes.append(part.sizes);
+  }
+  if (range.getNumElements() == box.getNumElements())
+    return deferred.read(range, bytes);
+  int64_t elementSize = getElementSize(type);
+  SmallVector<char> room;
+  room.resize_for_overwrite(range.getNumElements() * elementSize);
+  deferred.read(range, room);
+  const char *from = room.data();
+  SmallVector<int64_t> groupStrides = computeStrides(sizes);
+  for (auto [start, stride] : llvm::zip_equal(starts, groupStrides))
+    from += start * stride * elementSize;
+  for (auto [group, stride] : llvm::zip_equal(groups, strides))
+    stride *= groupStrides[group] * elementSize;
+  copyStrided(from, box.sizes, strides, elementSize, bytes);
 }
 
 void rwkvc::readBox(Attribute attr, const Box &box,
                     MutableArrayRef<char> bytes) {
   if (auto present = getPresentBytes(attr)) {
     auto type = cast<ElementsAttr>(attr).getShapedType();
-    return copyBox(*present, type.getShape(), getElementSize(type), box, bytes);
+    return copyBox(present->data(), type.getShape(), getElementSize(type), box,
+                   bytes);
   }
-  (*findReader(cast<DenseResourceElementsAttr>(attr)))(box, bytes);
+  readView(*findDeferred(attr), cast<ElementsAttr>(attr).getShapedType(), box,
+           bytes);
 }
 
 SmallVector<Piece> rwkvc::getPieces(ShapedType type) {
@@ -299,10 +378,10 @@ rwkvc::makeConstant(ShapedType type, StringRef name, BoxReader read) {
     DenseResourceElementsHandle handle =
         DenseResourceElementsHandle::getManagerInterface(type.getContext())
             .insert(name);
-    deferred->add(handle.getResource(), std::move(read));
+    deferred->add(handle.getResource(), {type, std::move(read)});
     return DenseResourceElementsAttr::get(type, handle);
   }
-  llvm::Expected<AsmResourceBlob> blob = evaluate(type, read);
+  llvm::Expected<AsmResourceBlob> blob = evaluate({type, std::move(read)});
   if (!blob)
     return blob.takeError();
   return DenseResourceElementsAttr::get(type, name, std::move(*blob));

@@ -446,13 +446,13 @@ void QuantizeWeightsPass::rewrite(Product &product, const Encoded &encoded) {
         Value term;
         if (isFour) {
           // The halves of the byte with their signs.
-          auto constant = [&](int64_t value) -> Value {
-            return arith::ConstantOp::create(
-                body, body.getI32IntegerAttr(static_cast<int32_t>(value)));
+          auto constant = [&](int16_t value) -> Value {
+            return arith::ConstantOp::create(body,
+                                             body.getI16IntegerAttr(value));
           };
-          Value byte = arith::ExtSIOp::create(body, body.getI32Type(), args[2]);
-          Value low = arith::ShLIOp::create(body, byte, constant(28));
-          low = arith::ShRSIOp::create(body, low, constant(28));
+          Value byte = arith::ExtSIOp::create(body, body.getI16Type(), args[2]);
+          Value low = arith::ShLIOp::create(body, byte, constant(12));
+          low = arith::ShRSIOp::create(body, low, constant(12));
           Value high = arith::ShRSIOp::create(body, byte, constant(4));
           term = arith::AddFOp::create(body, multiply(args[0], low),
                                        multiply(args[1], high));

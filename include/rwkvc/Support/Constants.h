@@ -60,7 +60,7 @@ void readBox(mlir::Attribute attr, const Box &box,
 /// A box of a constant whose bytes are one piece of the constant's.
 struct Piece {
   Box box;
-  int64_t offset, size; ///< in bytes
+  int64_t offset = 0, size = 0; ///< in bytes
 };
 
 /// Pieces of a few MB that make up a constant of \p type, in order: no more

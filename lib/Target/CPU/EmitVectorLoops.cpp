@@ -277,12 +277,19 @@ private:
   /// times the factor.
   Values emitCommonFactor(unsigned loop, ValueRange sums, int64_t unroll,
                           int64_t lanes) {
-    Value zero = broadcast(neutral(0), lanes);
+    Type type = s.common->summed.getType();
+    Value zero = broadcast(
+        arith::ConstantOp::create(b, cast<TypedAttr>(b.getZeroAttr(type))),
+        lanes);
     Values terms = emitReductions(
         loop, Values(sums.size(), zero), [&](ValueRange carried) {
           return evaluate(Values(carried), unroll, lanes, Part::Terms);
         });
     ivs[loop] = index(0);
+    if (s.common->summed != s.common->rest)
+      for (Value &term : terms)
+        term = arith::SIToFPOp::create(
+            b, cloneType(term.getType(), s.common->rest.getType()), term);
     partials = terms;
     Values results = evaluate(Values(sums), unroll, lanes, Part::Total);
     partials.clear();
@@ -382,6 +389,12 @@ private:
                                      *arith::getNeutralElement(combiners[0]));
   }
 
+  /// \p element , as a vector if \p type is one.
+  static Type cloneType(Type type, Type element) {
+    auto vector = dyn_cast<VectorType>(type);
+    return vector ? vector.clone(element) : element;
+  }
+
   Value broadcast(Value value, int64_t lanes) {
     if (lanes == 1 || isa<VectorType>(value.getType()))
       return value;
@@ -449,6 +462,28 @@ private:
             b, VectorType::get(lanes, b.getI16Type()), elements));
   }
 
+  /// Both members of the pair for \p lanes values of the lane loop, side by
+  /// side.
+  Value loadPairs(unsigned operand, int64_t row, int64_t part, int64_t lanes) {
+    const Access &access = s.accesses[operand];
+    Value number = elementNumber(operand, row, part, lanes);
+    Type element = cast<MemRefType>(bases[operand].getType()).getElementType();
+    auto load = [&](int64_t size) -> Value {
+      return vector::LoadOp::create(b, VectorType::get(size, element),
+                                    bases[operand], number);
+    };
+    if (access.strides[s.lane] != 0)
+      return load(2 * lanes);
+    // The pair as one number, which can be broadcast.
+    Type both = b.getIntegerType(2 * element.getIntOrFloatBitWidth());
+    Value pair =
+        vector::BitCastOp::create(b, VectorType::get(1, both), load(2));
+    pair = vector::ExtractOp::create(b, pair, 0);
+    pair = vector::BroadcastOp::create(b, VectorType::get(lanes, both), pair);
+    return vector::BitCastOp::create(b, VectorType::get(2 * lanes, element),
+                                     pair);
+  }
+
   void store(unsigned operand, int64_t row, int64_t part, Value value) {
     int64_t lanes = 1;
     if (auto type = dyn_cast<VectorType>(value.getType()))
@@ -466,6 +501,7 @@ private:
                   Part which = Part::All) {
     Values results(accumulators.size());
     llvm::SetVector<Operation *> ops = getOps(which);
+    bool hasPairs = s.pair >= 0 && which == Part::Terms;
     // Members share what does not depend on what they differ by.
     llvm::DenseMap<std::tuple<unsigned, int64_t, int64_t>, Value> loads;
     for (int64_t row = 0; row < rows; ++row)
@@ -486,7 +522,8 @@ private:
           if (!value && !preloaded.empty())
             value = preloaded[i];
           if (!value)
-            value = load(i, row, part, lanes);
+            value = hasPairs ? loadPairs(i, row, part, lanes)
+                             : load(i, row, part, lanes);
           mapping.map(op.getRegionInputArgs()[i], value);
         }
         auto slot = [&](unsigned output) {
@@ -498,10 +535,10 @@ private:
         if (which == Part::Total)
           mapping.map(s.common->rest, partials[slot(0)]);
         for (Operation *each : ops)
-          clone(*each, mapping, row, part, lanes);
+          clone(*each, mapping, row, part, hasPairs ? 2 * lanes : lanes);
         if (which == Part::Terms) {
           results[slot(0)] = accumulators[slot(0)];
-          addTerms(s.common->rest, mapping, results[slot(0)]);
+          addTerms(s.common->summed, mapping, results[slot(0)]);
           continue;
         }
         for (auto [i, value] :
@@ -523,7 +560,7 @@ private:
     options.filter = [&](Operation *each) {
       return each->getBlock() == op.getBody();
     };
-    Value root = which == Part::Terms ? s.common->rest : s.common->factor;
+    Value root = which == Part::Terms ? s.common->summed : s.common->factor;
     if (Operation *def = root.getDefiningOp();
         def && def->getBlock() == op.getBody()) {
       (void)getBackwardSlice(def, &ops, options);
@@ -535,7 +572,7 @@ private:
     } else {
       // Sums of terms are added one by one.
       forEachTerm(
-          s.common->rest, [](Value) {},
+          s.common->summed, [](Value) {},
           [&](Operation *sum) { ops.remove(sum); });
     }
     return ops;
@@ -545,28 +582,36 @@ private:
   /// \p visitSum for the sums.
   void forEachTerm(Value value, llvm::function_ref<void(Value)> visit,
                    llvm::function_ref<void(Operation *)> visitSum) {
-    auto sum = value.getDefiningOp<arith::AddFOp>();
-    if (!sum || !sum->hasOneUse() || sum->getBlock() != op.getBody())
+    Operation *sum = value.getDefiningOp();
+    if (!isa_and_nonnull<arith::AddFOp, arith::AddIOp>(sum) ||
+        !sum->hasOneUse() || sum->getBlock() != op.getBody())
       return visit(value);
     visitSum(sum);
-    forEachTerm(sum.getLhs(), visit, visitSum);
-    forEachTerm(sum.getRhs(), visit, visitSum);
+    forEachTerm(sum->getOperand(0), visit, visitSum);
+    forEachTerm(sum->getOperand(1), visit, visitSum);
   }
 
   /// Adds the terms of \p value to \p total .
   void addTerms(Value value, IRMapping &mapping, Value &total) {
-    forEachTerm(
-        value,
-        [&](Value term) {
-          int64_t lanes = 1;
-          if (auto type = dyn_cast<VectorType>(total.getType()))
-            lanes = type.getNumElements();
-          auto sum = arith::AddFOp::create(
-              b, total, broadcast(mapping.lookupOrDefault(term), lanes));
-          sum.setFastmath(arith::FastMathFlags::contract);
-          total = sum;
-        },
-        [](Operation *) {});
+    int64_t lanes = 1;
+    if (auto type = dyn_cast<VectorType>(total.getType()))
+      lanes = type.getNumElements();
+    auto addTerm = [&](Value term) {
+      term = mapping.lookupOrDefault(term);
+      if (s.pair >= 0) {
+        auto members = vector::DeinterleaveOp::create(b, term);
+        term = add(members.getRes1(), members.getRes2());
+      }
+      term = broadcast(term, lanes);
+      if (isa<IntegerType>(getElementTypeOrSelf(term.getType()))) {
+        total = add(total, term);
+        return;
+      }
+      auto sum = arith::AddFOp::create(b, total, term);
+      sum.setFastmath(arith::FastMathFlags::contract);
+      total = sum;
+    };
+    forEachTerm(value, addTerm, [](Operation *) {});
   }
 
   void clone(Operation &inner, IRMapping &mapping, int64_t row, int64_t part,

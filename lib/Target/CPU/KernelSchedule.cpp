@@ -39,7 +39,8 @@ SmallVector<unsigned> Schedule::outerLoops() const {
 SmallVector<unsigned> Schedule::reductionLoops() const {
   SmallVector<unsigned> loops;
   for (unsigned d = 0; d < ranges.size(); ++d)
-    if (isReduction[d] && d != lane && ranges[d] > 1)
+    if (isReduction[d] && d != lane && static_cast<int64_t>(d) != pair &&
+        ranges[d] > 1)
       loops.push_back(d);
   return loops;
 }
@@ -185,8 +186,10 @@ static double laneCost(const Schedule &s, unsigned lane, int64_t lanes) {
       if (access.strides[d] != 0)
         touched *= s.ranges[d];
     int64_t stride = access.strides[lane];
+    bool isContiguous =
+        stride == 1 || (s.pair >= 0 && stride == 2 && access.strides[s.pair]);
     // Strided lanes are gathered one by one.
-    cost += stride == 0 || stride == 1 ? touched / lanes : touched;
+    cost += stride == 0 || isContiguous ? touched / lanes : touched;
   }
   // A horizontal sum, and its scalar store, for each result.
   if (s.isReduction[lane]) {
@@ -197,6 +200,16 @@ static double laneCost(const Schedule &s, unsigned lane, int64_t lanes) {
     cost += 2.0 * results;
   }
   return cost;
+}
+
+/// Whether the pair's members lie side by side in all that has them, those of
+/// one value of loop \p lane next to those of the next.
+static bool isInterleaved(const Schedule &s, unsigned lane) {
+  return llvm::all_of(s.accesses, [&](const Access &access) {
+    return access.isScalar || access.strides[s.pair] == 0 ||
+           (access.strides[s.pair] == 1 &&
+            (access.strides[lane] == 0 || access.strides[lane] == 2));
+  });
 }
 
 /// Picks the loop for the lanes; false where none will do.
@@ -210,7 +223,9 @@ static bool chooseLane(linalg::GenericOp op, Schedule &s, int64_t vectorBits) {
     while (lanes > s.ranges[d])
       lanes /= 2;
     if (lanes < 4 || (s.isReduction[d] && !combiners) ||
-        !isBodyVectorizable(op, d))
+        !isBodyVectorizable(op, d) ||
+        (s.pair >= 0 && (s.isReduction[d] || s.ranges[d] % lanes != 0 ||
+                         !isInterleaved(s, d))))
       continue;
     bool stores = llvm::all_of(
         ArrayRef<Access>(s.accesses).drop_front(op.getNumDpsInputs()),
@@ -328,30 +343,81 @@ static bool changesAlong(linalg::GenericOp op, Value value, unsigned loop) {
   });
 }
 
-/// Finds a factor that leaves the innermost reduction.
-static void chooseFactor(linalg::GenericOp op, Schedule &s) {
-  SmallVector<unsigned> reductions = s.reductionLoops();
-  if (s.isReduction[s.lane] || reductions.size() < 2 || s.streams ||
-      op.getNumDpsInits() != 1 || s.isStreamed[0])
-    return;
+/// A factor that leaves the innermost of \p reductions .
+static std::optional<CommonFactor> findFactor(linalg::GenericOp op,
+                                              ArrayRef<unsigned> reductions) {
   Value accumulator = op.getRegionOutputArgs()[0];
   auto sum = op.getBody()->getTerminator()->getOperand(0).getDefiningOp();
-  if (!isa_and_nonnull<arith::AddFOp>(sum) ||
+  if (op.getNumDpsInits() != 1 || reductions.empty() ||
+      !isa_and_nonnull<arith::AddFOp>(sum) ||
       !llvm::is_contained(sum->getOperands(), accumulator) ||
       !accumulator.hasOneUse())
-    return;
+    return std::nullopt;
   Value term = sum->getOperand(sum->getOperand(0) == accumulator ? 1 : 0);
   auto product = term.getDefiningOp<arith::MulFOp>();
   if (!product || !product->hasOneUse())
-    return;
+    return std::nullopt;
   for (unsigned i : {0u, 1u}) {
     Value factor = product->getOperand(i), rest = product->getOperand(1 - i);
-    if (!changesAlong(op, factor, reductions.back()) &&
-        changesAlong(op, rest, reductions.back())) {
-      s.common = CommonFactor{product, sum, factor, rest};
-      return;
-    }
+    if (changesAlong(op, factor, reductions.back()) ||
+        !changesAlong(op, rest, reductions.back()))
+      continue;
+    Value summed = rest;
+    // An integer of 32 bits is a sum, which cannot overflow, of smaller ones.
+    if (auto widened = rest.getDefiningOp<arith::SIToFPOp>();
+        widened && widened.getIn().getType().isInteger(32))
+      summed = widened.getIn();
+    return CommonFactor{product, sum, factor, rest, summed};
   }
+  return std::nullopt;
+}
+
+std::optional<unsigned> cpu::findPairLoop(linalg::LinalgOp op) {
+  SmallVector<AffineMap> maps = op.getIndexingMapsArray();
+  for (auto [loop, kind] : llvm::enumerate(op.getIteratorTypesArray())) {
+    if (kind != utils::IteratorType::reduction ||
+        op.getStaticLoopRanges()[loop] != 2)
+      continue;
+    unsigned count = 0;
+    bool isPair = true;
+    for (OpOperand *input : op.getDpsInputOperands()) {
+      AffineMap map = op.getMatchingIndexingMap(input);
+      Type element = getElementTypeOrSelf(input->get().getType());
+      bool isSmall = element.isInteger() &&
+                     element.getIntOrFloatBitWidth() > 1 &&
+                     element.getIntOrFloatBitWidth() <= 16;
+      bool hasLoop = map.isFunctionOfDim(loop);
+      isPair &= isSmall == hasLoop &&
+                (!hasLoop || map.getResultPosition(
+                                 getAffineDimExpr(loop, op.getContext())));
+      count += hasLoop;
+    }
+    if (isPair && count >= 2)
+      return loop;
+  }
+  return std::nullopt;
+}
+
+/// Chooses lanes that hold pairs, where there are any; false if not.
+static bool choosePairs(linalg::GenericOp op, Schedule &s, int64_t vectorBits) {
+  std::optional<unsigned> loop = findPairLoop(op);
+  if (!loop ||
+      !llvm::all_of(op.getBody()->without_terminator(),
+                    llvm::IsaPred<arith::ExtSIOp, arith::ExtFOp, arith::ShLIOp,
+                                  arith::ShRSIOp, arith::MulIOp, arith::AddIOp,
+                                  arith::SIToFPOp, arith::MulFOp, arith::AddFOp,
+                                  arith::ConstantOp>))
+    return false;
+  Schedule paired = s;
+  paired.pair = *loop;
+  if (!chooseLane(op, paired, vectorBits))
+    return false;
+  paired.common = findFactor(op, paired.reductionLoops());
+  if (!paired.common || paired.common->summed == paired.common->rest ||
+      changesAlong(op, paired.common->factor, *loop))
+    return false;
+  s = paired;
+  return true;
 }
 
 std::optional<Schedule> cpu::schedule(linalg::GenericOp op,
@@ -389,10 +455,14 @@ std::optional<Schedule> cpu::schedule(linalg::GenericOp op,
   s.work = bodyCost(op);
   for (int64_t range : s.ranges)
     s.work *= range;
-  if (!chooseLane(op, s, vectorBits))
+  bool hasPairs = choosePairs(op, s, vectorBits);
+  if (!hasPairs && !chooseLane(op, s, vectorBits))
     return std::nullopt;
   chooseTile(op, s, vectorBits);
   chooseStreams(op, s);
-  chooseFactor(op, s);
+  if (SmallVector<unsigned> reductions = s.reductionLoops();
+      !hasPairs && reductions.size() >= 2 && !s.isReduction[s.lane] &&
+      !s.streams && !s.isStreamed[0])
+    s.common = findFactor(op, reductions);
   return s;
 }

@@ -24,11 +24,13 @@ struct Access {
 };
 
 /// A sum over two loops whose terms have a factor that the inner one does not
-/// change, as a block's scale is: what it multiplies is summed by itself.
+/// change, as a block's scale is: what it multiplies is summed by itself, in
+/// integers where it is a widened integer.
 struct CommonFactor {
   mlir::Operation *product = nullptr; ///< factor times the rest
   mlir::Operation *sum = nullptr;     ///< the accumulator plus the product
   mlir::Value factor, rest;           ///< operands of the product
+  mlir::Value summed; ///< the integer that the rest is, or the rest
 };
 
 struct Schedule {
@@ -44,6 +46,9 @@ struct Schedule {
   unsigned lane = 0;  ///< the loop in vector lanes
   int64_t lanes = 1;  ///< elements of a vector
   int64_t unroll = 1; ///< vectors side by side
+  /// A reduction of two iterations that lie side by side in memory: lanes hold
+  /// both, and their products are added in one instruction. -1: none.
+  int64_t pair = -1;
   int64_t row = -1; ///< a parallel loop of which `rows` iterations go together;
                     ///< the last ones are fewer where they do not divide it
   int64_t rows = 1;
@@ -58,11 +63,16 @@ struct Schedule {
 
   /// Parallel loops outside the lanes, outermost first; the row loop is last.
   llvm::SmallVector<unsigned> outerLoops() const;
-  /// Reductions outside the lanes.
+  /// Reductions outside the lanes, outermost first.
   llvm::SmallVector<unsigned> reductionLoops() const;
   /// Iterations of the outermost loop.
   int64_t units() const;
 };
+
+/// A reduction of \p op of two iterations that products of integers of at most
+/// 16 bits are summed over. Processors do so in one instruction where both lie
+/// side by side.
+std::optional<unsigned> findPairLoop(mlir::linalg::LinalgOp op);
 
 /// The schedule of \p op for registers of \p vectorBits, or none where it
 /// cannot be vectorised.

@@ -5,11 +5,13 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "KernelSchedule.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/SCF/Transforms/TileUsingInterface.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "mlir/Dialect/Utils/IndexingUtils.h"
 #include "mlir/IR/ImplicitLocOpBuilder.h"
 #include "mlir/IR/Matchers.h"
 #include "rwkvc/Support/Constants.h"
@@ -24,6 +26,7 @@ namespace rwkvc::cpu {
 
 using namespace mlir;
 using namespace rwkvc;
+using namespace rwkvc::cpu;
 
 namespace {
 
@@ -34,8 +37,8 @@ struct Product {
   SmallVector<unsigned, 2> matrices; ///< numbers of the constant operands
 };
 
-/// A constant and which of its axes is split.
-using Matrix = std::pair<Attribute, unsigned>;
+/// A constant and which of its axes is split, and which one goes last, if any.
+using Matrix = std::tuple<Attribute, unsigned, std::optional<unsigned>>;
 
 } // namespace
 
@@ -95,39 +98,69 @@ static std::optional<Product> match(linalg::LinalgOp op, int64_t width) {
   return found;
 }
 
-/// \p source with \p axis split into parts of \p width elements: the parts
-/// first, then the other axes, then the elements of a part.
-static BoxReader pack(Attribute source, unsigned axis, int64_t width,
+/// Copies numbers of type T with these strides, in elements, to \p to , the
+/// last axis fastest. Returns what follows them.
+template <typename T>
+static char *copyStrided(const char *from, ArrayRef<int64_t> shape,
+                         ArrayRef<int64_t> strides, char *to) {
+  if (shape.empty()) {
+    std::memcpy(to, from, sizeof(T));
+    return to + sizeof(T);
+  }
+  if (shape.size() == 1 && strides[0] == 1) {
+    std::memcpy(to, from, shape[0] * sizeof(T));
+    return to + shape[0] * sizeof(T);
+  }
+  for (int64_t i = 0; i < shape[0]; ++i)
+    to = copyStrided<T>(from + i * strides[0] * sizeof(T), shape.drop_front(),
+                        strides.drop_front(), to);
+  return to;
+}
+
+/// \p source , of \p rank axes, with \p axis split into parts of \p width
+/// elements: the parts first, then the other axes, then the elements of a part,
+/// and last \p pair , one of the other axes.
+static BoxReader pack(Attribute source, unsigned rank, unsigned axis,
+                      std::optional<unsigned> pair, int64_t width,
                       int64_t elementSize) {
   return [=](const Box &box, MutableArrayRef<char> target) {
-    // The same box of the source, but all of each part.
-    Box from;
-    from.offsets.assign(box.offsets.begin() + 1, box.offsets.end() - 1);
-    from.sizes.assign(box.sizes.begin() + 1, box.sizes.end() - 1);
-    int64_t parts = box.sizes.front(), columns = box.sizes.back();
-    int64_t outer = llvm::product_of(ArrayRef(from.sizes).take_front(axis));
-    int64_t inner = llvm::product_of(ArrayRef(from.sizes).drop_front(axis));
-    from.offsets.insert(from.offsets.begin() + axis,
-                        box.offsets.front() * width);
-    from.sizes.insert(from.sizes.begin() + axis, parts * width);
+    // The box of the source, with all of each part.
+    Box from{SmallVector<int64_t, 4>(rank), SmallVector<int64_t, 4>(rank)};
+    unsigned next = 1, inPart = rank - (pair ? 1 : 0);
+    for (unsigned i = 0; i < rank; ++i) {
+      unsigned of = i == pair ? rank : i == axis ? 0 : next++;
+      int64_t unit = i == axis ? width : 1;
+      from.offsets[i] = box.offsets[of] * unit;
+      from.sizes[i] = box.sizes[of] * unit;
+    }
     SmallVector<char> bytes;
-    bytes.resize_for_overwrite(outer * parts * width * inner * elementSize);
+    bytes.resize_for_overwrite(from.getNumElements() * elementSize);
     readBox(source, from, bytes);
-    const char *first = bytes.data() + box.offsets.back() * inner * elementSize;
-    char *to = target.data();
-    for (int64_t part = 0; part < parts; ++part)
-      for (int64_t o = 0; o < outer; ++o) {
-        const char *row =
-            first + (o * parts + part) * width * inner * elementSize;
-        if (inner == 1) {
-          std::memcpy(to, row, columns * elementSize);
-          to += columns * elementSize;
-          continue;
-        }
-        for (int64_t i = 0; i < inner; ++i)
-          for (int64_t e = 0; e < columns; ++e, to += elementSize)
-            std::memcpy(to, row + (e * inner + i) * elementSize, elementSize);
-      }
+
+    SmallVector<int64_t> strides = computeStrides(from.sizes);
+    SmallVector<int64_t> steps{width * strides[axis]};
+    for (unsigned i = 0; i < rank; ++i)
+      if (i != axis && i != pair)
+        steps.push_back(strides[i]);
+    steps.push_back(strides[axis]);
+    if (pair)
+      steps.push_back(strides[*pair]);
+    const char *first =
+        bytes.data() + box.offsets[inPart] * strides[axis] * elementSize;
+    switch (elementSize) {
+    case 1:
+      return (void)copyStrided<uint8_t>(first, box.sizes, steps, target.data());
+    case 2:
+      return (void)copyStrided<uint16_t>(first, box.sizes, steps,
+                                         target.data());
+    case 4:
+      return (void)copyStrided<uint32_t>(first, box.sizes, steps,
+                                         target.data());
+    default:
+      assert(elementSize == 8 && "numbers have 1, 2, 4 or 8 bytes");
+      return (void)copyStrided<uint64_t>(first, box.sizes, steps,
+                                         target.data());
+    }
   };
 }
 
@@ -172,7 +205,7 @@ struct PackMatricesPass : cpu::impl::PackMatricesBase<PackMatricesPass> {
       llvm::erase_if(products, [&](Product &product) {
         return llvm::any_of(product.matrices, [&](unsigned i) {
           Matrix matrix = getMatrix(product, i);
-          return taken.lookup(matrix) != uses.lookup(matrix.first);
+          return taken.lookup(matrix) != uses.lookup(std::get<0>(matrix));
         });
       });
       if (products.size() == before)
@@ -182,8 +215,10 @@ struct PackMatricesPass : cpu::impl::PackMatricesBase<PackMatricesPass> {
 
   static Matrix getMatrix(Product &product, unsigned operand) {
     AffineMap map = product.op.getIndexingMapsArray()[operand];
+    std::optional<unsigned> pair = findPairLoop(product.op);
     return {getConstant(product.op->getOperand(operand)),
-            *findAxis(map, product.column)};
+            *findAxis(map, product.column),
+            pair ? findAxis(map, *pair) : std::nullopt};
   }
 
   ElementsAttr getPacked(Product &product, unsigned operand) {
@@ -191,14 +226,20 @@ struct PackMatricesPass : cpu::impl::PackMatricesBase<PackMatricesPass> {
     ElementsAttr &result = packed[matrix];
     if (result)
       return result;
+    Attribute value = std::get<0>(matrix);
+    unsigned axis = std::get<1>(matrix);
+    std::optional<unsigned> pair = std::get<2>(matrix);
     RankedTensorType type = tensorType(product.op->getOperand(operand));
-    SmallVector<int64_t> shape(type.getShape());
-    shape.erase(shape.begin() + matrix.second);
-    shape.insert(shape.begin(), type.getDimSize(matrix.second) / columns);
+    SmallVector<int64_t> shape{type.getDimSize(axis) / columns};
+    for (unsigned i = 0; i < type.getRank(); ++i)
+      if (i != axis && i != pair)
+        shape.push_back(type.getDimSize(i));
     shape.push_back(columns);
+    if (pair)
+      shape.push_back(type.getDimSize(*pair));
     llvm::Expected<ElementsAttr> made =
         makeConstant(type.clone(shape), "packed",
-                     pack(matrix.first, matrix.second, columns,
+                     pack(value, type.getRank(), axis, pair, columns,
                           type.getElementTypeBitWidth() / 8));
     if (made)
       return result = *made;
@@ -249,6 +290,7 @@ void PackMatricesPass::rewrite(Product &product) {
   // Loops: over the parts, the old ones but that over columns, over the columns
   // of a part.
   unsigned numLoops = op.getNumLoops() + 1;
+  std::optional<unsigned> pair = findPairLoop(op);
   AffineExpr part = b.getAffineDimExpr(0);
   AffineExpr inPart = b.getAffineDimExpr(numLoops - 1);
   SmallVector<AffineExpr> loops;
@@ -271,9 +313,16 @@ void PackMatricesPass::rewrite(Product &product) {
       exprs.push_back(expr.replaceDims(loops));
     if (auto *matrix = llvm::find(product.matrices, i);
         matrix != product.matrices.end()) {
-      exprs.erase(exprs.begin() + *findAxis(map, product.column));
-      exprs.insert(exprs.begin(), part);
-      exprs.push_back(inPart);
+      std::optional<unsigned> pairAxis =
+          pair ? findAxis(map, *pair) : std::nullopt;
+      SmallVector<AffineExpr> packedExprs{part};
+      for (auto [axis, expr] : llvm::enumerate(exprs))
+        if (axis != *findAxis(map, product.column) && axis != pairAxis)
+          packedExprs.push_back(expr);
+      packedExprs.push_back(inPart);
+      if (pairAxis)
+        packedExprs.push_back(exprs[*pairAxis]);
+      exprs = packedExprs;
       operands[i] = arith::ConstantOp::create(
           b, constants[std::distance(product.matrices.begin(), matrix)]);
     } else if (i + 1 == operands.size()) {

@@ -10,6 +10,42 @@
 
 include "mlir/Pass/PassBase.td"
 
+def QuantizeActivations
+    : Pass<"cpu-quantize-activations", "::mlir::ModuleOp"> {
+  let summary = "Multiply integer weights with integer activations";
+  let description = [{
+    A product with a matrix of integers that share a scale by blocks of rows widens
+    each of them to floating point. Here the activations of a block become integers
+    of 16 bits too, times the block's largest magnitude by 32767, so that
+    processors multiply and add pairs of integers in one instruction and only the
+    sum of a block is widened. The error is 2^-16 of the block's largest activation,
+    far below that of the weights.
+
+    ```mlir
+    %y = linalg.generic  // y[n] += scale[b, n] * (x[b, k] * w[b, k, n])
+        ins(%x, %w, %scale : tensor<24x32xf32>, tensor<24x32x768xi8>, tensor<24x768xbf16>)
+    // after
+    %largest = linalg.generic  // max |x[b, k]|
+    %numbers = linalg.generic  // round(x[b, k] * 32767 / largest[b])
+    %y = linalg.generic  // y[n] += scale[b, n] * largest[b] / 32767
+                         //         * float(numbers[b, k, two] * w[b, k, two, n])
+        ins(%numbers, %w, %scale, %largest
+            : tensor<24x16x2xi16>, tensor<24x16x2x768xi8>, tensor<24x768xbf16>, tensor<24xf32>)
+    ```
+
+    Applies to matrices that only such products read, with columns that
+    `cpu-pack-matrices` can pack, and not within parallel loops. A block whose
+    largest activation is below 1e-30 counts as zero.
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect",
+                           "::mlir::linalg::LinalgDialect",
+                           "::mlir::math::MathDialect",
+                           "::mlir::tensor::TensorDialect"];
+  let options = [Option<"columns", "columns", "int64_t", /*default=*/"32",
+                        "What the number of a matrix's columns is a multiple of">];
+  let statistics = [Statistic<"numProducts", "products", "Products rewritten">];
+}
+
 def PackMatrices : Pass<"cpu-pack-matrices", "::mlir::ModuleOp"> {
   let summary = "Lay constant matrices out in the order in which kernels read them";
   let description = [{
