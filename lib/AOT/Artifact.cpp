@@ -10,10 +10,13 @@
 #include "llvm/Object/ArchiveWriter.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/FileUtilities.h"
+#include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/MemoryBuffer.h"
 #include "llvm/Support/Path.h"
 #include "llvm/Support/Program.h"
 #include "llvm/Support/Signals.h"
+#include <mutex>
+#include <unistd.h>
 
 using namespace rwkvc;
 using namespace rwkvc::aot;
@@ -67,6 +70,53 @@ llvm::Error PendingFile::write(
     return error;
   llvm::consumeError(std::move(error));
   return fileError(path, "write", code);
+}
+
+/// Writes all of \p bytes .
+static std::error_code writeAt(int descriptor, llvm::ArrayRef<char> bytes,
+                               int64_t offset) {
+  while (!bytes.empty()) {
+    ssize_t written = pwrite(descriptor, bytes.data(), bytes.size(), offset);
+    if (written < 0 && errno == EINTR)
+      continue;
+    if (written < 0)
+      return std::error_code(errno, std::generic_category());
+    bytes = bytes.drop_front(written);
+    offset += written;
+  }
+  return {};
+}
+
+llvm::Error PendingFile::fill(int64_t size,
+                              llvm::function_ref<void(WriteAt)> fill) {
+  namespace fs = llvm::sys::fs;
+  std::mutex mutex;
+  std::error_code first;
+  // Only the first counts: there is no point in going on.
+  auto note = [&](std::error_code code) {
+    std::lock_guard<std::mutex> lock(mutex);
+    if (!first)
+      first = code;
+    return !first;
+  };
+  int descriptor = -1;
+  note(fs::openFileForReadWrite(temporary, descriptor, fs::CD_OpenExisting,
+                                fs::OF_None));
+  if (!first) {
+    if (note(fs::resize_file(descriptor, size)))
+      fill([&](int64_t offset, llvm::ArrayRef<char> bytes) {
+        return note({}) && note(writeAt(descriptor, bytes, offset));
+      });
+    fs::file_t file = fs::convertFDToNativeFile(descriptor);
+    note(fs::closeFile(file));
+  }
+  if (!first)
+    return llvm::Error::success();
+  return llvm::createStringError(
+      llvm::formatv("cannot write '{0}', which needs {1:f1} MB: {2}; make room "
+                    "there, or choose another place",
+                    path, size / 1e6, first.message())
+          .str());
 }
 
 llvm::Error PendingFile::commit() {
