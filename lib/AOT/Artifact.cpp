@@ -157,12 +157,16 @@ static llvm::Expected<std::string> findCompiler(const LinkOptions &options) {
       "name one by --cc, or use --emit=obj");
 }
 
-/// A linker repeats itself: what is missing shows in the first lines.
-static std::string firstLines(llvm::StringRef text) {
+/// A linker repeats itself: what is missing shows in the first lines, what
+/// became of it in the last ones.
+static std::string shorten(llvm::StringRef text) {
+  constexpr size_t kFirst = 12, kLast = 4;
   llvm::SmallVector<llvm::StringRef> lines;
-  text.trim().split(lines, '\n', /*MaxSplit=*/12);
-  if (lines.size() > 12)
-    lines.back() = "...";
+  text.trim().split(lines, '\n');
+  if (lines.size() > kFirst + kLast) {
+    lines[kFirst] = "...";
+    lines.erase(lines.begin() + kFirst + 1, lines.end() - kLast);
+  }
   return llvm::join(lines, "\n");
 }
 
@@ -187,10 +191,15 @@ static llvm::Error link(PendingFile &file, const LinkOptions &options,
   int status = llvm::sys::ExecuteAndWait(*compiler, command, std::nullopt,
                                          streams, 0, 0, &message);
   if (status != 0) {
-    if (auto text = llvm::MemoryBuffer::getFile(log); text && message.empty())
-      message = firstLines((*text)->getBuffer());
-    return llvm::createStringError("linking '" + file.getPath() + "' failed: " +
-                                   llvm::join(command, " ") + "\n" + message);
+    if (message.empty())
+      message = "exit status " + std::to_string(status);
+    std::string said;
+    if (auto text = llvm::MemoryBuffer::getFile(log))
+      said = shorten((*text)->getBuffer());
+    return llvm::createStringError(
+        "linking '" + file.getPath() + "' failed, " + message + ": " +
+        llvm::join(command, " ") + "\n" +
+        (said.empty() ? "the linker gave no message" : said));
   }
   return llvm::Error::success();
 }
