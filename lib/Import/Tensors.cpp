@@ -167,9 +167,14 @@ std::shared_ptr<llvm::MemoryBuffer> TensorReader::open(StringRef location,
   if (!buffer)
     return refuse("which cannot be mapped (" + buffer.getError().message() +
                   ")");
-  std::shared_ptr<llvm::MemoryBuffer> opened = std::move(*buffer);
-  addPageOwner(*file.getContext(), [opened] { opened->dontNeedIfMmap(); });
-  return files[location] = opened;
+  addFile(location, std::move(*buffer));
+  return files[location];
+}
+
+void TensorReader::addFile(StringRef location,
+                           std::shared_ptr<llvm::MemoryBuffer> buffer) {
+  addPageOwner(*file.getContext(), [buffer] { buffer->dontNeedIfMmap(); });
+  files[location] = std::move(buffer);
 }
 
 FailureOr<TensorData> TensorReader::readExternal(const TensorProto &tensor,
