@@ -34,9 +34,9 @@
 // INT4-DAG:   %[[HALVES:.*]] = tensor.expand_shape %[[IN]] {{\[\[}}0], [1, 2, 3]] output_shape [3, 1, 2, 16]
 // INT4:       linalg.generic {indexing_maps = [#[[LO]], #[[HI]],
 // INT4-SAME:    ins(%[[HALVES]], %[[HALVES]], %{{.*}}, %{{.*}} : tensor<3x1x2x16xf32>, tensor<3x1x2x16xf32>, tensor<1x16x2xi8>, tensor<1x2xbf16>)
-// INT4:         %[[E:.*]] = arith.extsi %{{.*}} : i8 to i32
-// INT4:         %[[L:.*]] = arith.shli %[[E]], %c28
-// INT4:         arith.shrsi %[[L]], %c28
+// INT4:         %[[E:.*]] = arith.extsi %{{.*}} : i8 to i16
+// INT4:         %[[L:.*]] = arith.shli %[[E]], %c12
+// INT4:         arith.shrsi %[[L]], %c12
 // INT4:         arith.shrsi %[[E]], %c4
 // BF16-LABEL: func.func @columns(
 // BF16:       %[[W:.*]] = arith.constant dense<{{.*}}> : tensor<32x2xbf16>

@@ -5,8 +5,9 @@
 
 For each model and format: the same tokens go through both, a block and then one by one. The error is the distance of the
 two rows of logits by the length of the reference's, the largest over all tokens; what is allowed stands in
-tolerances.json. `rwkv-run --check-forms` verifies that the forms agree as closely as those of unquantised weights. One float32 file of each version,
-"quantized" there. Exit status: 0 all passed, 1 something failed, 2 nothing could be run.
+tolerances.json. `rwkv-run --check-forms` verifies that the forms agree: as closely as those of unquantised weights, or
+for integers, with which activations are rounded to 16 bits too, as "quantized_forms_rtol" says. One float32 file of each
+version, "quantized" there. Exit status: 0 all passed, 1 something failed, 2 nothing could be run.
 """
 
 import argparse
@@ -62,8 +63,8 @@ def check(tools, table, model, folder):
     original = compile_model(tools, table, model, None, folder)
     reference = compute_logits(original)
     original_size = weights_size(original)
-    forms_rtol = table["forms_rtol"]["fp32"]
     for format_name in FORMATS:
+        forms_rtol = table["quantized_forms_rtol"][format_name]
         library = compile_model(tools, table, model, format_name, folder)
         logits = compute_logits(library)
         error = (np.linalg.norm(logits - reference, axis=1) / np.linalg.norm(reference, axis=1)).max()

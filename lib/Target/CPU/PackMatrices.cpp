@@ -34,11 +34,31 @@ namespace {
 struct Product {
   linalg::LinalgOp op;
   unsigned column;                   ///< the loop
+  int64_t width;                     ///< columns of a part
   SmallVector<unsigned, 2> matrices; ///< numbers of the constant operands
 };
 
-/// A constant and which of its axes is split, and which one goes last, if any.
-using Matrix = std::tuple<Attribute, unsigned, std::optional<unsigned>>;
+/// Some columns of a constant, of which an iteration of a parallel loop needs
+/// no others.
+struct Slice {
+  tensor::ExtractSliceOp op;
+  Value number; ///< of the part that is read, times `factor`
+  int64_t factor, width;
+};
+
+/// How a constant is packed.
+struct Layout {
+  Attribute constant;
+  unsigned axis;                ///< is split into parts
+  int64_t width;                ///< of a part
+  std::optional<unsigned> pair; ///< the axis that goes last, if any
+
+  using Key = std::tuple<Attribute, unsigned, int64_t, std::optional<unsigned>>;
+  Key key() const { return {constant, axis, width, pair}; }
+};
+
+/// How many columns of a constant go together where slices of it are read.
+using Widths = llvm::DenseMap<Attribute, int64_t>;
 
 } // namespace
 
@@ -63,9 +83,37 @@ static bool isSimpleIn(AffineMap map, unsigned loop) {
          findAxis(map, loop);
 }
 
-/// \p op as a product of something with constants whose columns, a multiple of
-/// \p width , are those of the result.
-static std::optional<Product> match(linalg::LinalgOp op, int64_t width) {
+/// \p op as columns of a constant that follow the number of an iteration, where
+/// they do not lie one behind another as they are.
+static std::optional<Slice> match(tensor::ExtractSliceOp op) {
+  auto type = dyn_cast<RankedTensorType>(op.getSource().getType());
+  Attribute constant = getConstant(op.getSource());
+  int64_t axis = type ? type.getRank() - 1 : 0;
+  if (!constant || !hasRawBytes(constant) || axis < 1 ||
+      op.getResultType().getRank() != type.getRank() ||
+      !op->getParentOfType<scf::ForallOp>() || !op.hasUnitStride() ||
+      ShapedType::isDynamic(op.getStaticSize(axis)))
+    return std::nullopt;
+  for (int64_t i = 0; i < axis; ++i)
+    if (op.getStaticOffset(i) != 0 || op.getStaticSize(i) != type.getDimSize(i))
+      return std::nullopt;
+  Slice slice{op, {}, 1, op.getStaticSize(axis)};
+  if (!op.isDynamicOffset(axis) || type.getDimSize(axis) % slice.width != 0)
+    return std::nullopt;
+  auto place = op.getDynamicOffset(axis).getDefiningOp<arith::MulIOp>();
+  APInt factor;
+  if (!place || !matchPattern(place.getRhs(), m_ConstantInt(&factor)) ||
+      factor.getSExtValue() % slice.width != 0)
+    return std::nullopt;
+  slice.number = place.getLhs();
+  slice.factor = factor.getSExtValue() / slice.width;
+  return slice;
+}
+
+/// \p op as a product of something with constants whose columns are those of
+/// the result, in parts of \p columns unless \p widths says otherwise.
+static std::optional<Product> match(linalg::LinalgOp op, int64_t columns,
+                                    const Widths &widths) {
   if (!op.hasPureTensorSemantics() || op.hasIndexSemantics() ||
       op.getNumDpsInits() != 1 || op.getNumReductionLoops() == 0 ||
       op->getParentOfType<scf::ForallOp>() ||
@@ -76,10 +124,9 @@ static std::optional<Product> match(linalg::LinalgOp op, int64_t width) {
   std::optional<Product> found;
   for (unsigned loop = 0; loop < kinds.size(); ++loop) {
     if (kinds[loop] != utils::IteratorType::parallel ||
-        !isSimpleIn(maps.back(), loop) ||
-        op.getStaticLoopRanges()[loop] % width != 0)
+        !isSimpleIn(maps.back(), loop))
       continue;
-    Product product{op, loop, {}};
+    Product product{op, loop, 0, {}};
     bool isMatch = true;
     for (unsigned i = 0; i < op.getNumDpsInputs() && isMatch; ++i) {
       if (!maps[i].isFunctionOfDim(loop))
@@ -87,8 +134,12 @@ static std::optional<Product> match(linalg::LinalgOp op, int64_t width) {
       Attribute value = getConstant(op->getOperand(i));
       isMatch = value && isSimpleIn(maps[i], loop) && hasRawBytes(value);
       product.matrices.push_back(i);
+      product.width = std::max(product.width, widths.lookup(value));
     }
-    if (!isMatch || product.matrices.empty())
+    if (product.width == 0)
+      product.width = columns;
+    if (!isMatch || product.matrices.empty() ||
+        op.getStaticLoopRanges()[loop] % product.width != 0)
       continue;
     // Two loops that would do: not a product with a matrix.
     if (found)
@@ -178,72 +229,92 @@ struct PackMatricesPass : cpu::impl::PackMatricesBase<PackMatricesPass> {
 
   void runOnOperation() override {
     packed.clear();
-    SmallVector<Product> products;
+    SmallVector<Slice> slices;
+    Widths widths;
     llvm::DenseMap<Attribute, int64_t> uses;
     getOperation().walk([&](Operation *op) {
       if (auto constant = dyn_cast<arith::ConstantOp>(op))
         uses[constant.getValue()] += llvm::range_size(op->getUses());
-      if (auto product = dyn_cast<linalg::LinalgOp>(op))
-        if (std::optional<Product> found = match(product, columns))
-          products.push_back(*found);
+      auto read = dyn_cast<tensor::ExtractSliceOp>(op);
+      if (std::optional<Slice> found = read ? match(read) : std::nullopt) {
+        slices.push_back(*found);
+        widths.try_emplace(getConstant(read.getSource()), found->width);
+      }
     });
-    keepConsistent(products, uses);
+    SmallVector<Product> products;
+    getOperation().walk([&](linalg::LinalgOp op) {
+      if (std::optional<Product> found = match(op, columns, widths))
+        products.push_back(*found);
+    });
+    keepConsistent(products, slices, uses);
     for (Product &product : products)
       rewrite(product);
+    for (Slice &slice : slices)
+      rewrite(slice);
   }
 
-  /// Drops products with a constant that some other op, or another axis of it,
-  /// needs as it is: it would be there twice.
+  /// Drops what reads a constant that something else needs as it is, or in
+  /// another layout: it would be there twice.
   void keepConsistent(SmallVector<Product> &products,
+                      SmallVector<Slice> &slices,
                       const llvm::DenseMap<Attribute, int64_t> &uses) {
     while (true) {
-      llvm::DenseMap<Matrix, int64_t> taken;
+      llvm::DenseMap<Layout::Key, int64_t> taken;
       for (Product &product : products)
         for (unsigned i : product.matrices)
-          ++taken[getMatrix(product, i)];
-      size_t before = products.size();
+          ++taken[getLayout(product, i).key()];
+      for (Slice &slice : slices)
+        ++taken[getLayout(slice).key()];
+      auto isShared = [&](const Layout &layout) {
+        return taken[layout.key()] != uses.lookup(layout.constant);
+      };
+      size_t before = products.size() + slices.size();
       llvm::erase_if(products, [&](Product &product) {
         return llvm::any_of(product.matrices, [&](unsigned i) {
-          Matrix matrix = getMatrix(product, i);
-          return taken.lookup(matrix) != uses.lookup(std::get<0>(matrix));
+          return isShared(getLayout(product, i));
         });
       });
-      if (products.size() == before)
+      llvm::erase_if(slices,
+                     [&](Slice &slice) { return isShared(getLayout(slice)); });
+      if (products.size() + slices.size() == before)
         return;
     }
   }
 
-  static Matrix getMatrix(Product &product, unsigned operand) {
+  static Layout getLayout(Product &product, unsigned operand) {
     AffineMap map = product.op.getIndexingMapsArray()[operand];
     std::optional<unsigned> pair = findPairLoop(product.op);
     return {getConstant(product.op->getOperand(operand)),
-            *findAxis(map, product.column),
+            *findAxis(map, product.column), product.width,
             pair ? findAxis(map, *pair) : std::nullopt};
   }
 
-  ElementsAttr getPacked(Product &product, unsigned operand) {
-    Matrix matrix = getMatrix(product, operand);
-    ElementsAttr &result = packed[matrix];
+  static Layout getLayout(Slice &slice) {
+    Value source = slice.op.getSource();
+    unsigned last = tensorType(source).getRank() - 1;
+    return {getConstant(source), last, slice.width, std::nullopt};
+  }
+
+  ElementsAttr getPacked(Operation *op, const Layout &layout) {
+    ElementsAttr &result = packed[layout.key()];
     if (result)
       return result;
-    Attribute value = std::get<0>(matrix);
-    unsigned axis = std::get<1>(matrix);
-    std::optional<unsigned> pair = std::get<2>(matrix);
-    RankedTensorType type = tensorType(product.op->getOperand(operand));
-    SmallVector<int64_t> shape{type.getDimSize(axis) / columns};
+    auto type =
+        cast<RankedTensorType>(cast<TypedAttr>(layout.constant).getType());
+    SmallVector<int64_t> shape{type.getDimSize(layout.axis) / layout.width};
     for (unsigned i = 0; i < type.getRank(); ++i)
-      if (i != axis && i != pair)
+      if (i != layout.axis && i != layout.pair)
         shape.push_back(type.getDimSize(i));
-    shape.push_back(columns);
-    if (pair)
-      shape.push_back(type.getDimSize(*pair));
-    llvm::Expected<ElementsAttr> made =
-        makeConstant(type.clone(shape), "packed",
-                     pack(value, type.getRank(), axis, pair, columns,
-                          type.getElementTypeBitWidth() / 8));
+    shape.push_back(layout.width);
+    if (layout.pair)
+      shape.push_back(type.getDimSize(*layout.pair));
+    llvm::Expected<ElementsAttr> made = makeConstant(
+        type.clone(shape), "packed",
+        pack(layout.constant, type.getRank(), layout.axis, layout.pair,
+             layout.width, type.getElementTypeBitWidth() / 8));
     if (made)
       return result = *made;
-    product.op->emitWarning()
+    op->emitWarning()
         << "reads its weights in the order of the file, as another cannot be "
            "written: "
         << toString(made.takeError());
@@ -251,17 +322,20 @@ struct PackMatricesPass : cpu::impl::PackMatricesBase<PackMatricesPass> {
   }
 
   void rewrite(Product &product);
-  static void tile(IRRewriter &rewriter, linalg::GenericOp product);
+  void rewrite(Slice &slice);
+  void tile(IRRewriter &rewriter, linalg::GenericOp product, int64_t width);
 
-  llvm::MapVector<Matrix, ElementsAttr> packed;
+  llvm::MapVector<Layout::Key, ElementsAttr> packed;
 };
 
 } // namespace
 
-/// Makes \p product a parallel loop over parts, or pairs of them.
-void PackMatricesPass::tile(IRRewriter &rewriter, linalg::GenericOp product) {
+/// Makes \p product a parallel loop over parts of \p width columns, or pairs of
+/// narrow ones.
+void PackMatricesPass::tile(IRRewriter &rewriter, linalg::GenericOp product,
+                            int64_t width) {
   int64_t parts = product.getStaticLoopRanges()[0];
-  int64_t together = parts % 2 == 0 ? 2 : 1;
+  int64_t together = parts % 2 == 0 && width <= columns ? 2 : 1;
   if (parts == together)
     return;
   SmallVector<OpFoldResult> sizes(product.getNumLoops(),
@@ -281,7 +355,7 @@ void PackMatricesPass::rewrite(Product &product) {
   linalg::LinalgOp op = product.op;
   SmallVector<ElementsAttr> constants;
   for (unsigned i : product.matrices) {
-    constants.push_back(getPacked(product, i));
+    constants.push_back(getPacked(op, getLayout(product, i)));
     if (!constants.back())
       return;
   }
@@ -335,8 +409,8 @@ void PackMatricesPass::rewrite(Product &product) {
   unsigned axis = *findAxis(op.getIndexingMapsArray().back(), product.column);
   RankedTensorType type = tensorType(operands.back());
   SmallVector<int64_t> shape(type.getShape());
-  shape[axis] = columns;
-  shape.insert(shape.begin() + axis, type.getDimSize(axis) / columns);
+  shape[axis] = product.width;
+  shape.insert(shape.begin() + axis, type.getDimSize(axis) / product.width);
   SmallVector<ReassociationIndices> groups(type.getRank());
   for (int64_t i = 0, next = 0; i < type.getRank(); ++i) {
     groups[i].push_back(next++);
@@ -353,5 +427,34 @@ void PackMatricesPass::rewrite(Product &product) {
   rewriter.replaceOpWithNewOp<tensor::CollapseShapeOp>(
       op, type, result.getResult(0), groups);
   ++numProducts;
-  tile(rewriter, result);
+  tile(rewriter, result, product.width);
+}
+
+void PackMatricesPass::rewrite(Slice &slice) {
+  ElementsAttr constant = getPacked(slice.op, getLayout(slice));
+  if (!constant)
+    return;
+  IRRewriter rewriter(slice.op);
+  ImplicitLocOpBuilder b(slice.op.getLoc(), rewriter);
+  auto type = cast<RankedTensorType>(constant.getType());
+  Value number = slice.number, source;
+  if (slice.factor != 1)
+    number = arith::MulIOp::create(
+        b, number, arith::ConstantIndexOp::create(b, slice.factor));
+  SmallVector<OpFoldResult> offsets(type.getRank(), b.getIndexAttr(0)),
+      sizes = getAsIndexOpFoldResult(b.getContext(), type.getShape()),
+      strides(type.getRank(), b.getIndexAttr(1));
+  offsets[0] = number;
+  sizes[0] = b.getIndexAttr(1);
+  {
+    OpBuilder::InsertionGuard guard(b);
+    Operation *loop = slice.op->getParentOfType<scf::ForallOp>();
+    while (auto outer = loop->getParentOfType<scf::ForallOp>())
+      loop = outer;
+    b.setInsertionPoint(loop);
+    source = arith::ConstantOp::create(b, constant);
+  }
+  rewriter.replaceOpWithNewOp<tensor::ExtractSliceOp>(
+      slice.op, slice.op.getResultType(), source, offsets, sizes, strides);
+  ++numSlices;
 }

@@ -114,3 +114,87 @@ func.func @single(%x: tensor<1x1xf32>, %y: tensor<1x6xf32>) -> tensor<1x6xf32> {
   %0 = linalg.matmul ins(%x, %w : tensor<1x1xf32>, tensor<1x6xf32>) outs(%y : tensor<1x6xf32>) -> tensor<1x6xf32>
   return %0 : tensor<1x6xf32>
 }
+
+// -----
+
+// The two rows of a pair, which products of integers are summed over, lie side by side.
+// CHECK-LABEL: func.func @pair_of_rows(
+// CHECK:       arith.constant dense<{{\[\[\[\[}}1, 3], [2, 4]]], {{\[\[\[}}10, 30], [20, 40]]]]> : tensor<2x1x2x2xi8>
+func.func @pair_of_rows(%x: tensor<1x1x2xi16>, %y: tensor<1x4xi32>) -> tensor<1x4xi32> {
+  %w = arith.constant dense<[[[1, 2, 10, 20], [3, 4, 30, 40]]]> : tensor<1x2x4xi8>
+  %0 = linalg.generic {indexing_maps = [affine_map<(m, n, k, two) -> (m, k, two)>, affine_map<(m, n, k, two) -> (k, two, n)>,
+                                        affine_map<(m, n, k, two) -> (m, n)>],
+                       iterator_types = ["parallel", "parallel", "reduction", "reduction"]}
+      ins(%x, %w : tensor<1x1x2xi16>, tensor<1x2x4xi8>) outs(%y : tensor<1x4xi32>) {
+  ^bb0(%a: i16, %b: i8, %c: i32):
+    %na = arith.extsi %a : i16 to i32
+    %nb = arith.extsi %b : i8 to i32
+    %p = arith.muli %na, %nb : i32
+    %s = arith.addi %c, %p : i32
+    linalg.yield %s : i32
+  } -> tensor<1x4xi32>
+  return %0 : tensor<1x4xi32>
+}
+
+// -----
+
+// What each iteration of a parallel loop reads of a constant lies together, here and where another function multiplies with all of it.
+// CHECK-LABEL: func.func @slices(
+// CHECK-SAME:    %[[X:[^:]*]]: tensor<4xf32>
+// CHECK:       %[[PARTS:.*]] = arith.constant dense<{{\[\[\[}}0.0{{[^,]*}}, 1.0{{[^]]*}}], [1.0{{[^,]*}}e+01, 1.1{{[^]]*}}]], {{\[\[}}2.0{{[^,]*}}, 3.0{{[^]]*}}], [1.2{{[^,]*}}, 1.3{{[^]]*}}]]]> : tensor<2x2x2xf32>
+// CHECK:       scf.forall (%[[I:.*]]) in (2)
+// CHECK:         tensor.extract_slice %[[PARTS]][%[[I]], 0, 0] [1, 2, 2] [1, 1, 1] : tensor<2x2x2xf32> to tensor<2x2xf32>
+// CHECK-LABEL: func.func @whole(
+// CHECK:       linalg.generic {{.*}} ins(%{{.*}}, %{{.*}} : tensor<3x2xf32>, tensor<2x2x2xf32>)
+func.func @slices(%x: tensor<4xf32>) -> tensor<4xf32> {
+  %w = arith.constant dense<[[0.0, 1.0, 2.0, 3.0], [10.0, 11.0, 12.0, 13.0]]> : tensor<2x4xf32>
+  %c2 = arith.constant 2 : index
+  %0 = scf.forall (%i) in (2) shared_outs(%y = %x) -> tensor<4xf32> {
+    %start = arith.muli %i, %c2 : index
+    %part = tensor.extract_slice %w[0, %start] [2, 2] [1, 1] : tensor<2x4xf32> to tensor<2x2xf32>
+    %own = tensor.extract_slice %y[%start] [2] [1] : tensor<4xf32> to tensor<2xf32>
+    %sum = linalg.reduce ins(%part : tensor<2x2xf32>) outs(%own : tensor<2xf32>) dimensions = [0]
+      (%a: f32, %b: f32) {
+        %s = arith.addf %a, %b : f32
+        linalg.yield %s : f32
+      }
+    scf.forall.in_parallel {
+      tensor.parallel_insert_slice %sum into %y[%start] [2] [1] : tensor<2xf32> into tensor<4xf32>
+    }
+  }
+  return %0 : tensor<4xf32>
+}
+func.func @whole(%x: tensor<3x2xf32>, %y: tensor<3x4xf32>) -> tensor<3x4xf32> {
+  %w = arith.constant dense<[[0.0, 1.0, 2.0, 3.0], [10.0, 11.0, 12.0, 13.0]]> : tensor<2x4xf32>
+  %0 = linalg.matmul ins(%x, %w : tensor<3x2xf32>, tensor<2x4xf32>) outs(%y : tensor<3x4xf32>) -> tensor<3x4xf32>
+  return %0 : tensor<3x4xf32>
+}
+
+// -----
+
+// Refused: slices of different widths.
+// CHECK-LABEL: func.func @widths(
+// CHECK:       tensor.extract_slice %{{.*}}[0, %{{.*}}] [2, 2] [1, 1] : tensor<2x4xf32> to tensor<2x2xf32>
+// CHECK:       tensor.extract_slice %{{.*}}[0, %{{.*}}] [2, 1] [1, 1] : tensor<2x4xf32> to tensor<2x1xf32>
+func.func @widths(%x: tensor<4xf32>) -> tensor<4xf32> {
+  %w = arith.constant dense<[[0.0, 1.0, 2.0, 3.0], [10.0, 11.0, 12.0, 13.0]]> : tensor<2x4xf32>
+  %c2 = arith.constant 2 : index
+  %0 = scf.forall (%i) in (2) shared_outs(%y = %x) -> tensor<4xf32> {
+    %start = arith.muli %i, %c2 : index
+    %two = tensor.extract_slice %w[0, %start] [2, 2] [1, 1] : tensor<2x4xf32> to tensor<2x2xf32>
+    %one = tensor.extract_slice %w[0, %start] [2, 1] [1, 1] : tensor<2x4xf32> to tensor<2x1xf32>
+    %own = tensor.extract_slice %y[%start] [2] [1] : tensor<4xf32> to tensor<2xf32>
+    %sum = linalg.generic {indexing_maps = [affine_map<(k, n) -> (k, n)>, affine_map<(k, n) -> (k, 0)>, affine_map<(k, n) -> (n)>],
+                           iterator_types = ["reduction", "parallel"]}
+        ins(%two, %one : tensor<2x2xf32>, tensor<2x1xf32>) outs(%own : tensor<2xf32>) {
+    ^bb0(%a: f32, %b: f32, %c: f32):
+      %s = arith.addf %a, %c : f32
+      %t = arith.addf %b, %s : f32
+      linalg.yield %t : f32
+    } -> tensor<2xf32>
+    scf.forall.in_parallel {
+      tensor.parallel_insert_slice %sum into %y[%start] [2] [1] : tensor<2xf32> into tensor<4xf32>
+    }
+  }
+  return %0 : tensor<4xf32>
+}

@@ -270,6 +270,58 @@ func.func @changing_factor(%x: memref<3x4xf32>, %q: memref<3x4x8xf32>, %y: memre
   return
 }
 
+// Two rows side by side: lanes hold both, whose products are added before anything else. The activation's pair is
+// broadcast as one number. Where the two do not lie side by side, they are two steps of a sum.
+// CHECK-LABEL: func.func @pairs
+// CHECK:       scf.for {{.*}} iter_args(%[[Y:.*]] = %{{.*}}) -> (vector<8xf32>)
+// CHECK:         %[[SUM:.*]] = scf.for {{.*}} iter_args(%[[S:.*]] = %{{.*}}) -> (vector<8xi32>)
+// CHECK-DAG:       %[[PAIR:.*]] = vector.load %{{.*}} : {{.*}}, vector<2xi16>
+// CHECK-DAG:       vector.bitcast %[[PAIR]] : vector<2xi16> to vector<1xi32>
+// CHECK-DAG:       %[[ALL:.*]] = vector.bitcast %{{.*}} : vector<8xi32> to vector<16xi16>
+// CHECK-DAG:       vector.load %{{.*}} : {{.*}}, vector<16xi8>
+// CHECK:           %[[P:.*]] = arith.muli %{{.*}}, %{{.*}} : vector<16xi32>
+// CHECK:           %[[A:.*]], %[[B:.*]] = vector.deinterleave %[[P]] : vector<16xi32> -> vector<8xi32>
+// CHECK:           %[[AB:.*]] = arith.addi %[[A]], %[[B]]
+// CHECK:           arith.addi %[[S]], %[[AB]]
+// CHECK:         %[[F:.*]] = arith.sitofp %[[SUM]] : vector<8xi32> to vector<8xf32>
+// CHECK:         arith.mulf %[[F]],
+// CHECK-LABEL: func.func @pairs_apart
+// CHECK-NOT:   vector.deinterleave
+// CHECK:       return
+#pairs = affine_map<(n, b, k, two) -> (b, k, two)>
+#side_by_side = affine_map<(n, b, k, two) -> (b, k, n, two)>
+#apart = affine_map<(n, b, k, two) -> (b, k, two, n)>
+#scale = affine_map<(n, b, k, two) -> (b, n)>
+#sum = affine_map<(n, b, k, two) -> (n)>
+func.func @pairs(%x: memref<3x4x2xi16>, %q: memref<3x4x8x2xi8>, %s: memref<3x8xf32>, %y: memref<8xf32>) {
+  linalg.generic {indexing_maps = [#pairs, #side_by_side, #scale, #sum], iterator_types = ["parallel", "reduction", "reduction", "reduction"]}
+      ins(%x, %q, %s : memref<3x4x2xi16>, memref<3x4x8x2xi8>, memref<3x8xf32>) outs(%y : memref<8xf32>) {
+  ^bb0(%a: i16, %b: i8, %c: f32, %d: f32):
+    %na = arith.extsi %a : i16 to i32
+    %nb = arith.extsi %b : i8 to i32
+    %p = arith.muli %na, %nb : i32
+    %f = arith.sitofp %p : i32 to f32
+    %t = arith.mulf %f, %c : f32
+    %r = arith.addf %d, %t : f32
+    linalg.yield %r : f32
+  }
+  return
+}
+func.func @pairs_apart(%x: memref<3x4x2xi16>, %q: memref<3x4x2x8xi8>, %s: memref<3x8xf32>, %y: memref<8xf32>) {
+  linalg.generic {indexing_maps = [#pairs, #apart, #scale, #sum], iterator_types = ["parallel", "reduction", "reduction", "reduction"]}
+      ins(%x, %q, %s : memref<3x4x2xi16>, memref<3x4x2x8xi8>, memref<3x8xf32>) outs(%y : memref<8xf32>) {
+  ^bb0(%a: i16, %b: i8, %c: f32, %d: f32):
+    %na = arith.extsi %a : i16 to i32
+    %nb = arith.extsi %b : i8 to i32
+    %p = arith.muli %na, %nb : i32
+    %f = arith.sitofp %p : i32 to f32
+    %t = arith.mulf %f, %c : f32
+    %r = arith.addf %d, %t : f32
+    linalg.yield %r : f32
+  }
+  return
+}
+
 // Rows that have nothing but scalars in common, as the parts of a packed matrix, are read from end to end: all four
 // vectors of two parts, and not two of four.
 // CHECK-LABEL: func.func @packed

@@ -65,12 +65,25 @@ def PackMatrices : Pass<"cpu-pack-matrices", "::mlir::ModuleOp"> {
     }
     ```
 
+    Where products of small integers are summed over pairs of rows, the two lie side
+    by side within a part, as instructions that add them need it.
+
     The product becomes a parallel loop over parts, or pairs of them, into which
     `rwkvc-fuse-into-parallel-loops` takes what follows it.
 
+    Iterations of a parallel loop that each read some columns of a constant have those
+    one behind another as well: a part is as wide as what an iteration reads, and
+    products outside loops take the same parts.
+
+    ```mlir
+    %part = tensor.extract_slice %w[0, %n64] [128, 64] [1, 1] : tensor<128x768xf32>
+    // after
+    %part = tensor.extract_slice %w[%n, 0, 0] [1, 128, 64] [1, 1, 1] : tensor<12x128x64xf32>
+    ```
+
     Constants that are needed in their own order too, by an op of another kind or in
     another function, stay, and so do those whose columns are no multiple of
-    `columns`; and all within parallel loops. The compiler writes large ones to a temporary file
+    `columns`, unless slices of them are read. The compiler writes large ones to a temporary file
     without a name; where that fails, they stay and a warning says why.
   }];
   let dependentDialects = ["::mlir::arith::ArithDialect",
@@ -79,7 +92,9 @@ def PackMatrices : Pass<"cpu-pack-matrices", "::mlir::ModuleOp"> {
                            "::mlir::tensor::TensorDialect"];
   let options = [Option<"columns", "columns", "int64_t", /*default=*/"32",
                         "Columns of a part">];
-  let statistics = [Statistic<"numProducts", "products", "Products rewritten">];
+  let statistics = [Statistic<"numProducts", "products", "Products rewritten">,
+                    Statistic<"numSlices", "slices",
+                              "Slices of constants rewritten">];
 }
 
 def VectorizeKernels : Pass<"cpu-vectorize-kernels", "::mlir::ModuleOp"> {
@@ -88,6 +103,10 @@ def VectorizeKernels : Pass<"cpu-vectorize-kernels", "::mlir::ModuleOp"> {
     One loop of the op is put into vector lanes, the one whose operands lie
     contiguous. A reduction over another loop keeps vector accumulators in
     registers; a reduction over the lanes itself ends with one horizontal sum.
+    Products of integers of at most 16 bits that are summed over pairs of rows, which
+    lie side by side, are added in lanes (`vector.deinterleave`), which LLVM makes one
+    instruction. A factor that the innermost sum does not depend on leaves it, and so
+    does the conversion of its integers to floating point.
     Where an operand does not depend on a further parallel loop, several of that
     loop's iterations share its loads. What cannot be vectorised (a body with
     control flow, an index map that is not linear, boolean buffers) becomes

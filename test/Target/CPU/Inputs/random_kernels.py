@@ -19,8 +19,8 @@ import numpy as np
 
 SIZES = (1, 2, 3, 4, 5, 7, 8, 9, 12, 13, 16, 17, 24, 31, 32, 33, 40, 64, 65, 100, 129)
 MAX_POINTS = 60_000
-NUMPY = {"f64": np.float64, "f32": np.float32, "f16": np.float16, "bf16": np.uint16, "i8": np.int8, "i32": np.int32}
-NUMPY |= {"i64": np.int64, "i1": np.bool_}
+NUMPY = {"f64": np.float64, "f32": np.float32, "f16": np.float16, "bf16": np.uint16, "i8": np.int8, "i16": np.int16}
+NUMPY |= {"i32": np.int32, "i64": np.int64, "i1": np.bool_}
 EPSILON = {"f64": 2.0**-52, "f32": 2.0**-23, "f16": 2.0**-10, "bf16": 2.0**-7}
 # Options of cpu-vectorize-kernels.
 CONFIGURATIONS = (
@@ -73,12 +73,14 @@ class Case:
     def __init__(self, rng, name):
         self.name = name
         self.lines, self.values = [], 0
-        rng.choice((self.random_nest, self.product, self.product))(rng)
-        self.body(rng)
+        self.tables, self.exact = [], False
+        rng.choice((self.random_nest, self.product, self.product, self.block_product))(rng)
+        (self.block_body if self.has_pairs else self.body)(rng)
 
     # -- loops and operands ------------------------------------------------------------------------------------------
 
     def random_nest(self, rng):
+        self.has_pairs = False
         while True:
             loops = rng.randint(1, 4)
             self.ranges = [rng.choice(SIZES) for _ in range(loops)]
@@ -106,6 +108,7 @@ class Case:
 
     def product(self, rng):
         """[batch x] [m x] k times k x n, with operands possibly transposed: what most of a model is."""
+        self.has_pairs = False
         k, n = rng.choice(SIZES[3:]), rng.choice((*SIZES[3:], 160, 257, 300))
         outer = rng.choice(([], [], [], [2], [3], [5], [2, 3]))
         while int(np.prod([k, n, *outer])) > 2 * MAX_POINTS:
@@ -124,6 +127,23 @@ class Case:
             self.operand(rng, weight, [*batched, *matrix]),
         ]
         self.outputs = [self.operand(rng, self.accumulator, [*axes, column])]
+
+    def block_product(self, rng):
+        """[m x] blocks x rows times blocks x rows x n, integers with a scale for each block: rows are seen as pairs,
+        the two of which mostly lie side by side."""
+        self.has_pairs, self.accumulator = True, "f32"
+        outer = rng.choice(([], [2], [13]))
+        self.ranges = [*outer, rng.choice((1, 2, 3)), rng.choice((1, 4, 16)), rng.choice((4, 16, 24, 32, 33, 64)), 2]
+        self.reduction = [*(False for _ in outer), True, True, False, True]
+        rows = list(range(len(outer)))
+        block, pair, column, two = range(len(outer), len(outer) + 4)
+        matrix = [block, pair, column, two] if rng.random() < 0.8 else [block, pair, two, column]
+        self.inputs = [
+            self.operand(rng, "i16", [*rows, block, pair, two]),
+            self.operand(rng, "i8", matrix),
+            self.operand(rng, rng.choice(("f32", "bf16")), [block, column]),
+        ]
+        self.outputs = [self.operand(rng, "f32", [*rows, column])]
 
     def operand(self, rng, element, dims, constants=False):
         indices, shape = [f"d{d}" for d in dims], [self.ranges[d] for d in dims]
@@ -151,6 +171,17 @@ class Case:
         name = "arith.extsi" if self.accumulator == "i32" else "arith.extf"
         return self.op(f"{name} {value}", f"{element} to {self.accumulator}")
 
+    def block_body(self, rng):
+        x, weight = (self.op(f"arith.extsi %in{i}", f"{self.inputs[i].element} to i32") for i in (0, 1))
+        if rng.random() < 0.5:  # two terms, as halves of a byte are
+            low = self.op(f"arith.muli {x}, {self.op(f'arith.shrsi {weight}, %shift', 'i32')}", "i32")
+            product = self.op(f"arith.addi {low}, {self.op(f'arith.muli {x}, {weight}', 'i32')}", "i32")
+        else:
+            product = self.op(f"arith.muli {x}, {weight}", "i32")
+        value = self.op(f"arith.sitofp {product}", "i32 to f32")
+        value = self.op(f"arith.mulf {value}, {self.widen('%in2', self.inputs[2].element)}")
+        self.yields = [self.op(f"arith.addf %out0, {value}")]
+
     def body(self, rng):
         integer = self.accumulator == "i32"
         suffix = "i" if integer else "f"
@@ -161,7 +192,6 @@ class Case:
             values.append(self.number(index, integer))
         if rng.random() < 0.1 and not integer:
             values.append("%scalar")
-        self.tables = []
         if rng.random() < 0.15 and self.accumulator == "f32":
             # Read in the body: a row of a table, along some loop.
             loop = rng.randrange(len(self.ranges))
@@ -290,7 +320,9 @@ class Case:
         return None
 
     def bound(self):
-        """How large one term may be: inputs are below 1, loop numbers below their range."""
+        """How large one term may be: inputs are below 1, loop numbers below their range, integers below 10."""
+        if self.has_pairs:
+            return 200.0
         return max(self.ranges) if any("linalg.index" in line for line in self.lines) else 2.0
 
 
@@ -358,6 +390,7 @@ def main():
                 failures += 1
         features = {
             "vectorised": sum("vector." in part for part in lowered.split("func.func private")[1:]),
+            "with pairs": sum("vector.deinterleave" in part for part in lowered.split("func.func private")[1:]),
             "with a horizontal reduction": sum(
                 "vector.reduction" in part for part in lowered.split("func.func private")[1:]
             ),
