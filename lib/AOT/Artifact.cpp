@@ -10,10 +10,13 @@
 #include "llvm/Object/ArchiveWriter.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/FileUtilities.h"
+#include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/MemoryBuffer.h"
 #include "llvm/Support/Path.h"
 #include "llvm/Support/Program.h"
 #include "llvm/Support/Signals.h"
+#include <mutex>
+#include <unistd.h>
 
 using namespace rwkvc;
 using namespace rwkvc::aot;
@@ -69,6 +72,53 @@ llvm::Error PendingFile::write(
   return fileError(path, "write", code);
 }
 
+/// Writes all of \p bytes .
+static std::error_code writeAt(int descriptor, llvm::ArrayRef<char> bytes,
+                               int64_t offset) {
+  while (!bytes.empty()) {
+    ssize_t written = pwrite(descriptor, bytes.data(), bytes.size(), offset);
+    if (written < 0 && errno == EINTR)
+      continue;
+    if (written < 0)
+      return std::error_code(errno, std::generic_category());
+    bytes = bytes.drop_front(written);
+    offset += written;
+  }
+  return {};
+}
+
+llvm::Error PendingFile::fill(int64_t size,
+                              llvm::function_ref<void(WriteAt)> fill) {
+  namespace fs = llvm::sys::fs;
+  std::mutex mutex;
+  std::error_code first;
+  // Only the first counts: there is no point in going on.
+  auto note = [&](std::error_code code) {
+    std::lock_guard<std::mutex> lock(mutex);
+    if (!first)
+      first = code;
+    return !first;
+  };
+  int descriptor = -1;
+  note(fs::openFileForReadWrite(temporary, descriptor, fs::CD_OpenExisting,
+                                fs::OF_None));
+  if (!first) {
+    if (note(fs::resize_file(descriptor, size)))
+      fill([&](int64_t offset, llvm::ArrayRef<char> bytes) {
+        return note({}) && note(writeAt(descriptor, bytes, offset));
+      });
+    fs::file_t file = fs::convertFDToNativeFile(descriptor);
+    note(fs::closeFile(file));
+  }
+  if (!first)
+    return llvm::Error::success();
+  return llvm::createStringError(
+      llvm::formatv("cannot write '{0}', which needs {1:f1} MB: {2}; make room "
+                    "there, or choose another place",
+                    path, size / 1e6, first.message())
+          .str());
+}
+
 llvm::Error PendingFile::commit() {
   if (std::error_code code = llvm::sys::fs::rename(temporary, path))
     return fileError(path, "write", code);
@@ -107,12 +157,16 @@ static llvm::Expected<std::string> findCompiler(const LinkOptions &options) {
       "name one by --cc, or use --emit=obj");
 }
 
-/// A linker repeats itself: what is missing shows in the first lines.
-static std::string firstLines(llvm::StringRef text) {
+/// A linker repeats itself: what is missing shows in the first lines, what
+/// became of it in the last ones.
+static std::string shorten(llvm::StringRef text) {
+  constexpr size_t kFirst = 12, kLast = 4;
   llvm::SmallVector<llvm::StringRef> lines;
-  text.trim().split(lines, '\n', /*MaxSplit=*/12);
-  if (lines.size() > 12)
-    lines.back() = "...";
+  text.trim().split(lines, '\n');
+  if (lines.size() > kFirst + kLast) {
+    lines[kFirst] = "...";
+    lines.erase(lines.begin() + kFirst + 1, lines.end() - kLast);
+  }
   return llvm::join(lines, "\n");
 }
 
@@ -137,10 +191,15 @@ static llvm::Error link(PendingFile &file, const LinkOptions &options,
   int status = llvm::sys::ExecuteAndWait(*compiler, command, std::nullopt,
                                          streams, 0, 0, &message);
   if (status != 0) {
-    if (auto text = llvm::MemoryBuffer::getFile(log); text && message.empty())
-      message = firstLines((*text)->getBuffer());
-    return llvm::createStringError("linking '" + file.getPath() + "' failed: " +
-                                   llvm::join(command, " ") + "\n" + message);
+    if (message.empty())
+      message = "exit status " + std::to_string(status);
+    std::string said;
+    if (auto text = llvm::MemoryBuffer::getFile(log))
+      said = shorten((*text)->getBuffer());
+    return llvm::createStringError(
+        "linking '" + file.getPath() + "' failed, " + message + ": " +
+        llvm::join(command, " ") + "\n" +
+        (said.empty() ? "the linker gave no message" : said));
   }
   return llvm::Error::success();
 }

@@ -7,15 +7,21 @@
 
 #include "rwkvc/AOT/WeightsFile.h"
 #include "mlir/IR/DialectResourceBlobManager.h"
+#include "rwkvc/Support/Constants.h"
 #include "llvm/Support/Endian.h"
 #include "llvm/Support/JSON.h"
 #include "llvm/Support/MemoryBuffer.h"
+#include <atomic>
+#include <mutex>
+#include <vector>
 
 using namespace mlir;
 using namespace rwkvc;
 using namespace rwkvc::aot;
 
 static constexpr int64_t kAlignment = 64;
+/// Pages of the model's file are let go of each time so much was written.
+static constexpr int64_t kReleaseBytes = 64 << 20;
 /// How the header starts: with the metadata that safetensors allow.
 static constexpr llvm::StringLiteral kHeaderStart =
     R"({"__metadata__":{"format":"rwkvc"})";
@@ -73,45 +79,77 @@ uint64_t WeightsFile::getHash() const {
   return hash;
 }
 
-/// Writes the bytes of \p value as they lie in memory at run time.
-static llvm::Error writeValue(ElementsAttr value, raw_ostream &os) {
-  if (auto resource = dyn_cast<DenseResourceElementsAttr>(value)) {
-    const AsmResourceBlob *blob = resource.getRawHandle().getBlob();
-    if (!blob || static_cast<int64_t>(blob->getData().size()) !=
-                     getNumBytes(resource.getType()))
-      return llvm::createStringError("the bytes of weight '" +
-                                     resource.getRawHandle().getKey() +
-                                     "' are not available");
-    os.write(blob->getData().data(), blob->getData().size());
-    return llvm::Error::success();
-  }
+/// The bytes, as they lie in memory at run time, of a constant that has none to
+/// be read.
+static llvm::Expected<SmallVector<char>> spellOut(ElementsAttr value) {
+  if (auto resource = dyn_cast<DenseResourceElementsAttr>(value))
+    return llvm::createStringError("the bytes of weight '" +
+                                   resource.getRawHandle().getKey() +
+                                   "' are not available");
   auto dense = dyn_cast<DenseElementsAttr>(value);
   if (!dense)
     return llvm::createStringError("a weight is neither dense nor a resource");
+  SmallVector<char> bytes;
   if (dense.getElementType().isInteger(1)) {
     for (bool element : dense.getValues<bool>())
-      os << static_cast<char>(element);
-    return llvm::Error::success();
+      bytes.push_back(static_cast<char>(element));
+    return bytes;
   }
-  ArrayRef<char> raw = dense.getRawData();
-  int64_t copies = dense.isSplat() ? dense.getNumElements() : 1;
-  for (int64_t i = 0; i < copies; ++i)
-    os.write(raw.data(), raw.size());
-  return llvm::Error::success();
+  for (int64_t i = 0; i < dense.getNumElements(); ++i)
+    llvm::append_range(bytes, dense.getRawData());
+  return bytes;
 }
 
-llvm::Error WeightsFile::write(raw_ostream &os) const {
-  char length[8];
-  llvm::support::endian::write64le(length, header.size());
-  os.write(length, sizeof(length));
-  os << header;
-  int64_t position = 0;
+llvm::Error
+WeightsFile::write(PendingFile &file,
+                   llvm::function_ref<void(int64_t)> progress) const {
+  // What is large comes in pieces; what no piece can be read of is small.
+  struct Job {
+    const WeightDescription *weight;
+    Piece piece;
+    SmallVector<char> bytes;
+  };
+  std::vector<Job> jobs;
   for (const WeightDescription &weight : weights) {
-    os.write_zeros(weight.offset - position);
-    if (llvm::Error error = writeValue(weight.value, os))
-      return error;
-    position = weight.offset + getNumBytes(weight.value.getShapedType());
+    if (hasRawBytes(weight.value)) {
+      for (Piece &piece : getPieces(weight.value.getShapedType()))
+        jobs.push_back({&weight, std::move(piece), {}});
+      continue;
+    }
+    auto bytes = spellOut(weight.value);
+    if (!bytes)
+      return bytes.takeError();
+    jobs.push_back({&weight, {}, std::move(*bytes)});
   }
-  os.write_zeros(dataSize - position);
-  return llvm::Error::success();
+  std::mutex mutex;
+  int64_t written = 0, released = 0;
+  auto count = [&](int64_t size) {
+    std::lock_guard<std::mutex> lock(mutex);
+    written += size;
+    progress(written);
+    if (written - released < kReleaseBytes)
+      return;
+    released = written;
+    releasePages(*jobs.front().weight->value.getContext());
+  };
+  return file.fill(getDataOffset() + dataSize, [&](PendingFile::WriteAt write) {
+    char length[8];
+    llvm::support::endian::write64le(length, header.size());
+    write(0, length);
+    write(sizeof length, header);
+    std::atomic<bool> isGood = true;
+    forEachInOrder(jobs.size(), [&](size_t i) {
+      if (!isGood)
+        return;
+      const Job &job = jobs[i];
+      SmallVector<char> room;
+      ArrayRef<char> bytes = job.bytes.empty()
+                                 ? readPiece(job.weight->value, job.piece, room)
+                                 : ArrayRef<char>(job.bytes);
+      isGood =
+          isGood &&
+          write(getDataOffset() + job.weight->offset + job.piece.offset, bytes);
+      count(bytes.size());
+    });
+  });
 }

@@ -150,7 +150,9 @@ void inlineFunctions(ModelProto &model, MLIRContext *context) {
 OwningOpRef<ModuleOp> importModel(StringRef path, Location file,
                                   const ImportOptions &options,
                                   ImportReport &report) {
-  FailureOr<std::unique_ptr<ModelProto>> parsed = parseModel(path, file);
+  TensorReader reader(file, llvm::sys::path::parent_path(path));
+  FailureOr<std::unique_ptr<ModelProto>> parsed =
+      parseModel(path, file, reader);
   if (failed(parsed))
     return nullptr;
   ModelProto &model = **parsed;
@@ -160,7 +162,6 @@ OwningOpRef<ModuleOp> importModel(StringRef path, Location file,
   registerCustomOps(model);
   // Initializers need not be inputs, as in every later version.
   model.set_ir_version(std::max<int64_t>(model.ir_version(), 4));
-  TensorReader reader(file, llvm::sys::path::parent_path(path));
   Weights weights;
   if (failed(takeWeights(model, reader, weights)) ||
       failed(sortNodes(*model.mutable_graph(), file)))

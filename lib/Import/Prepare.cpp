@@ -13,6 +13,7 @@
 #include <google/protobuf/io/coded_stream.h>
 #include <google/protobuf/io/zero_copy_stream_impl_lite.h>
 #include <google/protobuf/stubs/logging.h>
+#include <google/protobuf/wire_format_lite.h>
 #include <queue>
 
 using namespace mlir;
@@ -37,8 +38,105 @@ std::string rwkvc::import::describe(const NodeProto &node) {
 // Reading
 //===----------------------------------------------------------------------===//
 
+namespace {
+
+/// The model's file as the place of external data; no file has such a name.
+constexpr StringRef kModelFile("\0", 1);
+
+/// Data of a tensor from this size on stays in the file.
+constexpr int64_t kMaxParsedBytes = 1 << 16;
+
+/// Copies a serialised model but for large raw data, which becomes external
+/// data: the library would copy all of it to memory.
+class RawDataRemover {
+public:
+  explicit RawDataRemover(StringRef model)
+      : stream(model.data(), static_cast<int>(model.size())), input(&stream) {}
+
+  /// The copy; none where this is no valid message.
+  std::optional<std::string> run() {
+    std::string result;
+    if (!copy(Message::Model, result))
+      return std::nullopt;
+    return result;
+  }
+
+private:
+  enum class Message { Model, Graph, Node, Attribute, Tensor };
+  using Wire = google::protobuf::internal::WireFormatLite;
+
+  /// The message in \p field of \p message , if it may have raw data.
+  static std::optional<Message> getChild(Message message, int field) {
+    if (message == Message::Model && field == ModelProto::kGraphFieldNumber)
+      return Message::Graph;
+    if (message == Message::Graph && field == GraphProto::kNodeFieldNumber)
+      return Message::Node;
+    if (message == Message::Graph &&
+        field == GraphProto::kInitializerFieldNumber)
+      return Message::Tensor;
+    if (message == Message::Node && field == NodeProto::kAttributeFieldNumber)
+      return Message::Attribute;
+    if (message == Message::Attribute && field == AttributeProto::kGFieldNumber)
+      return Message::Graph;
+    if (message == Message::Attribute && field == AttributeProto::kTFieldNumber)
+      return Message::Tensor;
+    return std::nullopt;
+  }
+
+  bool copy(Message message, std::string &result) {
+    google::protobuf::io::StringOutputStream output(&result);
+    google::protobuf::io::CodedOutputStream coded(&output);
+    while (uint32_t tag = input.ReadTag()) {
+      if (Wire::GetTagWireType(tag) != Wire::WIRETYPE_LENGTH_DELIMITED) {
+        if (!Wire::SkipField(&input, tag, &coded))
+          return false;
+        continue;
+      }
+      int size = 0, field = Wire::GetTagFieldNumber(tag);
+      if (!input.ReadVarintSizeAsInt(&size))
+        return false;
+      std::string contents;
+      if (message == Message::Tensor && size > kMaxParsedBytes &&
+          field == TensorProto::kRawDataFieldNumber) {
+        TensorProto place;
+        place.set_data_location(TensorProto::EXTERNAL);
+        auto add = [&](const char *key, std::string value) {
+          auto *entry = place.add_external_data();
+          entry->set_key(key);
+          entry->set_value(std::move(value));
+        };
+        add("location", kModelFile.str());
+        add("offset", std::to_string(input.CurrentPosition()));
+        add("length", std::to_string(size));
+        // Fields of a message that follow one another are one message.
+        coded.WriteString(place.SerializeAsString());
+        if (!input.Skip(size))
+          return false;
+        continue;
+      }
+      if (std::optional<Message> child = getChild(message, field)) {
+        auto [limit, depth] = input.IncrementRecursionDepthAndPushLimit(size);
+        if (depth < 0 || !copy(*child, contents) ||
+            !input.DecrementRecursionDepthAndPopLimit(limit))
+          return false;
+      } else if (!input.ReadString(&contents, size)) {
+        return false;
+      }
+      coded.WriteTag(tag);
+      coded.WriteVarint32(static_cast<uint32_t>(contents.size()));
+      coded.WriteString(contents);
+    }
+    return input.ConsumedEntireMessage();
+  }
+
+  google::protobuf::io::ArrayInputStream stream;
+  google::protobuf::io::CodedInputStream input;
+};
+
+} // namespace
+
 FailureOr<std::unique_ptr<ModelProto>>
-rwkvc::import::parseModel(StringRef path, Location file) {
+rwkvc::import::parseModel(StringRef path, Location file, TensorReader &reader) {
   auto buffer = llvm::MemoryBuffer::getFile(path, /*IsText=*/false,
                                             /*RequiresNullTerminator=*/false);
   if (!buffer)
@@ -55,10 +153,9 @@ rwkvc::import::parseModel(StringRef path, Location file) {
   auto model = std::make_unique<ModelProto>();
   {
     google::protobuf::LogSilencer silence;
-    google::protobuf::io::ArrayInputStream stream((*buffer)->getBufferStart(),
-                                                  static_cast<int>(size));
-    google::protobuf::io::CodedInputStream coded(&stream);
-    if (!model->ParseFromCodedStream(&coded) || !coded.ConsumedEntireMessage())
+    std::optional<std::string> light =
+        RawDataRemover((*buffer)->getBuffer()).run();
+    if (!light || !model->ParseFromString(*light))
       return emitError(file)
              << "this is not an ONNX model, or it is damaged or cut short: its "
              << size << " bytes are no valid protobuf";
@@ -66,6 +163,7 @@ rwkvc::import::parseModel(StringRef path, Location file) {
   if (!model->has_graph() || !model->has_ir_version())
     return emitError(file) << "this is not an ONNX model: it has no "
                            << (model->has_graph() ? "IR version" : "graph");
+  reader.addFile(kModelFile, std::move(*buffer));
   return model;
 }
 

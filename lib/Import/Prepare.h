@@ -30,9 +30,10 @@ std::string tidy(llvm::StringRef message);
 /// What messages call \p node.
 std::string describe(const ::onnx::NodeProto &node);
 
-/// Reads the protobuf in \p path.
+/// Reads the protobuf in \p path. Large tensors stay in the file: they become
+/// external data, of which \p reader knows the place.
 mlir::FailureOr<std::unique_ptr<::onnx::ModelProto>>
-parseModel(llvm::StringRef path, mlir::Location file);
+parseModel(llvm::StringRef path, mlir::Location file, TensorReader &reader);
 
 /// Checks versions, spells the default domain "" everywhere and returns the
 /// model's operator set.

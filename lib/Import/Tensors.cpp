@@ -16,6 +16,7 @@
 #include <cstring>
 
 using namespace mlir;
+using namespace rwkvc;
 using namespace rwkvc::import;
 using llvm::StringRef;
 using llvm::Twine;
@@ -166,7 +167,14 @@ std::shared_ptr<llvm::MemoryBuffer> TensorReader::open(StringRef location,
   if (!buffer)
     return refuse("which cannot be mapped (" + buffer.getError().message() +
                   ")");
-  return files[location] = std::move(*buffer);
+  addFile(location, std::move(*buffer));
+  return files[location];
+}
+
+void TensorReader::addFile(StringRef location,
+                           std::shared_ptr<llvm::MemoryBuffer> buffer) {
+  addPageOwner(*file.getContext(), [buffer] { buffer->dontNeedIfMmap(); });
+  files[location] = std::move(buffer);
 }
 
 FailureOr<TensorData> TensorReader::readExternal(const TensorProto &tensor,

@@ -58,6 +58,10 @@ public:
 
   mlir::Location getLoc() const { return file; }
 
+  /// Makes tensors with external data at \p location read \p buffer.
+  void addFile(llvm::StringRef location,
+               std::shared_ptr<llvm::MemoryBuffer> buffer);
+
 private:
   mlir::FailureOr<TensorData> readExternal(const ::onnx::TensorProto &tensor,
                                            const llvm::Twine &what,

@@ -11,6 +11,7 @@
 #include "mlir/Dialect/Bufferization/Transforms/OneShotAnalysis.h"
 #include "mlir/Dialect/Bufferization/Transforms/Passes.h"
 #include "mlir/Dialect/Func/Transforms/Passes.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/MemRef/Transforms/Passes.h"
 #include "mlir/Pass/PassRegistry.h"
 #include "mlir/Transforms/Passes.h"
@@ -114,9 +115,12 @@ static void addOptional(OpPassManager &pm, const PipelineOptions &options,
     pm.addPass(std::move(pass));
 }
 
+/// Functions side by side, of this kind.
+template <typename FunctionOp = func::FuncOp>
 static void addCleanup(OpPassManager &pm) {
-  pm.addPass(createCanonicalizerPass());
-  pm.addPass(createCSEPass());
+  OpPassManager &functions = pm.nest<FunctionOp>();
+  functions.addPass(createCanonicalizerPass());
+  functions.addPass(createCSEPass());
 }
 
 /// In: func, onnx as imported. Out: the same, static and folded.
@@ -283,7 +287,7 @@ static void buildLLVM(OpPassManager &pm) {
   pm.addPass(createConvertFuncToLLVMPass());
   pm.addPass(createReconcileUnrealizedCastsPass());
   pm.addPass(cpu::createDispatchParallelKernels());
-  addCleanup(pm);
+  addCleanup<LLVM::LLVMFuncOp>(pm);
 }
 
 void rwkvc::buildPhase(OpPassManager &pm, Phase phase,

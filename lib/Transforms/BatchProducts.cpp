@@ -107,21 +107,36 @@ static bool areAlike(const Product &a, const Product &b) {
                                OperationEquivalence::IgnoreLocations);
 }
 
-/// Writes the rows of all constants of \p batch one after another.
-static void joinRows(ArrayRef<Product> batch, MutableArrayRef<char> joined) {
-  SmallVector<ArrayRef<char>> sources;
-  for (const Product &product : batch)
-    sources.push_back(*getRawBytes(product.value));
-  char *to = joined.data();
-  int64_t blocks = 1;
-  for (int64_t size :
-       batch[0].weightType().getShape().take_front(batch[0].weightAxis))
-    blocks *= size;
-  for (int64_t block = 0; block < blocks; ++block)
-    for (ArrayRef<char> source : sources) {
-      size_t length = source.size() / blocks;
-      to = llvm::copy(source.slice(block * length, length), to);
+/// The rows of all \p constants, along \p axis , one after another.
+static BoxReader joinRows(ArrayAttr constants, unsigned axis) {
+  return [=](const Box &box, MutableArrayRef<char> joined) {
+    if (joined.empty())
+      return;
+    // Of each index of the axes before, the rows that each constant has.
+    int64_t blocks =
+        llvm::product_of(ArrayRef<int64_t>(box.sizes).take_front(axis));
+    int64_t rowSize = joined.size() / blocks / box.sizes[axis];
+    int64_t first = box.offsets[axis], end = first + box.sizes[axis], start = 0;
+    SmallVector<char> part;
+    for (Attribute constant : constants) {
+      int64_t rows =
+          cast<ElementsAttr>(constant).getShapedType().getDimSize(axis);
+      int64_t from = std::max(first, start), to = std::min(end, start + rows);
+      if (from < to) {
+        Box own = box;
+        own.offsets[axis] = from - start;
+        own.sizes[axis] = to - from;
+        int64_t length = (to - from) * rowSize;
+        part.resize_for_overwrite(blocks * length);
+        readBox(constant, own, part);
+        for (int64_t block = 0; block < blocks; ++block)
+          llvm::copy(ArrayRef<char>(part).slice(block * length, length),
+                     joined.data() +
+                         (block * box.sizes[axis] + from - first) * rowSize);
+      }
+      start += rows;
     }
+  };
 }
 
 /// The type of the operands, or results, of a batch: \p type with the rows of
@@ -155,7 +170,7 @@ struct BatchProductsPass : rwkvc::impl::BatchProductsBase<BatchProductsPass> {
             return uses.lookup(constant) != count;
           }))
         continue;
-      ElementsAttr joined = join(*alike.front());
+      ElementsAttr joined = join(*alike.front(), constants);
       if (!joined)
         continue;
       for (Batch *batch : alike)
@@ -169,7 +184,7 @@ struct BatchProductsPass : rwkvc::impl::BatchProductsBase<BatchProductsPass> {
     llvm::DenseMap<Value, SmallVector<unsigned>> byOperand;
     getOperation().walk([&](linalg::LinalgOp op) {
       std::optional<Product> product = match(op);
-      if (!product || !getRawBytes(product->value))
+      if (!product || !hasRawBytes(product->value))
         return;
       numbers.try_emplace(product->value, numbers.size());
       SmallVector<unsigned> &candidates =
@@ -202,18 +217,17 @@ struct BatchProductsPass : rwkvc::impl::BatchProductsBase<BatchProductsPass> {
     return uses;
   }
 
-  ElementsAttr join(ArrayRef<Product> batch) {
+  /// The constants of \p batch as one.
+  ElementsAttr join(ArrayRef<Product> batch, ArrayAttr constants) {
     RankedTensorType type =
         joinTypes(batch, batch[0].weightType(), batch[0].weightAxis);
     int64_t bytes = 0;
     for (const Product &product : batch)
-      bytes += getRawBytes(product.value)->size();
+      bytes += *getRawSize(product.weightType());
     if (bytes > maxBytes)
       return nullptr;
     llvm::Expected<ElementsAttr> joined =
-        makeConstant(type, "batched", [&](MutableArrayRef<char> bytes) {
-          joinRows(batch, bytes);
-        });
+        makeConstant(type, "batched", joinRows(constants, batch[0].weightAxis));
     if (joined)
       return *joined;
     batch[0].op->emitWarning()

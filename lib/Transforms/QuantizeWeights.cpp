@@ -17,6 +17,7 @@
 #include "rwkvc/Transforms/Passes.h"
 #include "llvm/ADT/MapVector.h"
 #include "llvm/ADT/StringExtras.h"
+#include <vector>
 
 namespace rwkvc {
 #define GEN_PASS_DEF_QUANTIZEWEIGHTS
@@ -44,6 +45,20 @@ std::optional<Format> parseFormat(StringRef name) {
 /// and those of channel mixes, four times as long, are not.
 constexpr int64_t kLowRankRatio = 4;
 
+/// A constant as a matrix, whose rows a product sums over.
+struct Source {
+  Attribute value;
+  Type element;
+  unsigned rowAxis;
+  int64_t rows, columns;
+
+  /// Part of it, in \p bytes .
+  MatrixView read(int64_t row, int64_t numRows, int64_t column,
+                  int64_t numColumns, SmallVectorImpl<char> &bytes) const;
+  /// The largest magnitude; infinite where an element is no number.
+  float findLargest() const;
+};
+
 /// A product with a constant matrix.
 struct Product {
   linalg::LinalgOp op;
@@ -53,7 +68,7 @@ struct Product {
 
   Value getMatrix() const { return op->getOperand(matrix); }
   Value getOther() const { return op->getOperand(1 - matrix); }
-  MatrixView view() const;
+  Source source() const;
 };
 
 /// A matrix in another format.
@@ -79,7 +94,7 @@ static std::optional<Product> match(linalg::LinalgOp op, unsigned matrix) {
   auto type = dyn_cast<RankedTensorType>(product.getMatrix().getType());
   if (!result || !other || !type || type.getRank() != 2 ||
       !result.getElementType().isF32() ||
-      !isa<FloatType>(type.getElementType()) || !getRawBytes(product.value))
+      !isa<FloatType>(type.getElementType()) || !hasRawBytes(product.value))
     return std::nullopt;
   SmallVector<AffineMap> maps = op.getIndexingMapsArray();
   AffineMap ofOther = maps[1 - matrix];
@@ -108,14 +123,82 @@ static std::optional<Product> match(linalg::LinalgOp op) {
   return std::nullopt;
 }
 
-MatrixView Product::view() const {
+Source Product::source() const {
   auto type = cast<RankedTensorType>(getMatrix().getType());
   linalg::LinalgOp linalgOp = op;
   AffineMap map = linalgOp.getIndexingMapsArray()[matrix];
-  int64_t strides[] = {type.getDimSize(1), 1};
   unsigned row = *findAxis(map, sum), col = *findAxis(map, column);
-  return {*getRawBytes(value),  type.getElementType(), type.getDimSize(row),
-          type.getDimSize(col), strides[row],          strides[col]};
+  return {value, type.getElementType(), row, type.getDimSize(row),
+          type.getDimSize(col)};
+}
+
+MatrixView Source::read(int64_t row, int64_t numRows, int64_t column,
+                        int64_t numColumns,
+                        SmallVectorImpl<char> &bytes) const {
+  Box box{{row, column}, {numRows, numColumns}};
+  int64_t strides[] = {numColumns, 1};
+  if (rowAxis == 1) {
+    std::swap(box.offsets[0], box.offsets[1]);
+    std::swap(box.sizes[0], box.sizes[1]);
+    strides[0] = 1;
+    strides[1] = numRows;
+  }
+  bytes.resize_for_overwrite(numRows * numColumns *
+                             element.getIntOrFloatBitWidth() / 8);
+  readBox(value, box, bytes);
+  return {bytes, element, numRows, numColumns, strides[0], strides[1]};
+}
+
+float Source::findLargest() const {
+  SmallVector<Piece> pieces =
+      getPieces(cast<ElementsAttr>(value).getShapedType());
+  std::vector<float> largest(pieces.size());
+  forEachInOrder(pieces.size(), [&](size_t i) {
+    SmallVector<char> room;
+    int64_t count = pieces[i].box.getNumElements();
+    largest[i] =
+        MatrixView{
+            readPiece(value, pieces[i], room), element, 1, count, count, 1}
+            .findLargest();
+  });
+  releasePages(*value.getContext());
+  return largest.empty() ? 0.0f : *llvm::max_element(largest);
+}
+
+/// Elements of \p source in \p format , which have no scales.
+static BoxReader readNumbers(const Source &source, Type format) {
+  return [=](const Box &box, MutableArrayRef<char> bytes) {
+    SmallVector<char> room;
+    size_t rowSize = 2 * box.sizes[1];
+    for (int64_t at = 0; at < box.sizes[0]; at += kBlockRows) {
+      int64_t rows = std::min(kBlockRows, box.sizes[0] - at);
+      encode16(source.read(box.offsets[0] + at, rows, box.offsets[1],
+                           box.sizes[1], room),
+               format, bytes.slice(at * rowSize, rows * rowSize));
+    }
+  };
+}
+
+/// Blocks of \p source in \p format : their scales, or their numbers, with
+/// \p rows to a block.
+static BoxReader readBlocks(const Source &source, Format format, int64_t rows,
+                            bool isScales) {
+  return [=](const Box &box, MutableArrayRef<char> bytes) {
+    int64_t columns = box.sizes.back();
+    SmallVector<char> room, numbers(rows * columns), scales(2 * columns);
+    char *to = bytes.data();
+    for (int64_t block = 0; block < box.sizes[0]; ++block) {
+      MatrixView view =
+          source.read((box.offsets[0] + block) * kBlockRows, kBlockRows,
+                      box.offsets.back(), columns, room);
+      (format == Format::Int4 ? encode4 : encode8)(view, numbers, scales);
+      ArrayRef<char> encoded =
+          isScales ? scales
+                   : ArrayRef<char>(numbers).slice(box.offsets[1] * columns,
+                                                   box.sizes[1] * columns);
+      to = llvm::copy(encoded, to);
+    }
+  };
 }
 
 namespace {
@@ -165,40 +248,38 @@ struct QuantizeWeightsPass
   }
 
   /// The format for a matrix of that size, if it is to have one.
-  std::optional<Format> chooseFormat(const MatrixView &view) const {
-    if (view.rows * view.columns < minElements)
+  std::optional<Format> chooseFormat(const Source &source) const {
+    if (source.rows * source.columns < minElements)
       return std::nullopt;
-    auto [rank, size] = std::minmax(view.rows, view.columns);
+    auto [rank, size] = std::minmax(source.rows, source.columns);
     bool isLowRank = rank <= maxRank && rank * kLowRankRatio < size;
     std::optional<Format> chosen = parseFormat(
         isLowRank && !lowRankFormat.empty() ? lowRankFormat : format);
     bool hasBlocks = *chosen == Format::Int8 || *chosen == Format::Int4;
-    if (hasBlocks && view.rows % kBlockRows != 0)
+    if (hasBlocks && source.rows % kBlockRows != 0)
       return std::nullopt;
     return chosen;
   }
 
   std::optional<Encoded> encode(ArrayRef<Product> products) {
-    MatrixView view = products.front().view();
+    Source source = products.front().source();
     for (const Product &product : products)
-      if (product.view().rows != view.rows ||
-          product.view().rowStride != view.rowStride)
+      if (product.source().rowAxis != source.rowAxis)
         return std::nullopt;
-    std::optional<Format> chosen = chooseFormat(view);
-    if (!chosen || (view.element.getIntOrFloatBitWidth() <= 16 &&
+    std::optional<Format> chosen = chooseFormat(source);
+    if (!chosen || (source.element.getIntOrFloatBitWidth() <= 16 &&
                     (*chosen == Format::BF16 || *chosen == Format::F16)))
       return std::nullopt;
     // Beyond it, f16 is infinite; elsewhere this is no number.
     float limit = *chosen == Format::F16 ? 65504.0f : 3.0e38f;
-    if (!(view.findLargest() <= limit))
+    if (!(source.findLargest() <= limit))
       return std::nullopt;
     Builder b(&getContext());
     Encoded encoded{*chosen, nullptr, nullptr};
     auto make = [&](ArrayRef<int64_t> shape, Type element,
-                    llvm::function_ref<void(MutableArrayRef<char>)> fill)
-        -> ElementsAttr {
+                    BoxReader read) -> ElementsAttr {
       llvm::Expected<ElementsAttr> made = makeConstant(
-          RankedTensorType::get(shape, element), "quantized", fill);
+          RankedTensorType::get(shape, element), "quantized", std::move(read));
       if (made)
         return *made;
       products.front().op->emitWarning()
@@ -206,25 +287,20 @@ struct QuantizeWeightsPass
           << toString(made.takeError());
       return nullptr;
     };
-    int64_t blocks = view.rows / kBlockRows;
+    int64_t blocks = source.rows / kBlockRows;
     if (*chosen == Format::BF16 || *chosen == Format::F16) {
       Type element =
           *chosen == Format::BF16 ? Type(b.getBF16Type()) : b.getF16Type();
-      encoded.numbers = make(
-          {view.rows, view.columns}, element,
-          [&](MutableArrayRef<char> bytes) { encode16(view, element, bytes); });
+      encoded.numbers = make({source.rows, source.columns}, element,
+                             readNumbers(source, element));
       return encoded.numbers ? std::optional(encoded) : std::nullopt;
     }
-    bool isFour = *chosen == Format::Int4;
+    int64_t rows = *chosen == Format::Int4 ? kBlockRows / 2 : kBlockRows;
     encoded.numbers =
-        make({blocks, isFour ? kBlockRows / 2 : kBlockRows, view.columns},
-             b.getI8Type(), [&](MutableArrayRef<char> numbers) {
-               encoded.scales =
-                   make({blocks, view.columns}, b.getBF16Type(),
-                        [&](MutableArrayRef<char> scales) {
-                          (isFour ? encode4 : encode8)(view, numbers, scales);
-                        });
-             });
+        make({blocks, rows, source.columns}, b.getI8Type(),
+             readBlocks(source, *chosen, rows, /*isScales=*/false));
+    encoded.scales = make({blocks, source.columns}, b.getBF16Type(),
+                          readBlocks(source, *chosen, rows, /*isScales=*/true));
     return encoded.numbers && encoded.scales ? std::optional(encoded)
                                              : std::nullopt;
   }

@@ -25,12 +25,25 @@ template <typename T> static T readAs(const char *from) {
   return value;
 }
 
-/// The 16 bits of \p value in \p semantics , rounded to nearest even.
-static uint16_t round16(float value, const llvm::fltSemantics &semantics) {
-  llvm::APFloat number(value);
-  bool losesInfo = false;
-  number.convert(semantics, llvm::APFloat::rmNearestTiesToEven, &losesInfo);
-  return static_cast<uint16_t>(number.bitcastToAPInt().getZExtValue());
+/// The bits of finite \p value as f16, rounded to nearest even. Without
+/// branches, as compilers need it to compute several at once.
+static uint16_t roundToHalf(float value) {
+  auto bits = llvm::bit_cast<uint32_t>(value);
+  uint32_t sign = bits >> 16 & 0x8000u, size = bits & 0x7fffffffu;
+  // Below 2^-14 adding 1/2 leaves the bits of a subnormal number last.
+  uint32_t small =
+      llvm::bit_cast<uint32_t>(llvm::bit_cast<float>(size) + 0.5f) -
+      llvm::bit_cast<uint32_t>(0.5f);
+  uint32_t normal = (size - (112u << 23) + 0xfffu + (size >> 13 & 1u)) >> 13;
+  uint32_t rounded = size < (113u << 23) ? small : normal;
+  return static_cast<uint16_t>(sign |
+                               (size >= (143u << 23) ? 0x7c00u : rounded));
+}
+
+/// The same as bf16.
+static uint16_t roundToBF16(float value) {
+  auto bits = llvm::bit_cast<uint32_t>(value);
+  return static_cast<uint16_t>((bits + 0x7fffu + (bits >> 16 & 1u)) >> 16);
 }
 
 static float fromBF16(uint16_t bits) {
@@ -48,14 +61,14 @@ static uint16_t roundUpToBF16(float value) {
   return static_cast<uint16_t>((bits + 0xffff) >> 16);
 }
 
-static uint16_t roundToBF16(float value) {
-  return round16(value, llvm::APFloat::BFloat());
-}
-
 void MatrixView::readRow(int64_t row, MutableArrayRef<float> values) const {
   int64_t size = element.getIntOrFloatBitWidth() / 8;
   const char *from = bytes.data() + row * rowStride * size;
   int64_t step = columnStride * size;
+  if (element.isF32() && columnStride == 1) {
+    std::memcpy(values.data(), from, values.size() * sizeof(float));
+    return;
+  }
   for (float &value : values) {
     if (element.isF32())
       value = readAs<float>(from);
@@ -74,93 +87,129 @@ float MatrixView::findLargest() const {
   llvm::parallelFor(0, rows, [&](size_t row) {
     SmallVector<float> values(columns);
     readRow(row, values);
+    // Without a sign the bits of numbers have the order of the numbers, and
+    // what is none comes last.
+    int32_t bits = 0;
     for (float value : values)
-      largest[row] = std::max(largest[row],
-                              std::isnan(value) ? INFINITY : std::fabs(value));
+      bits = std::max(bits, llvm::bit_cast<int32_t>(value) & 0x7fffffff);
+    float found = llvm::bit_cast<float>(bits);
+    largest[row] = std::isnan(found) ? INFINITY : found;
   });
   return rows == 0 ? 0.0f : *llvm::max_element(largest);
 }
 
 void rwkvc::encode16(const MatrixView &matrix, Type element,
                      MutableArrayRef<char> target) {
-  const llvm::fltSemantics &semantics =
-      cast<FloatType>(element).getFloatSemantics();
+  bool isBF16 = element.isBF16();
   llvm::parallelFor(0, matrix.rows, [&](size_t row) {
     SmallVector<float> values(matrix.columns);
     matrix.readRow(row, values);
-    char *to = target.data() + row * matrix.columns * 2;
-    for (float value : values) {
-      uint16_t bits = round16(value, semantics);
-      std::memcpy(to, &bits, 2);
-      to += 2;
-    }
+    SmallVector<uint16_t> bits(matrix.columns);
+    if (isBF16)
+      for (auto [value, number] : llvm::zip_equal(values, bits))
+        number = roundToBF16(value);
+    else
+      for (auto [value, number] : llvm::zip_equal(values, bits))
+        number = roundToHalf(value);
+    llvm::copy(
+        llvm::ArrayRef(reinterpret_cast<char *>(bits.data()), 2 * bits.size()),
+        target.data() + row * matrix.columns * 2);
   });
 }
 
 namespace {
 
-/// A block's numbers and scale for a column.
-struct Quantized {
-  std::array<int8_t, kBlockRows> numbers;
-  uint16_t scale; ///< bf16
+/// Columns that are computed at once, an instruction for several.
+constexpr int64_t kLanes = 16;
+
+template <typename T> using Lanes = std::array<T, kLanes>;
+
+/// So many columns of a block, and what they become.
+struct Tile {
+  std::array<Lanes<float>, kBlockRows> values;
+  std::array<Lanes<int8_t>, kBlockRows> numbers;
+  Lanes<uint16_t> scales; ///< bf16
 };
 
 } // namespace
 
-/// Rounds \p values to multiples of \p scale from \p lowest to \p highest ;
-/// returns the sum of squared errors.
-static float roundTo(ArrayRef<float> values, float scale, int lowest,
-                     int highest, MutableArrayRef<int8_t> numbers) {
-  float inverse = scale != 0.0f ? 1.0f / scale : 0.0f, error = 0.0f;
-  for (auto [value, number] : llvm::zip_equal(values, numbers)) {
-    // A tiny scale has no finite inverse.
-    float quotient = std::isfinite(inverse) ? value * inverse : value / scale;
-    int rounded = static_cast<int>(
-        std::nearbyint(std::clamp<float>(quotient, lowest, highest)));
-    number = static_cast<int8_t>(rounded);
-    float difference = value - rounded * scale;
-    error += difference * difference;
+/// Rounds the values of \p tile to multiples of \p scales from \p lowest to
+/// \p highest ; returns the sum of squared errors of each column.
+static Lanes<float> roundTo(const Tile &tile, const Lanes<float> &scales,
+                            float lowest, float highest,
+                            std::array<Lanes<int8_t>, kBlockRows> &numbers) {
+  Lanes<float> inverses, errors{};
+  bool hasInverses = true;
+  for (int64_t i = 0; i < kLanes; ++i) {
+    inverses[i] = scales[i] != 0.0f ? 1.0f / scales[i] : 0.0f;
+    hasInverses &= std::isfinite(inverses[i]);
   }
-  return error;
+  // Adding it leaves no room for a fraction, rounded to nearest even.
+  constexpr float kUnits = 12582912.0f;
+  for (int64_t row = 0; row < kBlockRows; ++row)
+    for (int64_t i = 0; i < kLanes; ++i) {
+      float value = tile.values[row][i], quotient = value * inverses[i];
+      // A tiny scale has no finite inverse.
+      if (!hasInverses && !std::isfinite(inverses[i]))
+        quotient = value / scales[i];
+      float rounded = std::min(std::max(quotient, lowest), highest) + kUnits;
+      rounded -= kUnits;
+      numbers[row][i] = static_cast<int8_t>(static_cast<int32_t>(rounded));
+      float difference = value - rounded * scales[i];
+      errors[i] += difference * difference;
+    }
+  return errors;
 }
 
-static Quantized quantize8(ArrayRef<float> values) {
-  float largest = 0.0f;
-  for (float value : values)
-    largest = std::max(largest, std::fabs(value));
-  Quantized result;
-  result.scale = roundUpToBF16(largest / 127.0f);
-  roundTo(values, fromBF16(result.scale), -127, 127, result.numbers);
-  return result;
+static void quantize8(Tile &tile) {
+  Lanes<float> largest{}, scales;
+  for (const Lanes<float> &row : tile.values)
+    for (int64_t i = 0; i < kLanes; ++i)
+      largest[i] = std::max(largest[i], std::fabs(row[i]));
+  for (int64_t i = 0; i < kLanes; ++i) {
+    tile.scales[i] = roundUpToBF16(largest[i] / 127.0f);
+    scales[i] = fromBF16(tile.scales[i]);
+  }
+  roundTo(tile, scales, -127.0f, 127.0f, tile.numbers);
 }
 
-static Quantized quantize4(ArrayRef<float> values) {
-  float extreme = 0.0f;
-  for (float value : values)
-    if (std::fabs(value) > std::fabs(extreme))
-      extreme = value;
+static void quantize4(Tile &tile) {
+  Lanes<float> extremes{}, least, scales;
+  for (const Lanes<float> &row : tile.values)
+    for (int64_t i = 0; i < kLanes; ++i)
+      extremes[i] =
+          std::fabs(row[i]) > std::fabs(extremes[i]) ? row[i] : extremes[i];
   // There is one more number below zero than above, so the scale has the sign
   // that makes the extreme one negative. A shorter grid may fit the others
   // better.
-  Quantized best, candidate;
-  float least = INFINITY;
+  least.fill(INFINITY);
+  std::array<Lanes<int8_t>, kBlockRows> numbers;
   for (float steps : {8.0f, 7.6f, 7.2f, 6.8f}) {
-    candidate.scale = roundToBF16(-extreme / steps);
-    float error =
-        roundTo(values, fromBF16(candidate.scale), -8, 7, candidate.numbers);
-    if (error < least) {
-      least = error;
-      best = candidate;
+    Lanes<uint16_t> candidates;
+    for (int64_t i = 0; i < kLanes; ++i) {
+      candidates[i] = roundToBF16(-extremes[i] / steps);
+      scales[i] = fromBF16(candidates[i]);
     }
+    Lanes<float> errors = roundTo(tile, scales, -8.0f, 7.0f, numbers);
+    Lanes<int8_t> isBetter;
+    for (int64_t i = 0; i < kLanes; ++i) {
+      isBetter[i] = steps == 8.0f || errors[i] < least[i] ? -1 : 0;
+      tile.scales[i] = isBetter[i] ? candidates[i] : tile.scales[i];
+      least[i] = isBetter[i] ? errors[i] : least[i];
+    }
+    for (int64_t row = 0; row < kBlockRows; ++row)
+      for (int64_t i = 0; i < kLanes; ++i)
+        tile.numbers[row][i] =
+            static_cast<int8_t>((numbers[row][i] & isBetter[i]) |
+                                (tile.numbers[row][i] & ~isBetter[i]));
   }
-  return best;
 }
 
-/// Calls \p quantize for each column of each block of rows, and \p store with
-/// the block, the column and what that gave.
-static void forEachBlock(
-    const MatrixView &matrix, Quantized (*quantize)(ArrayRef<float>),
-    llvm::function_ref<void(int64_t, int64_t, const Quantized &)> store) {
+/// Calls \p quantize for the columns of each block of rows, and \p store with
+/// the block, the first column, how many there are, and what that gave.
+static void forEachTile(
+    const MatrixView &matrix, void (*quantize)(Tile &),
+    llvm::function_ref<void(int64_t, int64_t, int64_t, const Tile &)> store) {
   int64_t columns = matrix.columns;
   llvm::parallelFor(0, matrix.rows / kBlockRows, [&](size_t block) {
     std::vector<float> rows(kBlockRows * columns);
@@ -168,43 +217,51 @@ static void forEachBlock(
       matrix.readRow(
           block * kBlockRows + row,
           MutableArrayRef<float>(rows).slice(row * columns, columns));
-    std::array<float, kBlockRows> values;
-    for (int64_t column = 0; column < columns; ++column) {
+    Tile tile{};
+    for (int64_t column = 0; column < columns; column += kLanes) {
+      int64_t count = std::min(kLanes, columns - column);
       for (int64_t row = 0; row < kBlockRows; ++row)
-        values[row] = rows[row * columns + column];
-      store(block, column, quantize(values));
+        std::copy_n(rows.begin() + row * columns + column, count,
+                    tile.values[row].begin());
+      quantize(tile);
+      store(block, column, count, tile);
     }
   });
 }
 
-static void storeScale(MutableArrayRef<char> scales, int64_t position,
-                       uint16_t scale) {
-  std::memcpy(scales.data() + 2 * position, &scale, 2);
+static void storeScales(MutableArrayRef<char> scales, int64_t position,
+                        int64_t count, const Tile &tile) {
+  std::memcpy(scales.data() + 2 * position, tile.scales.data(), 2 * count);
 }
 
 void rwkvc::encode8(const MatrixView &matrix, MutableArrayRef<char> numbers,
                     MutableArrayRef<char> scales) {
   int64_t columns = matrix.columns;
-  forEachBlock(matrix, quantize8,
-               [&](int64_t block, int64_t column, const Quantized &quantized) {
-                 for (int64_t row = 0; row < kBlockRows; ++row)
-                   numbers[(block * kBlockRows + row) * columns + column] =
-                       quantized.numbers[row];
-                 storeScale(scales, block * columns + column, quantized.scale);
-               });
+  forEachTile(
+      matrix, quantize8,
+      [&](int64_t block, int64_t column, int64_t count, const Tile &tile) {
+        for (int64_t row = 0; row < kBlockRows; ++row)
+          std::memcpy(numbers.data() + (block * kBlockRows + row) * columns +
+                          column,
+                      tile.numbers[row].data(), count);
+        storeScales(scales, block * columns + column, count, tile);
+      });
 }
 
 void rwkvc::encode4(const MatrixView &matrix, MutableArrayRef<char> numbers,
                     MutableArrayRef<char> scales) {
   int64_t columns = matrix.columns, half = kBlockRows / 2;
-  forEachBlock(matrix, quantize4,
-               [&](int64_t block, int64_t column, const Quantized &quantized) {
-                 for (int64_t row = 0; row < half; ++row) {
-                   int low = quantized.numbers[row] & 15;
-                   int high = quantized.numbers[half + row] & 15;
-                   numbers[(block * half + row) * columns + column] =
-                       static_cast<char>(low | high << 4);
-                 }
-                 storeScale(scales, block * columns + column, quantized.scale);
-               });
+  forEachTile(
+      matrix, quantize4,
+      [&](int64_t block, int64_t column, int64_t count, const Tile &tile) {
+        for (int64_t row = 0; row < half; ++row) {
+          Lanes<char> bytes;
+          for (int64_t i = 0; i < kLanes; ++i)
+            bytes[i] = static_cast<char>((tile.numbers[row][i] & 15) |
+                                         tile.numbers[half + row][i] << 4);
+          std::memcpy(numbers.data() + (block * half + row) * columns + column,
+                      bytes.data(), count);
+        }
+        storeScales(scales, block * columns + column, count, tile);
+      });
 }

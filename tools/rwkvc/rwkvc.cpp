@@ -29,12 +29,14 @@
 #include "rwkvc/Dialect/WKV/Transforms/Explain.h"
 #include "rwkvc/Import/Import.h"
 #include "rwkvc/InitAll.h"
+#include "rwkvc/Support/Constants.h"
 #include "rwkvc/Target/CodeGen.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/FileUtilities.h"
 #include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/InitLLVM.h"
 #include "llvm/Support/Path.h"
+#include "llvm/Support/Process.h"
 #include "llvm/Support/Signals.h"
 #include "llvm/Support/WithColor.h"
 #include "llvm/TargetParser/Host.h"
@@ -60,13 +62,25 @@ public:
     ++number;
     stepStart = now();
     isOpen = true;
+    line = llvm::formatv("[{0}/{1}] {2,-44}", number, numSteps, what.str());
+    percent = -1;
     if (!quiet)
-      llvm::errs() << llvm::formatv("[{0}/{1}] {2,-44}", number, numSteps,
-                                    what.str());
+      llvm::errs() << line;
+  }
+  /// Shows on a terminal what part of the step is done.
+  void update(double part) {
+    int now = static_cast<int>(100.0 * part);
+    if (quiet || now == percent ||
+        !llvm::sys::Process::StandardErrIsDisplayed())
+      return;
+    percent = now;
+    llvm::errs() << llvm::formatv("\r{0}{1,7} %", line, percent);
   }
   /// Ends the line of a step with its time, or with \p instead.
   void finish(llvm::StringRef instead = "") {
     if (isOpen && !quiet) {
+      if (percent >= 0)
+        llvm::errs() << "\r" << line;
       if (instead.empty())
         llvm::errs() << llvm::formatv("{0,7:f2} s\n", now() - stepStart);
       else
@@ -89,6 +103,8 @@ private:
   }
   bool quiet, isOpen = false;
   unsigned numSteps, number = 0;
+  int percent = -1; ///< that is shown; -1: none
+  std::string line; ///< of the step
   double start, stepStart = 0.0;
 };
 
@@ -355,8 +371,9 @@ Driver::writeWeights(const aot::WeightsFile &weights, aot::ModelInfo &info) {
   progress.step(
       llvm::formatv("write weights, {0:f1} MB", weights.getDataSize() / 1e6)
           .str());
-  if (llvm::Error error = file->write(
-          [&](llvm::raw_pwrite_stream &os) { return weights.write(os); }))
+  if (llvm::Error error = weights.write(*file, [&](int64_t bytes) {
+        progress.update(static_cast<double>(bytes) / weights.getDataSize());
+      }))
     return error;
   return file;
 }
@@ -496,5 +513,7 @@ int main(int argc, char **argv) {
   }
   mlir::MLIRContext context(registry);
   context.loadAllAvailableDialects();
+  // Computed into the weights file.
+  deferConstants(context);
   return Driver(options, context).run();
 }

@@ -8,6 +8,7 @@
 #ifndef RWKVC_AOT_ARTIFACT_H
 #define RWKVC_AOT_ARTIFACT_H
 
+#include "llvm/ADT/ArrayRef.h"
 #include "llvm/ADT/STLFunctionalExtras.h"
 #include "llvm/ADT/StringRef.h"
 #include "llvm/Support/Error.h"
@@ -38,6 +39,14 @@ public:
   /// Writes the contents. \p write may fail; so may the disk.
   llvm::Error
   write(llvm::function_ref<llvm::Error(llvm::raw_pwrite_stream &)> write);
+
+  /// Writes bytes at a place of the file; false once that failed for any.
+  using WriteAt =
+      llvm::function_ref<bool(int64_t offset, llvm::ArrayRef<char> bytes)>;
+  /// Makes the file \p size bytes long, zeros but for what \p fill writes,
+  /// perhaps from several threads at a time. Before that, sees to it that there
+  /// is room.
+  llvm::Error fill(int64_t size, llvm::function_ref<void(WriteAt)> fill);
 
   /// Gives the file its own name, in the place of one that had it.
   llvm::Error commit();

@@ -14,9 +14,9 @@
 #ifndef RWKVC_AOT_WEIGHTSFILE_H
 #define RWKVC_AOT_WEIGHTSFILE_H
 
+#include "rwkvc/AOT/Artifact.h"
 #include "rwkvc/AOT/Interface.h"
 #include "llvm/Support/Error.h"
-#include "llvm/Support/raw_ostream.h"
 #include <string>
 
 namespace rwkvc::aot {
@@ -36,9 +36,12 @@ public:
   /// 64-bit FNV-1a of the header's JSON, padding included.
   uint64_t getHash() const;
 
-  /// Writes the file from the values' own memory, without copying them first.
-  /// Fails where a value is not available.
-  llvm::Error write(llvm::raw_ostream &os) const;
+  /// Writes the file: values piece by piece, in all threads, of which those
+  /// that are deferred are computed now. \p progress is told how many bytes of
+  /// data there are, from one thread at a time. Fails where a value is not
+  /// available.
+  llvm::Error write(PendingFile &file,
+                    llvm::function_ref<void(int64_t)> progress) const;
 
 private:
   llvm::SmallVector<WeightDescription> weights;

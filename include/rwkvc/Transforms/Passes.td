@@ -94,8 +94,9 @@ def BatchProducts : Pass<"rwkvc-batch-products", "::mlir::ModuleOp"> {
     %1 = tensor.extract_slice %2[0, 768] [1, 32] [1, 1]
     ```
 
-    The joined matrix is computed by the compiler, in a temporary file without a name if it
-    is large. Where that cannot be written, the products stay and a warning says why.
+    The joined matrix, if it is large, is computed when its bytes are needed, or now in a
+    temporary file without a name (Support/Constants.h). Where that cannot be written, the
+    products stay and a warning says why.
   }];
   let options = [Option<"maxBytes", "max-bytes", "int64_t",
                         /*default=*/"int64_t(1) << 26",

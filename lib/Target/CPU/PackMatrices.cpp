@@ -18,7 +18,6 @@
 #include "rwkvc/Support/Products.h"
 #include "rwkvc/Target/CPU/Passes.h"
 #include "llvm/ADT/MapVector.h"
-#include "llvm/Support/Parallel.h"
 
 namespace rwkvc::cpu {
 #define GEN_PASS_DEF_PACKMATRICES
@@ -90,7 +89,7 @@ static std::optional<Slice> match(tensor::ExtractSliceOp op) {
   auto type = dyn_cast<RankedTensorType>(op.getSource().getType());
   Attribute constant = getConstant(op.getSource());
   int64_t axis = type ? type.getRank() - 1 : 0;
-  if (!constant || !getRawBytes(constant) || axis < 1 ||
+  if (!constant || !hasRawBytes(constant) || axis < 1 ||
       op.getResultType().getRank() != type.getRank() ||
       !op->getParentOfType<scf::ForallOp>() || !op.hasUnitStride() ||
       ShapedType::isDynamic(op.getStaticSize(axis)))
@@ -133,7 +132,7 @@ static std::optional<Product> match(linalg::LinalgOp op, int64_t columns,
       if (!maps[i].isFunctionOfDim(loop))
         continue;
       Attribute value = getConstant(op->getOperand(i));
-      isMatch = value && isSimpleIn(maps[i], loop) && getRawBytes(value);
+      isMatch = value && isSimpleIn(maps[i], loop) && hasRawBytes(value);
       product.matrices.push_back(i);
       product.width = std::max(product.width, widths.lookup(value));
     }
@@ -159,46 +158,61 @@ static char *copyStrided(const char *from, ArrayRef<int64_t> shape,
     std::memcpy(to, from, sizeof(T));
     return to + sizeof(T);
   }
+  if (shape.size() == 1 && strides[0] == 1) {
+    std::memcpy(to, from, shape[0] * sizeof(T));
+    return to + shape[0] * sizeof(T);
+  }
   for (int64_t i = 0; i < shape[0]; ++i)
     to = copyStrided<T>(from + i * strides[0] * sizeof(T), shape.drop_front(),
                         strides.drop_front(), to);
   return to;
 }
 
-/// Writes \p source , of \p shape , with \p axis split into parts of \p width
+/// \p source , of \p rank axes, with \p axis split into parts of \p width
 /// elements: the parts first, then the other axes, then the elements of a part,
 /// and last \p pair , one of the other axes.
-static void pack(ArrayRef<char> source, ArrayRef<int64_t> shape, unsigned axis,
-                 std::optional<unsigned> pair, int64_t width,
-                 int64_t elementSize, MutableArrayRef<char> target) {
-  SmallVector<int64_t> strides = computeStrides(shape), sizes, steps;
-  auto append = [&](int64_t size, int64_t stride) {
-    sizes.push_back(size);
-    steps.push_back(stride);
-  };
-  for (unsigned i = 0; i < shape.size(); ++i)
-    if (i != axis && i != pair)
-      append(shape[i], strides[i]);
-  append(width, strides[axis]);
-  if (pair)
-    append(shape[*pair], strides[*pair]);
-  int64_t partBytes = computeProduct(sizes) * elementSize;
-  llvm::parallelFor(0, shape[axis] / width, [&](size_t part) {
-    const char *from =
-        source.data() + part * width * strides[axis] * elementSize;
-    char *to = target.data() + part * partBytes;
+static BoxReader pack(Attribute source, unsigned rank, unsigned axis,
+                      std::optional<unsigned> pair, int64_t width,
+                      int64_t elementSize) {
+  return [=](const Box &box, MutableArrayRef<char> target) {
+    // The box of the source, with all of each part.
+    Box from{SmallVector<int64_t, 4>(rank), SmallVector<int64_t, 4>(rank)};
+    unsigned next = 1, inPart = rank - (pair ? 1 : 0);
+    for (unsigned i = 0; i < rank; ++i) {
+      unsigned of = i == pair ? rank : i == axis ? 0 : next++;
+      int64_t unit = i == axis ? width : 1;
+      from.offsets[i] = box.offsets[of] * unit;
+      from.sizes[i] = box.sizes[of] * unit;
+    }
+    SmallVector<char> bytes;
+    bytes.resize_for_overwrite(from.getNumElements() * elementSize);
+    readBox(source, from, bytes);
+
+    SmallVector<int64_t> strides = computeStrides(from.sizes);
+    SmallVector<int64_t> steps{width * strides[axis]};
+    for (unsigned i = 0; i < rank; ++i)
+      if (i != axis && i != pair)
+        steps.push_back(strides[i]);
+    steps.push_back(strides[axis]);
+    if (pair)
+      steps.push_back(strides[*pair]);
+    const char *first =
+        bytes.data() + box.offsets[inPart] * strides[axis] * elementSize;
     switch (elementSize) {
     case 1:
-      return (void)copyStrided<uint8_t>(from, sizes, steps, to);
+      return (void)copyStrided<uint8_t>(first, box.sizes, steps, target.data());
     case 2:
-      return (void)copyStrided<uint16_t>(from, sizes, steps, to);
+      return (void)copyStrided<uint16_t>(first, box.sizes, steps,
+                                         target.data());
     case 4:
-      return (void)copyStrided<uint32_t>(from, sizes, steps, to);
+      return (void)copyStrided<uint32_t>(first, box.sizes, steps,
+                                         target.data());
     default:
       assert(elementSize == 8 && "numbers have 1, 2, 4 or 8 bytes");
-      return (void)copyStrided<uint64_t>(from, sizes, steps, to);
+      return (void)copyStrided<uint64_t>(first, box.sizes, steps,
+                                         target.data());
     }
-  });
+  };
 }
 
 namespace {
@@ -312,11 +326,9 @@ struct PackMatricesPass : cpu::impl::PackMatricesBase<PackMatricesPass> {
     if (layout.pair)
       shape.push_back(type.getDimSize(*layout.pair));
     llvm::Expected<ElementsAttr> made = makeConstant(
-        type.clone(shape), "packed", [&](MutableArrayRef<char> bytes) {
-          pack(*getRawBytes(layout.constant), type.getShape(), layout.axis,
-               layout.pair, layout.width, type.getElementTypeBitWidth() / 8,
-               bytes);
-        });
+        type.clone(shape), "packed",
+        pack(layout.constant, type.getRank(), layout.axis, layout.pair,
+             layout.width, type.getElementTypeBitWidth() / 8));
     if (made)
       return result = *made;
     op->emitWarning()

@@ -180,7 +180,7 @@ static std::optional<BlockProduct> match(linalg::GenericOp op,
       continue;
     if (!findAxis(maps[i], *column) ||
         !matchPattern(op->getOperand(i), m_Constant(&value)) ||
-        !getRawBytes(value) ||
+        !hasRawBytes(value) ||
         (maps[i].isFunctionOfDim(*inBlock) && !findAxis(maps[i], *inBlock)))
       return std::nullopt;
     product.constants.push_back(i);

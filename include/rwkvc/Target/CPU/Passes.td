@@ -107,8 +107,9 @@ def PackMatrices : Pass<"cpu-pack-matrices", "::mlir::ModuleOp"> {
 
     Constants that are needed in their own order too, by an op of another kind or in
     another function, stay, and so do those whose columns are no multiple of
-    `columns`, unless slices of them are read. The compiler writes large ones to a temporary file
-    without a name; where that fails, they stay and a warning says why.
+    `columns`, unless slices of them are read. Large ones are computed when their bytes are needed,
+    or now in a temporary file without a name (Support/Constants.h); where that fails, they
+    stay and a warning says why.
   }];
   let dependentDialects = ["::mlir::arith::ArithDialect",
                            "::mlir::linalg::LinalgDialect",

@@ -213,16 +213,16 @@ struct FoldEmbeddingNormPass
   }
 
   void fold(Match &found) {
-    std::optional<ArrayRef<char>> bytes = getRawBytes(found.table.getValue());
     int64_t width = found.type.getDimSize(1);
     std::optional<SmallVector<double>> scale =
         readRow(found.norm.getScale(), width, 1.0);
     std::optional<SmallVector<double>> bias =
         readRow(found.norm.getBias(), width, 0.0);
-    if (!bytes || width == 0 || !scale || !bias ||
-        static_cast<int64_t>(bytes->size()) > maxBytes || isShared(found))
+    int64_t bytes = *getRawSize(found.type);
+    if (!hasRawBytes(found.table.getValue()) || width == 0 || !scale || !bias ||
+        bytes > maxBytes || isShared(found))
       return;
-    ElementsAttr folded = evaluate(found, *bytes, *scale, *bias);
+    ElementsAttr folded = evaluate(found, *scale, *bias);
     if (!folded)
       return;
     OpBuilder b(found.table);
@@ -232,49 +232,55 @@ struct FoldEmbeddingNormPass
     found.norm.replaceAllUsesWith(found.norm.getX());
     found.norm.erase();
     ++numFolded;
-    numBytes += bytes->size();
+    numBytes += bytes;
   }
 
   /// The table with each row normalised; null where there is no room for it.
-  ElementsAttr evaluate(Match &found, ArrayRef<char> bytes,
-                        ArrayRef<double> scale, ArrayRef<double> bias) {
+  ElementsAttr evaluate(Match &found, ArrayRef<double> scale,
+                        ArrayRef<double> bias) {
     std::string name = "embedding";
     if (auto resource =
             dyn_cast<DenseResourceElementsAttr>(found.table.getValue()))
       name = resource.getRawHandle().getKey().str();
     llvm::Expected<ElementsAttr> folded = makeConstant(
-        found.type, name + ".normalised", [&](MutableArrayRef<char> rows) {
-          normalise(found, bytes.data(), rows.data(), scale, bias);
-        });
+        found.type, name + ".normalised", normalise(found, scale, bias));
     if (folded)
       return *folded;
     found.norm.emitWarning()
-        << "is computed for every token: its table of " << bytes.size()
+        << "is computed for every token: its table of "
+        << *getRawSize(found.type)
         << " bytes cannot be written: " << toString(folded.takeError());
     return nullptr;
   }
 
-  static void normalise(Match &found, const char *from, char *to,
-                        ArrayRef<double> scale, ArrayRef<double> bias) {
-    Codec codec(cast<FloatType>(found.type.getElementType()));
-    wkv::LayerNormOp norm = found.norm;
-    double epsilon = norm.getEpsilon().convertToDouble();
-    double rootEpsilon = norm.getRootEpsilon().convertToDouble();
-    int64_t width = found.type.getDimSize(1);
-    SmallVector<double> row(width);
-    for (int64_t r = 0, rows = found.type.getDimSize(0); r < rows; ++r) {
-      double sum = 0.0, squares = 0.0;
-      for (int64_t i = 0; i < width; ++i)
-        sum += row[i] = codec.read(from, r * width + i);
-      for (double &value : row) {
-        value -= sum / width;
-        squares += value * value;
+  static BoxReader normalise(Match &found, ArrayRef<double> scale,
+                             ArrayRef<double> bias) {
+    return [table = found.table.getValue(), type = found.type,
+            epsilon = found.norm.getEpsilon().convertToDouble(),
+            rootEpsilon = found.norm.getRootEpsilon().convertToDouble(),
+            scale = SmallVector<double>(scale),
+            bias = SmallVector<double>(bias)](const Box &box,
+                                              MutableArrayRef<char> to) {
+      Codec codec(cast<FloatType>(type.getElementType()));
+      int64_t width = type.getDimSize(1), next = 0;
+      SmallVector<double> row(width);
+      SmallVector<char> from;
+      from.resize_for_overwrite(width * type.getElementTypeBitWidth() / 8);
+      for (int64_t r = 0; r < box.sizes[0]; ++r) {
+        readBox(table, Box{{box.offsets[0] + r, 0}, {1, width}}, from);
+        double sum = 0.0, squares = 0.0;
+        for (int64_t i = 0; i < width; ++i)
+          sum += row[i] = codec.read(from.data(), i);
+        for (double &value : row) {
+          value -= sum / width;
+          squares += value * value;
+        }
+        double inverse =
+            1.0 / (std::sqrt(squares / width + epsilon) + rootEpsilon);
+        for (int64_t i = box.offsets[1]; i < box.offsets[1] + box.sizes[1]; ++i)
+          codec.write(to.data(), next++, row[i] * inverse * scale[i] + bias[i]);
       }
-      double inverse =
-          1.0 / (std::sqrt(squares / width + epsilon) + rootEpsilon);
-      for (int64_t i = 0; i < width; ++i)
-        codec.write(to, r * width + i, row[i] * inverse * scale[i] + bias[i]);
-    }
+    };
   }
 };
 

@@ -590,9 +590,9 @@ def FoldEmbeddingNorm : Pass<"wkv-fold-embedding-norm", "::mlir::ModuleOp"> {
 
     A table that the head reads too stays, and so does one whose rows are converted
     before the norm: the new one would be larger. Tables of more than 64 KiB are
-    written to an unlinked temporary file and mapped, so that the compiler's own
-    memory does not grow with them; where that fails, a warning says so and the
-    norm stays.
+    computed when their bytes are needed, or now in a temporary file without a name
+    (Support/Constants.h), so that the compiler's own memory does not grow with them;
+    where that fails, a warning says so and the norm stays.
   }];
   let dependentDialects = ["::mlir::arith::ArithDialect"];
   let options = [Option<"maxBytes", "max-bytes", "int64_t",
