@@ -4,8 +4,8 @@
 
 levels.py MODEL LEVEL,... ARGUMENT...
 
-MODEL is a library or, with a '/', a program that contains its model. At least the first level must be there, and without
-RWKVC_ISA the last one that is must be used.
+MODEL is a library or, with a '/', a program that contains its model. At least the first level must be there, and
+without RWKVC_ISA the last one that is must be used.
 """
 
 import os
