@@ -21,7 +21,7 @@
 extern "C" {
 #endif
 
-#define RWKVRT_ABI_VERSION 3u
+#define RWKVRT_ABI_VERSION 4u
 
 /** Element types; the values are those of ONNX's TensorProto.DataType. */
 typedef enum rwkvrt_dtype {
@@ -61,7 +61,9 @@ typedef struct rwkvrt_state_info {
 /**
  * A compiled function. Status 0 is success.
  *
- * \p weights is the weights' data section (NULL if the model has none),
+ * \p code is that of one of the model's levels, all of whose features the
+ * processor has. \p weights is the weights' data section (NULL if the model has
+ * none),
  * \p inputs and \p outputs hold one pointer per input and output, in the order
  * of the function's tables, \p workspace is workspace_size bytes of scratch
  * whose contents need not be kept (NULL if the size is 0).
@@ -72,8 +74,9 @@ typedef struct rwkvrt_state_info {
  * aligned to their element size at least, and to 64 bytes where the runtime
  * allocates them. Calls with different outputs and workspace may run at once.
  */
-typedef int32_t (*rwkvrt_run_fn)(const void *weights, void *const *inputs,
-                                 void *const *outputs, void *workspace);
+typedef int32_t (*rwkvrt_run_fn)(const void *code, const void *weights,
+                                 void *const *inputs, void *const *outputs,
+                                 void *workspace);
 
 /**
  * What a function is for. A model holds each kind once at most.
@@ -130,12 +133,24 @@ typedef struct rwkvrt_function_info {
   rwkvrt_run_fn run;
 } rwkvrt_function_info;
 
+/**
+ * Code for one kind of processor. All of a model's levels compute the same, and
+ * share weights, states and workspaces.
+ */
+typedef struct rwkvrt_level_info {
+  const char *name;  /**< the processor, as `rwkvc --mcpu` names it */
+  uint64_t features; /**< instruction sets that it needs: a bit for each line
+                          of x86-features.def; 0 on other architectures, where
+                          nothing can be checked */
+  const void *code;  /**< for calls of the model's functions; may be NULL */
+} rwkvrt_level_info;
+
 typedef struct rwkvrt_model_info {
   uint32_t abi_version; /**< RWKVRT_ABI_VERSION */
   uint32_t struct_size; /**< sizeof(rwkvrt_model_info) at compile time */
   const char *name;     /**< model name, from the ONNX file's */
   const char *producer; /**< "rwkvc <version>" */
-  const char *target;   /**< "<triple> <cpu>" */
+  const char *target;   /**< the triple */
   uint32_t num_functions;
   uint32_t function_size; /**< sizeof(rwkvrt_function_info) */
   const rwkvrt_function_info *functions;
@@ -150,6 +165,11 @@ typedef struct rwkvrt_model_info {
                               not checked for embedded weights, but part of
                               the identity that state files carry */
   const void *embedded_weights;
+  uint32_t num_levels; /**< at least 1 */
+  uint32_t level_size; /**< sizeof(rwkvrt_level_info) */
+  /** The features of the first level are among those of every other. Of the
+   * levels that a processor can run, the last is the best. */
+  const rwkvrt_level_info *levels;
 } rwkvrt_model_info;
 
 #ifndef RWKVRT_API

@@ -79,7 +79,8 @@ RWKVRT_API const char *rwkvrt_status_name(rwkvrt_status status);
  * Loads the shared library \p path, made by `rwkvc`, and maps its weights file,
  * which is looked for beside it. Weights are mapped read-only and never copied:
  * processes share them, and they must not be changed while they are in use.
- * Code in the library runs with the program's rights; load what you trust.
+ * Code in the library runs with the program's rights; load what you trust. A
+ * model without code that this processor can run is refused (RWKVRT_MISMATCH).
  */
 RWKVRT_API rwkvrt_status rwkvrt_model_load(const char *path,
                                            rwkvrt_model **model);
@@ -99,6 +100,13 @@ RWKVRT_API void rwkvrt_model_free(rwkvrt_model *model);
 /** What the compiler wrote about the model; valid as long as the model is. */
 RWKVRT_API const rwkvrt_model_info *
 rwkvrt_model_get_info(const rwkvrt_model *model);
+
+/**
+ * The level whose code is used: the best that this processor can run, or the
+ * one that the environment variable RWKVC_ISA named when the model was loaded.
+ */
+RWKVRT_API const rwkvrt_level_info *
+rwkvrt_model_level(const rwkvrt_model *model);
 
 /** Path of the mapped weights file, NULL if weights are embedded or none. */
 RWKVRT_API const char *rwkvrt_model_weights_path(const rwkvrt_model *model);

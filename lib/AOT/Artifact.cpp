@@ -15,6 +15,7 @@
 #include "llvm/Support/Path.h"
 #include "llvm/Support/Program.h"
 #include "llvm/Support/Signals.h"
+#include <list>
 #include <mutex>
 #include <unistd.h>
 
@@ -127,15 +128,22 @@ llvm::Error PendingFile::commit() {
   return llvm::Error::success();
 }
 
-llvm::Error aot::writeStaticLibrary(llvm::StringRef object, PendingFile &file) {
-  llvm::Expected<llvm::NewArchiveMember> member =
-      llvm::NewArchiveMember::getFile(object, /*Deterministic=*/true);
-  if (!member)
-    return member.takeError();
-  std::string name = (llvm::sys::path::stem(file.getPath()) + ".o").str();
-  member->MemberName = name;
-  llvm::SmallVector<llvm::NewArchiveMember, 1> members;
-  members.push_back(std::move(*member));
+llvm::Error aot::writeStaticLibrary(llvm::ArrayRef<std::string> objects,
+                                    PendingFile &file) {
+  std::string stem = llvm::sys::path::stem(file.getPath()).str();
+  std::list<std::string> names; // do not move
+  std::vector<llvm::NewArchiveMember> members;
+  for (const std::string &object : objects) {
+    llvm::Expected<llvm::NewArchiveMember> member =
+        llvm::NewArchiveMember::getFile(object, /*Deterministic=*/true);
+    if (!member)
+      return member.takeError();
+    names.push_back(stem +
+                    (names.empty() ? "" : "." + std::to_string(names.size())) +
+                    ".o");
+    member->MemberName = names.back();
+    members.push_back(std::move(*member));
+  }
   return llvm::writeArchive(
       file.getTemporary(), members, llvm::SymtabWritingMode::NormalSymtab,
       llvm::object::Archive::K_GNU, /*Deterministic=*/true, /*Thin=*/false);
@@ -204,14 +212,13 @@ static llvm::Error link(PendingFile &file, const LinkOptions &options,
   return llvm::Error::success();
 }
 
-llvm::Error aot::linkSharedLibrary(llvm::StringRef object, PendingFile &file,
+llvm::Error aot::linkSharedLibrary(llvm::ArrayRef<std::string> objects,
+                                   PendingFile &file,
                                    const LinkOptions &options) {
-  llvm::SmallVector<std::string> arguments{"-shared",
-                                           object.str(),
-                                           "-L" + options.runtimeDir,
-                                           "-lrwkvc-rt",
-                                           "-Wl,-rpath," + options.runtimeDir,
-                                           "-Wl,--no-undefined"};
+  llvm::SmallVector<std::string> arguments{"-shared"};
+  arguments.append(objects.begin(), objects.end());
+  arguments.append({"-L" + options.runtimeDir, "-lrwkvc-rt",
+                    "-Wl,-rpath," + options.runtimeDir, "-Wl,--no-undefined"});
   if (options.usesDnnl)
     arguments.push_back("-lrwkvc-rt-dnnl");
   // Functions of double precision, and what the processor has no instruction
@@ -220,13 +227,13 @@ llvm::Error aot::linkSharedLibrary(llvm::StringRef object, PendingFile &file,
   return link(file, options, arguments);
 }
 
-llvm::Error aot::linkExecutable(llvm::StringRef object, PendingFile &file,
-                                const LinkOptions &options) {
+llvm::Error aot::linkExecutable(llvm::ArrayRef<std::string> objects,
+                                PendingFile &file, const LinkOptions &options) {
   auto archive = [&](llvm::StringRef name) {
     return options.runtimeDir + "/lib" + name.str() + ".a";
   };
-  llvm::SmallVector<std::string> arguments{
-      object.str(), archive("rwkvc-rt-main"), archive("rwkvc-rt")};
+  llvm::SmallVector<std::string> arguments(objects);
+  arguments.append({archive("rwkvc-rt-main"), archive("rwkvc-rt")});
   if (options.usesDnnl)
     arguments.append({"-L" + options.runtimeDir, "-lrwkvc-rt-dnnl",
                       "-Wl,-rpath,$ORIGIN:" + options.runtimeDir});

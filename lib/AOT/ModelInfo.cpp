@@ -9,6 +9,7 @@
 #include "mlir/Interfaces/FunctionInterfaces.h"
 #include "rwkvc-rt/abi.h"
 #include "rwkvc/Conversion/DnnlToRuntime/DnnlToRuntime.h"
+#include "rwkvc/Target/CPU/Passes.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/IR/IRBuilder.h"
 
@@ -64,6 +65,11 @@ static rwkvrt_function_kind getKind(FunctionKind kind) {
   llvm_unreachable("no such kind");
 }
 
+/// Of the level's table of kernels in the artefact.
+static std::string tableSymbol(const ModelInfo &info, const LevelInfo &level) {
+  return "rwkvc_code_" + info.name + "_" + toIdentifier(level.name);
+}
+
 namespace {
 
 /// Builds the constants of abi.h. Field order is that of the structures there.
@@ -116,6 +122,7 @@ private:
   llvm::Function *emitRun(const FunctionInfo &function);
   llvm::Constant *describe(const FunctionInfo &function);
   llvm::Constant *embedWeights();
+  llvm::Constant *describe(const LevelInfo &level);
 
   llvm::Module &module;
   llvm::LLVMContext &context;
@@ -124,8 +131,8 @@ private:
   llvm::Type *i32, *i64;
 };
 
-/// int32_t run(weights, inputs, outputs, workspace): calls the function, whose
-/// memref arguments are spread out as MLIR does.
+/// int32_t run(code, weights, inputs, outputs, workspace): calls the function,
+/// whose memref arguments are spread out as MLIR does.
 llvm::Function *Emitter::emitRun(const FunctionInfo &function) {
   const Interface &interface = function.interface;
   llvm::StringRef kind = stringifyFunctionKind(interface.kind);
@@ -133,7 +140,7 @@ llvm::Function *Emitter::emitRun(const FunctionInfo &function) {
   // The name "main" is for programs.
   entry->setName("rwkvc_entry_" + kind);
   auto *type = llvm::FunctionType::get(
-      i32, {pointer, pointer, pointer, pointer}, /*isVarArg=*/false);
+      i32, {pointer, pointer, pointer, pointer, pointer}, /*isVarArg=*/false);
   auto *run =
       llvm::Function::Create(type, llvm::Function::InternalLinkage,
                              "rwkvc_run_" + kind + "_" + info.name, module);
@@ -157,11 +164,13 @@ llvm::Function *Emitter::emitRun(const FunctionInfo &function) {
   };
   for (auto [i, input] : llvm::enumerate(interface.inputs))
     if (!interface.findStateOfInput(i))
-      pass(element(1, i), input.type.getShape());
+      pass(element(2, i), input.type.getShape());
   for (auto [i, output] : llvm::enumerate(interface.outputs))
-    pass(element(2, i), output.type.getShape());
-  pass(run->getArg(0), {info.weightsSize});
-  pass(run->getArg(3), {function.workspaceSize});
+    pass(element(3, i), output.type.getShape());
+  pass(run->getArg(1), {info.weightsSize});
+  pass(run->getArg(4), {function.workspaceSize});
+  if (info.hasTables)
+    arguments.push_back(run->getArg(0));
   assert(arguments.size() == entry->arg_size() &&
          "the function was lowered otherwise");
   b.CreateCall(entry, arguments);
@@ -218,11 +227,27 @@ llvm::Constant *Emitter::describe(const FunctionInfo &function) {
   return value;
 }
 
+llvm::Constant *Emitter::describe(const LevelInfo &level) {
+  llvm::Constant *code = null();
+  if (info.hasTables) {
+    auto *table = new llvm::GlobalVariable(
+        module, llvm::Type::getInt8Ty(context), /*isConstant=*/true,
+        llvm::GlobalValue::ExternalLinkage, nullptr, tableSymbol(info, level));
+    table->setVisibility(llvm::GlobalValue::HiddenVisibility);
+    code = table;
+  }
+  return llvm::ConstantStruct::getAnon(
+      {string(level.name), int64(static_cast<int64_t>(level.features)), code});
+}
+
 void Emitter::emitInfo(llvm::ArrayRef<FunctionInfo> functions,
                        bool isWholeProgram) {
   llvm::SmallVector<llvm::Constant *> entries;
   for (const FunctionInfo &function : functions)
     entries.push_back(describe(function));
+  llvm::SmallVector<llvm::Constant *> levels;
+  for (const LevelInfo &level : info.levels)
+    levels.push_back(describe(level));
   llvm::Constant *embedded = info.embedFile.empty() ? null() : embedWeights();
   llvm::SmallVector<llvm::Constant *> fields{
       int32(RWKVRT_ABI_VERSION),
@@ -236,7 +261,10 @@ void Emitter::emitInfo(llvm::ArrayRef<FunctionInfo> functions,
       info.weightsFile.empty() ? null() : string(info.weightsFile),
       int64(info.weightsSize),
       int64(static_cast<int64_t>(info.weightsHash)),
-      embedded};
+      embedded,
+      int32(levels.size()),
+      int32(sizeof(rwkvrt_level_info)),
+      array(levels, "levels")};
   llvm::Constant *value = llvm::ConstantStruct::getAnon(fields);
   assert(module.getDataLayout().getTypeAllocSize(value->getType()) ==
              sizeof(rwkvrt_model_info) &&
@@ -271,9 +299,7 @@ aot::readFunctions(mlir::ModuleOp module) {
   return functions;
 }
 
-void aot::emitModelInfo(llvm::Module &module,
-                        llvm::ArrayRef<FunctionInfo> functions,
-                        const ModelInfo &info, bool isWholeProgram) {
+static void makeInternal(llvm::Module &module) {
   for (llvm::Function &function : module)
     if (!function.isDeclaration()) {
       function.setLinkage(llvm::GlobalValue::InternalLinkage);
@@ -285,5 +311,25 @@ void aot::emitModelInfo(llvm::Module &module,
   for (llvm::GlobalVariable &variable : module.globals())
     if (!variable.isDeclaration() && !variable.hasAppendingLinkage())
       variable.setLinkage(llvm::GlobalValue::InternalLinkage);
+}
+
+void aot::prepareKernels(llvm::Module &kernels, const ModelInfo &info,
+                         const LevelInfo &level) {
+  makeInternal(kernels);
+  // Profilers and debuggers tell levels apart by it.
+  for (llvm::Function &function : kernels)
+    if (!function.isDeclaration())
+      function.setName(function.getName() + "." + toIdentifier(level.name));
+  llvm::GlobalVariable *table =
+      kernels.getGlobalVariable(cpu::kKernelTable, /*AllowInternal=*/true);
+  table->setName(tableSymbol(info, level));
+  table->setLinkage(llvm::GlobalValue::ExternalLinkage);
+  table->setVisibility(llvm::GlobalValue::HiddenVisibility);
+}
+
+void aot::emitModelInfo(llvm::Module &module,
+                        llvm::ArrayRef<FunctionInfo> functions,
+                        const ModelInfo &info, bool isWholeProgram) {
+  makeInternal(module);
   Emitter(module, info).emitInfo(functions, isWholeProgram);
 }

@@ -65,8 +65,9 @@ static ArrayRef<PhaseInfo> phases() {
       {Phase::BeforeLLVM,
        "before-llvm",
        "kernels as loops over vectors",
-       {"func", "memref", "vector", "dnnl", "arith", "math", "scf", "affine"}},
-      {Phase::LLVM, "llvm", "the LLVM dialect", {"llvm"}}};
+       {"builtin", "func", "memref", "vector", "dnnl", "arith", "math", "scf",
+        "affine"}},
+      {Phase::LLVM, "llvm", "the LLVM dialect", {"builtin", "llvm"}}};
   return table;
 }
 
@@ -115,12 +116,13 @@ static void addOptional(OpPassManager &pm, const PipelineOptions &options,
     pm.addPass(std::move(pass));
 }
 
-/// Functions side by side, of this kind.
-template <typename FunctionOp = func::FuncOp>
+/// In each function, several at a time.
 static void addCleanup(OpPassManager &pm) {
-  OpPassManager &functions = pm.nest<FunctionOp>();
-  functions.addPass(createCanonicalizerPass());
-  functions.addPass(createCSEPass());
+  OpPassManager *functions = &pm;
+  if (pm.getOpName() == ModuleOp::getOperationName())
+    functions = &pm.nest<func::FuncOp>();
+  functions->addPass(createCanonicalizerPass());
+  functions->addPass(createCSEPass());
 }
 
 /// In: func, onnx as imported. Out: the same, static and folded.
@@ -252,7 +254,8 @@ static void buildBufferize(OpPassManager &pm) {
   addCleanup(pm);
 }
 
-/// In: linalg on buffers. Out: kernels as functions of vector code.
+/// In: linalg on buffers. Out: kernels as functions of vector code, in a module
+/// for each of several levels.
 static void buildKernels(OpPassManager &pm, const PipelineOptions &options) {
   pm.addPass(createOutlineKernels());
   pm.addPass(func::createDuplicateFunctionEliminationPass());
@@ -260,34 +263,54 @@ static void buildKernels(OpPassManager &pm, const PipelineOptions &options) {
   cpu::VectorizeKernelsOptions vectorize;
   vectorize.vectorBits = options.vectorBits;
   vectorize.minParallelWork = options.minParallelWork;
+  if (options.levels.size() > 1) {
+    cpu::CloneKernelsOptions clone;
+    for (const Level &level : options.levels) {
+      clone.levels.push_back(level.name);
+      clone.vectorBits.push_back(level.vectorBits);
+    }
+    pm.addPass(cpu::createCloneKernels(clone));
+    OpPassManager &levels = pm.nest<ModuleOp>();
+    levels.addPass(cpu::createVectorizeKernels(vectorize));
+    addCleanup(levels);
+  }
   pm.addPass(cpu::createVectorizeKernels(vectorize));
   addCleanup(pm);
+}
+
+/// MLIR's lowerings of all but dnnl, function by function where they can.
+static void addLowering(OpPassManager &pm) {
+  OpPassManager &early = pm.nest<func::FuncOp>();
+  early.addPass(cpu::createExpandMath());
+  arith::ArithExpandOpsPassOptions expand;
+  expand.includeBf16 = true;
+  early.addPass(arith::createArithExpandOpsPass(expand));
+  early.addPass(memref::createExpandStridedMetadataPass());
+  early.addPass(createLowerAffinePass());
+  addCleanup(early);
+  early.addPass(createSCFToControlFlowPass());
+  ConvertVectorToLLVMPassOptions vector;
+  vector.reassociateFPReductions = true;
+  early.addPass(createConvertVectorToLLVMPass(vector));
+  early.addPass(createConvertMathToLLVMPass());
+  pm.addPass(createConvertMathToLibmPass());
+  pm.addPass(createFinalizeMemRefToLLVMConversionPass());
+  OpPassManager &late = pm.nest<func::FuncOp>();
+  late.addPass(createConvertIndexToLLVMPass());
+  late.addPass(createArithToLLVMConversionPass());
+  pm.addPass(createConvertControlFlowToLLVMPass());
+  pm.addPass(createConvertFuncToLLVMPass());
+  OpPassManager &last = pm.nest<LLVM::LLVMFuncOp>();
+  last.addPass(createReconcileUnrealizedCastsPass());
+  addCleanup(last);
 }
 
 /// In: vectors, buffers, loops. Out: the LLVM dialect.
 static void buildLLVM(OpPassManager &pm) {
   pm.addPass(createConvertDnnlToRuntimePass());
-  pm.addPass(cpu::createExpandMath());
-  arith::ArithExpandOpsPassOptions expand;
-  expand.includeBf16 = true;
-  pm.addPass(arith::createArithExpandOpsPass(expand));
-  pm.addPass(memref::createExpandStridedMetadataPass());
-  pm.addPass(createLowerAffinePass());
-  addCleanup(pm);
-  pm.addPass(createSCFToControlFlowPass());
-  ConvertVectorToLLVMPassOptions vector;
-  vector.reassociateFPReductions = true;
-  pm.addPass(createConvertVectorToLLVMPass(vector));
-  pm.addPass(createConvertMathToLLVMPass());
-  pm.addPass(createConvertMathToLibmPass());
-  pm.addPass(createFinalizeMemRefToLLVMConversionPass());
-  pm.addPass(createConvertIndexToLLVMPass());
-  pm.addPass(createArithToLLVMConversionPass());
-  pm.addPass(createConvertControlFlowToLLVMPass());
-  pm.addPass(createConvertFuncToLLVMPass());
-  pm.addPass(createReconcileUnrealizedCastsPass());
-  pm.addPass(cpu::createDispatchParallelKernels());
-  addCleanup<LLVM::LLVMFuncOp>(pm);
+  addLowering(pm.nest<ModuleOp>());
+  addLowering(pm);
+  pm.addPass(cpu::createDispatchKernels());
 }
 
 void rwkvc::buildPhase(OpPassManager &pm, Phase phase,

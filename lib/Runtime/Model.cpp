@@ -42,6 +42,7 @@ Model::Model(Library openLibrary, const rwkvrt_model_info &modelInfo,
              const std::string &origin, const std::string &folder)
     : library(std::move(openLibrary)),
       info((checkModelInfo(modelInfo, origin), modelInfo)),
+      level(chooseLevel(modelInfo, origin)),
       weightsData(info.embedded_weights) {
   if (info.weights_file) {
     weights = std::make_unique<MappedWeights>(info, folder);
@@ -117,7 +118,8 @@ Workspace::~Workspace() {
 
 void Model::call(const Function &function, void *const *inputs,
                  void *const *outputs, void *workspace) const {
-  int32_t status = function.info.run(weightsData, inputs, outputs, workspace);
+  int32_t status =
+      function.info.run(level.code, weightsData, inputs, outputs, workspace);
   if (status == 0)
     return;
   // Calls of kernel libraries are all that can fail.
@@ -173,6 +175,10 @@ void rwkvrt_model_free(rwkvrt_model *model) { delete model; }
 
 const rwkvrt_model_info *rwkvrt_model_get_info(const rwkvrt_model *model) {
   return &model->model->info;
+}
+
+const rwkvrt_level_info *rwkvrt_model_level(const rwkvrt_model *model) {
+  return &model->model->level;
 }
 
 const char *rwkvrt_model_weights_path(const rwkvrt_model *model) {

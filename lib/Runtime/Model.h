@@ -62,6 +62,11 @@ private:
 /// Throws unless \p info can be used safely. \p origin names it in messages.
 void checkModelInfo(const rwkvrt_model_info &info, const std::string &origin);
 
+/// The level of a checked model to run: the last that this processor can, or
+/// that of RWKVC_ISA. Throws where there is none.
+const rwkvrt_level_info &chooseLevel(const rwkvrt_model_info &info,
+                                     const std::string &origin);
+
 /// Elements of \p tensor; throws if there are too many to address.
 size_t countElements(const rwkvrt_tensor_info &tensor);
 
@@ -117,6 +122,7 @@ struct Model {
 
   Library library; // first: info lies in it
   const rwkvrt_model_info &info;
+  const rwkvrt_level_info &level;
   std::unique_ptr<MappedWeights> weights; ///< null = embedded or none
   const void *weightsData;
 

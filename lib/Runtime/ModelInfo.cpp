@@ -225,29 +225,6 @@ static void checkFunction(const rwkvrt_function_info &info,
     checkForm(info, origin);
 }
 
-/// Processors named by level can be checked; other names cannot.
-static void checkProcessor(const rwkvrt_model_info &info, const char *origin) {
-#if defined(__x86_64__)
-  const char *cpu = std::strrchr(info.target, ' ');
-  cpu = cpu ? cpu + 1 : info.target;
-  bool supported = true;
-  __builtin_cpu_init();
-  if (std::strcmp(cpu, "x86-64-v2") == 0)
-    supported = __builtin_cpu_supports("x86-64-v2");
-  else if (std::strcmp(cpu, "x86-64-v3") == 0)
-    supported = __builtin_cpu_supports("x86-64-v3");
-  else if (std::strcmp(cpu, "x86-64-v4") == 0)
-    supported = __builtin_cpu_supports("x86-64-v4");
-  if (!supported)
-    fail(RWKVRT_MISMATCH,
-         "%s: compiled for %s processors; this one lacks their instructions. "
-         "Compile the model for this machine",
-         origin, cpu);
-#else
-  (void)info, (void)origin;
-#endif
-}
-
 void rwkvrt::checkModelInfo(const rwkvrt_model_info &info,
                             const std::string &origin) {
   const char *name = origin.c_str();
@@ -260,8 +237,13 @@ void rwkvrt::checkModelInfo(const rwkvrt_model_info &info,
          static_cast<unsigned>(sizeof(rwkvrt_model_info)));
   if (!info.name || !info.producer || !info.target || !info.functions ||
       info.num_functions < 1 ||
-      info.function_size != sizeof(rwkvrt_function_info))
+      info.function_size != sizeof(rwkvrt_function_info) || !info.levels ||
+      info.num_levels < 1 || info.level_size != sizeof(rwkvrt_level_info))
     fail(RWKVRT_BAD_FILE, "%s: incomplete model description", name);
+  for (uint32_t i = 0; i < info.num_levels; ++i)
+    if (!info.levels[i].name ||
+        (info.levels[0].features & ~info.levels[i].features) != 0)
+      fail(RWKVRT_BAD_FILE, "%s: invalid level %u", name, i);
   const rwkvrt_function_info *found[RWKVRT_PACK + 1] = {};
   for (uint32_t i = 0; i < info.num_functions; ++i) {
     const rwkvrt_function_info &function = info.functions[i];
@@ -286,5 +268,4 @@ void rwkvrt::checkModelInfo(const rwkvrt_model_info &info,
   if (info.embedded_weights &&
       reinterpret_cast<uintptr_t>(info.embedded_weights) % alignment != 0)
     fail(RWKVRT_BAD_FILE, "%s: embedded weights are not 64-byte aligned", name);
-  checkProcessor(info, name);
 }

@@ -7,7 +7,10 @@
 
 #include "rwkvc/Target/CodeGen.h"
 #include "mlir/ExecutionEngine/OptUtils.h"
+#include "llvm/Bitcode/BitcodeReader.h"
+#include "llvm/Bitcode/BitcodeWriter.h"
 #include "llvm/IR/LegacyPassManager.h"
+#include "llvm/Linker/Linker.h"
 
 using namespace rwkvc;
 
@@ -28,8 +31,24 @@ void rwkvc::prepareModule(llvm::Module &module, const TargetInfo &target) {
 
 llvm::Error rwkvc::optimizeModule(llvm::Module &module,
                                   const TargetInfo &target, unsigned level) {
+  std::unique_ptr<llvm::TargetMachine> machine = target.createMachine();
   return mlir::makeOptimizingTransformer(level, /*sizeLevel=*/0,
-                                         &target.getMachine())(&module);
+                                         machine.get())(&module);
+}
+
+llvm::Error rwkvc::linkModule(llvm::Module &target,
+                              std::unique_ptr<llvm::Module> source) {
+  llvm::SmallVector<char, 0> bitcode;
+  llvm::raw_svector_ostream os(bitcode);
+  llvm::WriteBitcodeToFile(*source, os);
+  llvm::MemoryBufferRef buffer(os.str(), source->getName());
+  auto copy = llvm::parseBitcodeFile(buffer, target.getContext());
+  if (!copy)
+    return copy.takeError();
+  if (llvm::Linker::linkModules(target, std::move(*copy)))
+    return llvm::createStringError("the code of several processors does not "
+                                   "fit together");
+  return llvm::Error::success();
 }
 
 llvm::Error rwkvc::emitCode(llvm::Module &module, const TargetInfo &target,
@@ -38,8 +57,10 @@ llvm::Error rwkvc::emitCode(llvm::Module &module, const TargetInfo &target,
   auto fileType = kind == CodeKind::Object
                       ? llvm::CodeGenFileType::ObjectFile
                       : llvm::CodeGenFileType::AssemblyFile;
-  if (target.getMachine().addPassesToEmitFile(passes, os, nullptr, fileType))
-    return llvm::createStringError("the target '" + target.describe() +
+  std::unique_ptr<llvm::TargetMachine> machine = target.createMachine();
+  if (machine->addPassesToEmitFile(passes, os, nullptr, fileType))
+    return llvm::createStringError("the target '" +
+                                   machine->getTargetTriple().str() +
                                    "' cannot emit this kind of file");
   passes.run(module);
   return llvm::Error::success();

@@ -6,6 +6,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "rwkvc/Target/TargetInfo.h"
+#include "llvm/ADT/StringExtras.h"
 #include "llvm/Analysis/TargetTransformInfo.h"
 #include "llvm/IR/Module.h"
 #include "llvm/MC/MCSubtargetInfo.h"
@@ -15,6 +16,14 @@
 #include "llvm/TargetParser/SubtargetFeature.h"
 
 using namespace rwkvc;
+
+static std::unique_ptr<llvm::TargetMachine>
+createMachine(const llvm::Target &target, const llvm::Triple &triple,
+              llvm::StringRef cpu, llvm::StringRef features) {
+  return std::unique_ptr<llvm::TargetMachine>(target.createTargetMachine(
+      triple, cpu, features, llvm::TargetOptions(), llvm::Reloc::PIC_,
+      std::nullopt, llvm::CodeGenOptLevel::Aggressive));
+}
 
 /// The width of \p machine's vector registers, asked as LLVM's vectoriser does.
 static int64_t getRegisterBits(llvm::TargetMachine &machine) {
@@ -34,6 +43,66 @@ static int64_t getRegisterBits(llvm::TargetMachine &machine) {
   return std::max<int64_t>(bits, 128);
 }
 
+static constexpr llvm::StringLiteral kFeatureNames[] = {
+#define RWKVRT_X86_FEATURE(name, ...) name,
+#include "rwkvc-rt/x86-features.def"
+};
+
+/// Bits of rwkvrt_level_info.features.
+static uint64_t getFeatureBits(const llvm::TargetMachine &machine) {
+  uint64_t bits = 0;
+  if (machine.getTargetTriple().getArch() == llvm::Triple::x86_64)
+    for (auto [i, name] : llvm::enumerate(kFeatureNames))
+      if (machine.getMCSubtargetInfo()->checkFeatures(("+" + name).str()))
+        bits |= uint64_t(1) << i;
+  return bits;
+}
+
+/// On x86-64: what every machine with AVX2 can run, and what those with AVX-512
+/// can. LLVM makes the same of our kernels when it may use VNNI or BF16 too.
+static llvm::StringRef getDefaultProcessors(const llvm::Triple &triple) {
+  return triple.getArch() == llvm::Triple::x86_64 ? "x86-64-v3,x86-64-v4"
+                                                  : "generic";
+}
+
+static llvm::Triple getTriple(llvm::StringRef name) {
+  return llvm::Triple(name.empty() ? llvm::sys::getDefaultTargetTriple()
+                                   : llvm::Triple::normalize(name));
+}
+
+llvm::Expected<std::vector<TargetInfo>>
+TargetInfo::createLevels(llvm::StringRef triple, llvm::StringRef cpus,
+                         llvm::StringRef features) {
+  if (cpus.empty())
+    cpus = getDefaultProcessors(getTriple(triple));
+  std::vector<TargetInfo> levels;
+  for (llvm::StringRef cpu : llvm::split(cpus, ',')) {
+    auto level = create(triple, cpu, features);
+    if (!level)
+      return level.takeError();
+    for (const TargetInfo &other : levels)
+      if (other.getName() == level->getName())
+        return llvm::createStringError("the processor '" + other.getName() +
+                                       "' is named twice");
+    levels.push_back(std::move(*level));
+  }
+  const TargetInfo &least = levels.front();
+  for (const TargetInfo &level : llvm::drop_begin(levels)) {
+    if (least.getFeatures() == 0)
+      return llvm::createStringError(
+          "code for several processors is for x86-64 only, where the runtime "
+          "can tell them apart; name one");
+    uint64_t lacking = least.getFeatures() & ~level.getFeatures();
+    if (lacking)
+      return llvm::createStringError(
+          "the first of several processors must be the least, but '" +
+          level.getName() + "' lacks '" +
+          kFeatureNames[llvm::countr_zero(lacking)] + "', which '" +
+          least.getName() + "' has");
+  }
+  return levels;
+}
+
 llvm::Expected<TargetInfo> TargetInfo::create(llvm::StringRef tripleName,
                                               llvm::StringRef cpuName,
                                               llvm::StringRef featureList) {
@@ -46,8 +115,7 @@ llvm::Expected<TargetInfo> TargetInfo::create(llvm::StringRef tripleName,
     return true;
   }();
   (void)initialized;
-  llvm::Triple triple(tripleName.empty() ? llvm::sys::getDefaultTargetTriple()
-                                         : llvm::Triple::normalize(tripleName));
+  llvm::Triple triple = getTriple(tripleName);
   std::string message;
   const llvm::Target *target =
       llvm::TargetRegistry::lookupTarget(triple, message);
@@ -58,20 +126,19 @@ llvm::Expected<TargetInfo> TargetInfo::create(llvm::StringRef tripleName,
     return llvm::createStringError("target '" + triple.str() +
                                    "' has no 64-bit addresses, which compiled "
                                    "models need");
-  std::string cpu = cpuName.str(), features = featureList.str();
-  if (cpuName == "native") {
+  llvm::SmallVector<llvm::StringRef> parts;
+  cpuName.split(parts, '+');
+  std::string cpu = parts.front().str();
+  llvm::SmallVector<std::string> features;
+  if (cpu == "native") {
     if (triple.getArch() !=
         llvm::Triple(llvm::sys::getProcessTriple()).getArch())
       return llvm::createStringError(
           "the processor 'native' is this machine's, which is no " +
           triple.getArchName() + "; name a processor of the target");
     cpu = llvm::sys::getHostCPUName().str();
-    llvm::SubtargetFeatures host;
     for (const auto &feature : llvm::sys::getHostCPUFeatures())
-      host.AddFeature(feature.first(), feature.second);
-    features = host.getString() + (features.empty() ? "" : ",") + features;
-  } else if (cpuName.empty()) {
-    cpu = triple.getArch() == llvm::Triple::x86_64 ? "x86-64-v3" : "generic";
+      features.push_back((feature.second ? "+" : "-") + feature.first().str());
   }
   std::unique_ptr<llvm::MCSubtargetInfo> probe(
       target->createMCSubtargetInfo(triple, "", ""));
@@ -80,8 +147,18 @@ llvm::Expected<TargetInfo> TargetInfo::create(llvm::StringRef tripleName,
         "the target " + triple.getArchName() + " has no processor '" + cpu +
         "'; use 'native', or a name that 'llc -march=" + target->getName() +
         " -mcpu=help' lists");
+  // LLVM's tuning of the level is that of its first processors, which slowed
+  // down for wide registers.
+  if (cpu == "x86-64-v4")
+    features.push_back("-prefer-256-bit");
+  size_t numOwn = features.size();
+  for (llvm::StringRef part : llvm::drop_begin(parts))
+    features.push_back(("+" + part).str());
+  if (!featureList.empty())
+    for (llvm::StringRef feature : llvm::split(featureList, ','))
+      features.push_back(feature.str());
   // LLVM would only warn of these.
-  for (llvm::StringRef feature : llvm::split(featureList, ',')) {
+  for (llvm::StringRef feature : llvm::drop_begin(features, numOwn)) {
     llvm::StringRef name = feature;
     bool isSigned = name.consume_front("+") || name.consume_front("-");
     bool isKnown =
@@ -89,23 +166,27 @@ llvm::Expected<TargetInfo> TargetInfo::create(llvm::StringRef tripleName,
                               [&](const llvm::SubtargetFeatureKV &entry) {
                                 return name == entry.Key;
                               });
-    if (!featureList.empty() && (!isSigned || !isKnown))
+    if (!isSigned || !isKnown)
       return llvm::createStringError(
           "the target " + triple.getArchName() + " has no feature '" + feature +
           "'; expected + or - and a name that 'llc -march=" +
           target->getName() + " -mattr=help' lists");
   }
   TargetInfo info;
-  info.machine.reset(target->createTargetMachine(
-      triple, cpu, features, llvm::TargetOptions(), llvm::Reloc::PIC_,
-      std::nullopt, llvm::CodeGenOptLevel::Aggressive));
+  info.machine =
+      ::createMachine(*target, triple, cpu, llvm::join(features, ","));
   if (!info.machine)
     return llvm::createStringError("LLVM has no code generator for '" +
                                    triple.str() + "'");
+  parts.front() = cpu;
+  info.name = llvm::join(parts, "+");
+  info.features = getFeatureBits(*info.machine);
   info.vectorBits = getRegisterBits(*info.machine);
   return info;
 }
 
-std::string TargetInfo::describe() const {
-  return machine->getTargetTriple().str() + " " + machine->getTargetCPU().str();
+std::unique_ptr<llvm::TargetMachine> TargetInfo::createMachine() const {
+  return ::createMachine(machine->getTarget(), machine->getTargetTriple(),
+                         machine->getTargetCPU(),
+                         machine->getTargetFeatureString());
 }

@@ -72,7 +72,7 @@ def compile(
     dims: sizes of dimensions that the file leaves open, by name; others become 1
     opt_level: LLVM's, 0 to 3
     threads: whether large operations may use several
-    cpu: an LLVM name, or "native" for this machine's; default: any x86-64 with AVX2
+    cpu: an LLVM name, or "native" for this machine's, or several, the least first; default: any x86-64 with AVX2
     arguments: further ones of rwkvc's command line
     timeout: seconds after which to give up
 

@@ -35,7 +35,7 @@ class ModelError(Error):
 
 # -- the C API ---------------------------------------------------------------------------------------------------------
 
-ABI_VERSION = 3  # of include/rwkvc-rt/abi.h, whose structures follow
+ABI_VERSION = 4  # of include/rwkvc-rt/abi.h, whose structures follow
 
 
 class _TensorInfo(ctypes.Structure):
@@ -72,9 +72,11 @@ class _FunctionInfo(ctypes.Structure):
     ]
 
 
-class _ModelInfo(ctypes.Structure):
-    """The fields that are read here; the structure goes on."""
+class _LevelInfo(ctypes.Structure):
+    _fields_ = [("name", ctypes.c_char_p), ("features", ctypes.c_uint64), ("code", ctypes.c_void_p)]
 
+
+class _ModelInfo(ctypes.Structure):
     _fields_ = [
         ("abi_version", ctypes.c_uint32),
         ("struct_size", ctypes.c_uint32),
@@ -84,6 +86,13 @@ class _ModelInfo(ctypes.Structure):
         ("num_functions", ctypes.c_uint32),
         ("function_size", ctypes.c_uint32),
         ("functions", ctypes.POINTER(_FunctionInfo)),
+        ("weights_file", ctypes.c_char_p),
+        ("weights_size", ctypes.c_uint64),
+        ("weights_hash", ctypes.c_uint64),
+        ("embedded_weights", ctypes.c_void_p),
+        ("num_levels", ctypes.c_uint32),
+        ("level_size", ctypes.c_uint32),
+        ("levels", ctypes.POINTER(_LevelInfo)),
     ]
 
 
@@ -100,6 +109,7 @@ _FUNCTIONS = {
     "rwkvrt_model_load": (_Status, (ctypes.c_char_p, ctypes.POINTER(_Handle))),
     "rwkvrt_model_free": (None, (_Handle,)),
     "rwkvrt_model_get_info": (ctypes.POINTER(_ModelInfo), (_Handle,)),
+    "rwkvrt_model_level": (ctypes.POINTER(_LevelInfo), (_Handle,)),
     "rwkvrt_model_num_states": (ctypes.c_uint32, (_Handle,)),
     "rwkvrt_model_state": (ctypes.POINTER(_TensorInfo), (_Handle, ctypes.c_uint32)),
     "rwkvrt_model_batch": (ctypes.c_size_t, (_Handle,)),
@@ -254,7 +264,9 @@ def _pointers(arrays: Series[np.ndarray]) -> ctypes.Array:
 class Model:
     """A compiled model, by `load`. It is read-only: any number of threads may use one at once.
 
-    name, producer, target: what the compiler wrote about it; target is "<triple> <cpu>"
+    name, producer, target: what the compiler wrote about it; target is the triple
+    levels: processors that it has code for, the best last
+    level: the one whose code is used here; the environment variable RWKVC_ISA may name another
     functions: what it holds, by kind: "graph" is the ONNX file's own, "step" and "prefill" were derived from it,
         "unpack" and "pack" convert between its states and theirs
     inputs, outputs, states: those of the graph; empty if the model was compiled without
@@ -276,8 +288,10 @@ class Model:
             text = f"the runtime has binary interface {info.abi_version}, this package knows {ABI_VERSION}"
             raise ModelError(f"{path}: {text}; use those of one version", "mismatch")
         self.name, self.producer, self.target = (text.decode() for text in (info.name, info.producer, info.target))
-        if info.function_size != ctypes.sizeof(_FunctionInfo):
+        if info.function_size != ctypes.sizeof(_FunctionInfo) or info.level_size != ctypes.sizeof(_LevelInfo):
             raise ModelError(f"{path}: the runtime is of another version than this package", "mismatch")
+        self.levels = tuple(level.name.decode() for level in info.levels[: info.num_levels])
+        self.level: str = runtime.rwkvrt_model_level(handle).contents.name.decode()
         self.functions = {_KINDS[f.kind]: _read_function(f) for f in info.functions[: info.num_functions]}
         graph = self.functions.get("graph", Function((), (), (), None, None, 0, 0))
         self.inputs, self.outputs, self.states = graph.inputs, graph.outputs, graph.states

@@ -159,11 +159,17 @@ DriverOptions rwkvc::parseCommandLine(int argc, char **argv) {
       cl::value_desc("format"), cl::ValueOptional, cl::cat(category));
   cl::opt<std::string> cpu(
       "mcpu",
-      cl::desc("Processor to compile for: an LLVM name, or native for this "
-               "machine's (default on x86: x86-64-v3, any with AVX2)"),
-      cl::value_desc("name"), cl::cat(category));
+      cl::desc(
+          "Processor to compile for: an LLVM name, or native for this "
+          "machine's, and more features of it, as in x86-64-v4+avx512vnni. "
+          "Several, the least first: the model has kernels for each, and "
+          "uses the last that it can where it is loaded (default on "
+          "x86-64: x86-64-v3,x86-64-v4; the first is any with AVX2)"),
+      cl::value_desc("name,..."), cl::cat(category));
   cl::opt<std::string> features(
-      "mattr", cl::desc("Processor features to add or remove, as in +avx512f"),
+      "mattr",
+      cl::desc("Features to add to each processor, or to remove, as in "
+               "+avx512f,-fma"),
       cl::value_desc("list"), cl::cat(category));
   cl::opt<std::string> triple(
       "mtriple", cl::desc("Target triple (default: this machine's)"),

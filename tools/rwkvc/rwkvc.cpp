@@ -10,6 +10,7 @@
 #include "mlir/IR/Diagnostics.h"
 #include "mlir/IR/DialectResourceBlobManager.h"
 #include "mlir/IR/MLIRContext.h"
+#include "mlir/IR/Threading.h"
 #include "mlir/InitAllDialects.h"
 #include "mlir/InitAllExtensions.h"
 #include "mlir/InitAllPasses.h"
@@ -43,6 +44,8 @@
 #include "llvm/TargetParser/Triple.h"
 #include <chrono>
 #include <csignal>
+#include <list>
+#include <mutex>
 
 using namespace rwkvc;
 
@@ -108,6 +111,15 @@ private:
   double start, stepStart = 0.0;
 };
 
+/// The model's functions, or a level's kernels, in LLVM IR. Each has a context,
+/// so that they can be compiled at once.
+struct Part {
+  const TargetInfo *target;
+  std::unique_ptr<llvm::LLVMContext> context; // outlives the module
+  std::unique_ptr<llvm::Module> module;
+  llvm::SmallVector<char, 0> object; ///< file, unless one is made of all parts
+};
+
 class Driver {
 public:
   Driver(const DriverOptions &options, mlir::MLIRContext &context)
@@ -152,13 +164,16 @@ private:
   llvm::Expected<aot::PendingFile> writeWeights(const aot::WeightsFile &weights,
                                                 aot::ModelInfo &info);
   llvm::Error emitArtifact(mlir::ModuleOp module);
+  llvm::Error translate(mlir::ModuleOp module, aot::ModelInfo &info,
+                        std::vector<Part> &parts);
+  llvm::Error generateCode(std::vector<Part> &parts);
   llvm::Error emitText(llvm::Module &module);
-  llvm::Error makeBinary(llvm::Module &module, aot::PendingFile &file);
+  llvm::Error makeBinary(llvm::ArrayRef<Part> parts, aot::PendingFile &file);
 
   const DriverOptions &options;
   mlir::MLIRContext &context;
   Progress progress;
-  std::optional<TargetInfo> target;
+  std::vector<TargetInfo> targets; ///< the least first
 };
 
 } // namespace
@@ -235,7 +250,9 @@ llvm::Error Driver::runPhase(mlir::ModuleOp module, Phase phase) {
   if (options.timing)
     pm.enableTiming();
   PipelineOptions pipeline = options.pipeline;
-  pipeline.vectorBits = target->getVectorBits();
+  pipeline.vectorBits = targets.front().getVectorBits();
+  for (const TargetInfo &target : targets)
+    pipeline.levels.push_back({target.getName().str(), target.getVectorBits()});
   // A program is to run where nothing is installed.
   pipeline.useDnnl = options.oneDNN.value_or(
       options.emit != Emit::Executable &&
@@ -304,7 +321,7 @@ llvm::Error Driver::emitIR(mlir::ModuleOp module) {
 llvm::Error Driver::emitText(llvm::Module &module) {
   auto write = [&](llvm::raw_pwrite_stream &os) -> llvm::Error {
     if (options.emit == Emit::Assembly)
-      return emitCode(module, *target, CodeKind::Assembly, os);
+      return emitCode(module, targets.front(), CodeKind::Assembly, os);
     module.print(os, nullptr);
     return llvm::Error::success();
   };
@@ -319,30 +336,39 @@ llvm::Error Driver::emitText(llvm::Module &module) {
   return llvm::Error::success();
 }
 
-llvm::Error Driver::makeBinary(llvm::Module &module, aot::PendingFile &file) {
-  auto writeObject = [&](llvm::raw_pwrite_stream &os) {
-    return emitCode(module, *target, CodeKind::Object, os);
-  };
+llvm::Error Driver::makeBinary(llvm::ArrayRef<Part> parts,
+                               aot::PendingFile &file) {
   if (options.emit == Emit::Object)
-    return file.write(writeObject);
-  llvm::SmallString<128> path;
-  if (std::error_code code =
-          llvm::sys::fs::createTemporaryFile("rwkvc", "o", path))
-    return llvm::createStringError("cannot create a temporary file: " +
-                                   code.message());
-  llvm::FileRemover remover(path);
-  llvm::sys::RemoveFileOnSignal(path);
-  if (llvm::Error error = writeFile(path, writeObject))
-    return error;
+    return file.write([&](llvm::raw_pwrite_stream &os) {
+      return emitCode(*parts.front().module, targets.front(), CodeKind::Object,
+                      os);
+    });
+  std::vector<std::string> objects;
+  std::list<llvm::FileRemover> removers;
+  for (const Part &part : parts) {
+    llvm::SmallString<128> path;
+    if (std::error_code code =
+            llvm::sys::fs::createTemporaryFile("rwkvc", "o", path))
+      return llvm::createStringError("cannot create a temporary file: " +
+                                     code.message());
+    removers.emplace_back(path);
+    llvm::sys::RemoveFileOnSignal(path);
+    objects.push_back(path.str().str());
+    if (llvm::Error error = writeFile(path, [&](llvm::raw_pwrite_stream &os) {
+          os << llvm::StringRef(part.object.data(), part.object.size());
+          return llvm::Error::success();
+        }))
+      return error;
+  }
   aot::LinkOptions link;
   link.compiler = options.compiler;
   link.runtimeDir = findRuntimeDir();
-  link.usesDnnl = module.getFunction(kDnnlMatmul) != nullptr;
+  link.usesDnnl = parts.front().module->getFunction(kDnnlMatmul) != nullptr;
   if (options.emit == Emit::StaticLibrary)
-    return aot::writeStaticLibrary(path, file);
+    return aot::writeStaticLibrary(objects, file);
   if (options.emit == Emit::SharedLibrary)
-    return aot::linkSharedLibrary(path, file, link);
-  return aot::linkExecutable(path, file, link);
+    return aot::linkSharedLibrary(objects, file, link);
+  return aot::linkExecutable(objects, file, link);
 }
 
 /// Writes the weights, to be committed beside the artefact or included in it;
@@ -378,17 +404,86 @@ Driver::writeWeights(const aot::WeightsFile &weights, aot::ModelInfo &info) {
   return file;
 }
 
-llvm::Error Driver::emitArtifact(mlir::ModuleOp module) {
+/// Translates \p module to \p parts ; \p info is told the levels. The model's
+/// functions are for the least processor, kernels for each.
+llvm::Error Driver::translate(mlir::ModuleOp module, aot::ModelInfo &info,
+                              std::vector<Part> &parts) {
   auto functions = aot::readFunctions(module);
   if (failed(functions))
     return llvm::createStringError("the model does not describe itself");
+  auto levels = llvm::to_vector(module.getOps<mlir::ModuleOp>());
+  info.hasTables = !levels.empty();
+  // IR that was read has the levels that it has.
+  if (info.hasTables &&
+      !llvm::equal(levels, targets,
+                   [](mlir::ModuleOp level, const auto &target) {
+                     return level.getName() == target.getName();
+                   }))
+    return llvm::createStringError(
+        "the model has kernels for other processors than --mcpu; name those of "
+        "its modules, in their order");
+  auto add = [&](mlir::ModuleOp source,
+                 const TargetInfo &target) -> llvm::Error {
+    Part part{&target, std::make_unique<llvm::LLVMContext>(), nullptr, {}};
+    part.module =
+        mlir::translateModuleToLLVMIR(source, *part.context, options.input);
+    parts.push_back(std::move(part));
+    if (!parts.back().module)
+      return llvm::createStringError("the LLVM dialect has no LLVM IR form");
+    prepareModule(*parts.back().module, target);
+    return llvm::Error::success();
+  };
+  for (const TargetInfo &target : targets)
+    if (info.levels.empty() || info.hasTables)
+      info.levels.push_back({target.getName().str(), target.getFeatures()});
+  if (llvm::Error error = add(module, targets.front()))
+    return error;
+  aot::emitModelInfo(*parts.front().module, *functions, info,
+                     options.emit == Emit::SharedLibrary ||
+                         options.emit == Emit::Executable);
+  for (auto [i, level] : llvm::enumerate(levels)) {
+    if (llvm::Error error = add(level, targets[i]))
+      return error;
+    aot::prepareKernels(*parts.back().module, info, info.levels[i]);
+  }
+  return llvm::Error::success();
+}
+
+/// Optimises \p parts , and makes object files of them, or one module where one
+/// file is wanted.
+llvm::Error Driver::generateCode(std::vector<Part> &parts) {
+  bool isLinked = options.emit == Emit::StaticLibrary ||
+                  options.emit == Emit::SharedLibrary ||
+                  options.emit == Emit::Executable;
+  std::mutex lock;
+  llvm::Error failure = llvm::Error::success();
+  mlir::parallelForEach(&context, parts, [&](Part &part) {
+    llvm::Error error =
+        optimizeModule(*part.module, *part.target, options.optLevel);
+    if (!error && isLinked) {
+      llvm::raw_svector_ostream os(part.object);
+      error = emitCode(*part.module, *part.target, CodeKind::Object, os);
+    }
+    std::lock_guard<std::mutex> guard(lock);
+    failure = llvm::joinErrors(std::move(failure), std::move(error));
+  });
+  if (failure || isLinked)
+    return failure;
+  for (Part &part : llvm::drop_begin(parts))
+    if (llvm::Error error =
+            linkModule(*parts.front().module, std::move(part.module)))
+      return error;
+  return llvm::Error::success();
+}
+
+llvm::Error Driver::emitArtifact(mlir::ModuleOp module) {
   aot::WeightsFile weights(module);
   bool isText = options.emit == Emit::LLVMIR || options.emit == Emit::Assembly;
   llvm::StringRef stem = llvm::sys::path::stem(
       options.output == "-" ? options.input : options.output);
   aot::ModelInfo info;
   info.name = aot::toIdentifier(stem);
-  info.target = target->describe();
+  info.target = targets.front().getMachine().getTargetTriple().str();
   info.weightsSize = weights.getDataSize();
   info.weightsHash = weights.getHash();
   std::optional<aot::PendingFile> weightsFile;
@@ -401,25 +496,22 @@ llvm::Error Driver::emitArtifact(mlir::ModuleOp module) {
     weightsFile.emplace(std::move(*written));
   }
 
-  progress.step("generate code for " + target->describe());
-  llvm::LLVMContext llvmContext;
-  std::unique_ptr<llvm::Module> code =
-      mlir::translateModuleToLLVMIR(module, llvmContext, options.input);
-  if (!code)
-    return llvm::createStringError("the LLVM dialect has no LLVM IR form");
-  prepareModule(*code, *target);
-  aot::emitModelInfo(*code, *functions, info,
-                     options.emit == Emit::SharedLibrary ||
-                         options.emit == Emit::Executable);
-  if (llvm::Error error = optimizeModule(*code, *target, options.optLevel))
+  std::string names;
+  for (const TargetInfo &target : targets)
+    names += (names.empty() ? "" : ", ") + target.getName().str();
+  progress.step("generate code for " + names);
+  std::vector<Part> parts;
+  if (llvm::Error error = translate(module, info, parts))
+    return error;
+  if (llvm::Error error = generateCode(parts))
     return error;
   if (isText)
-    return emitText(*code);
+    return emitText(*parts.front().module);
   progress.step("write " + options.output);
   auto file = aot::PendingFile::create(options.output);
   if (!file)
     return file.takeError();
-  if (llvm::Error error = makeBinary(*code, *file))
+  if (llvm::Error error = makeBinary(parts, *file))
     return error;
   // Both or none: until here a former artefact is whole.
   if (weightsFile && info.embedFile.empty())
@@ -430,12 +522,12 @@ llvm::Error Driver::emitArtifact(mlir::ModuleOp module) {
 
 int Driver::run() {
   auto created =
-      TargetInfo::create(options.triple, options.cpu, options.features);
+      TargetInfo::createLevels(options.triple, options.cpu, options.features);
   if (!created)
     return fail(created.takeError());
-  target.emplace(std::move(*created));
+  targets = std::move(*created);
   llvm::Triple host(llvm::sys::getProcessTriple());
-  const llvm::Triple &triple = target->getMachine().getTargetTriple();
+  const llvm::Triple &triple = targets.front().getMachine().getTargetTriple();
   bool links =
       options.emit == Emit::SharedLibrary || options.emit == Emit::Executable;
   if (links && options.compiler.empty() && triple.getArch() != host.getArch())

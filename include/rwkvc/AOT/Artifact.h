@@ -57,14 +57,15 @@ private:
   std::string path, temporary;
 };
 
-/// Puts \p object into a static library.
-llvm::Error writeStaticLibrary(llvm::StringRef object, PendingFile &file);
+/// Puts \p objects into a static library.
+llvm::Error writeStaticLibrary(llvm::ArrayRef<std::string> objects,
+                               PendingFile &file);
 
-/// Links \p object to a shared library, or with the runtime to a program.
-llvm::Error linkSharedLibrary(llvm::StringRef object, PendingFile &file,
-                              const LinkOptions &options);
-llvm::Error linkExecutable(llvm::StringRef object, PendingFile &file,
-                           const LinkOptions &options);
+/// Links \p objects to a shared library, or with the runtime to a program.
+llvm::Error linkSharedLibrary(llvm::ArrayRef<std::string> objects,
+                              PendingFile &file, const LinkOptions &options);
+llvm::Error linkExecutable(llvm::ArrayRef<std::string> objects,
+                           PendingFile &file, const LinkOptions &options);
 
 } // namespace rwkvc::aot
 

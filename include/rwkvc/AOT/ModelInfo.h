@@ -21,10 +21,16 @@ struct FunctionInfo {
   int64_t workspaceSize = 0; ///< bytes
 };
 
+/// A processor that the artefact has code for.
+struct LevelInfo {
+  std::string name;
+  uint64_t features = 0; ///< as in rwkvrt_level_info
+};
+
 /// What the artefact says of itself besides its functions.
 struct ModelInfo {
   std::string name;        ///< a C identifier; part of the exported symbol
-  std::string target;      ///< "<triple> <cpu>"
+  std::string target;      ///< triple
   std::string weightsFile; ///< file name beside the artefact; empty: none
   int64_t weightsSize = 0; ///< bytes
   uint64_t weightsHash = 0;
@@ -32,6 +38,10 @@ struct ModelInfo {
   /// empty: not embedded.
   std::string embedFile;
   int64_t embedOffset = 0;
+  std::vector<LevelInfo> levels; ///< the least first
+  /// Whether each level has kernels of its own, in the table that the functions
+  /// take as last argument.
+  bool hasTables = false;
 };
 
 /// Lists the functions of \p module, in the LLVM dialect, that callers know.
@@ -43,6 +53,12 @@ mlir::FailureOr<std::vector<FunctionInfo>> readFunctions(mlir::ModuleOp module);
 /// \p isWholeProgram.
 void emitModelInfo(llvm::Module &module, llvm::ArrayRef<FunctionInfo> functions,
                    const ModelInfo &info, bool isWholeProgram);
+
+/// Makes all of \p kernels , which a level's module has been lowered to,
+/// internal but for the table, so that it can be linked to what
+/// `emitModelInfo` makes.
+void prepareKernels(llvm::Module &kernels, const ModelInfo &info,
+                    const LevelInfo &level);
 
 /// \p name with all that no C identifier may have replaced by '_'.
 std::string toIdentifier(llvm::StringRef name);

@@ -38,8 +38,17 @@ std::optional<Phase> symbolizePhase(llvm::StringRef name);
 /// What the phase's IR consists of, in a few words.
 llvm::StringRef describePhase(Phase phase);
 
+/// A processor that kernels are compiled for.
+struct Level {
+  std::string name;
+  int64_t vectorBits = 0; ///< width of a vector register
+};
+
 struct PipelineOptions {
-  int64_t vectorBits = 256;          ///< width of a vector register
+  int64_t vectorBits = 256; ///< width of a vector register
+  /// Several: there are kernels for each, in modules of their own; vectorBits
+  /// is of no account then.
+  std::vector<Level> levels;
   int64_t minParallelWork = 1 << 18; ///< scalar operations; 0: one thread
   bool useDnnl = false;              ///< large matrix products by oneDNN
   bool preferDnnl = false; ///< and not only those that have no packed matrix

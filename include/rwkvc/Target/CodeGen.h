@@ -17,13 +17,18 @@ namespace rwkvc {
 /// Sets the module's triple and data layout; before anything depends on sizes.
 void prepareModule(llvm::Module &module, const TargetInfo &target);
 
-/// Runs LLVM's optimiser at \p level, 0 to 3.
+/// Runs LLVM's optimiser at \p level, 0 to 3. Modules of different contexts may
+/// be optimised at once.
 llvm::Error optimizeModule(llvm::Module &module, const TargetInfo &target,
                            unsigned level);
 
+/// Moves the contents of \p source , of any context, into \p target.
+llvm::Error linkModule(llvm::Module &target,
+                       std::unique_ptr<llvm::Module> source);
+
 enum class CodeKind { Assembly, Object };
 
-/// Writes position-independent machine code.
+/// Writes position-independent machine code; from several threads, likewise.
 llvm::Error emitCode(llvm::Module &module, const TargetInfo &target,
                      CodeKind kind, llvm::raw_pwrite_stream &os);
 

@@ -13,27 +13,42 @@
 #include "llvm/Target/TargetMachine.h"
 #include <memory>
 #include <string>
+#include <vector>
 
 namespace rwkvc {
 
 /// What a CPU target is, and LLVM's code generator for it.
 class TargetInfo {
 public:
-  /// \p triple empty: this machine's. \p cpu an LLVM processor name, or
-  /// "native" for this machine's with all its features; empty: the least that
-  /// the project requires of the architecture (x86-64-v3 on x86). \p features
-  /// as in LLVM ("+avx512f,-fma").
-  static llvm::Expected<TargetInfo>
-  create(llvm::StringRef triple, llvm::StringRef cpu, llvm::StringRef features);
+  /// The processors that \p cpus names, separated by commas: one artefact is to
+  /// hold code for all, of which the runtime chooses the last that it can run.
+  /// The first one must be the least. Each is an LLVM processor name, or
+  /// "native" for this machine's with all its features, and may have more:
+  /// "x86-64-v4+avx512vnni". Empty: those that the project supports on the
+  /// architecture. \p triple empty: this machine's. \p features for all, as in
+  /// LLVM ("+avx512f,-fma").
+  static llvm::Expected<std::vector<TargetInfo>>
+  createLevels(llvm::StringRef triple, llvm::StringRef cpus,
+               llvm::StringRef features);
 
   llvm::TargetMachine &getMachine() const { return *machine; }
-  /// "<triple> <cpu>", as a model describes itself.
-  std::string describe() const;
+  /// Another of the same kind: threads cannot share one.
+  std::unique_ptr<llvm::TargetMachine> createMachine() const;
+  /// As it was named, but the processor's own name for "native".
+  llvm::StringRef getName() const { return name; }
+  /// Instruction sets that code may use: a bit for each line of
+  /// rwkvc-rt/x86-features.def; 0 on other architectures.
+  uint64_t getFeatures() const { return features; }
   /// Width of the widest vector register that is worth using.
   int64_t getVectorBits() const { return vectorBits; }
 
 private:
+  static llvm::Expected<TargetInfo>
+  create(llvm::StringRef triple, llvm::StringRef cpu, llvm::StringRef features);
+
   std::unique_ptr<llvm::TargetMachine> machine;
+  std::string name;
+  uint64_t features = 0;
   int64_t vectorBits = 128;
 };
 

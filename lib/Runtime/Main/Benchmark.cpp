@@ -80,8 +80,9 @@ void rwkvrt::cli::benchmark(const rwkvrt_model *model, const Options &options,
   double p50 = percentile(times, 0.5) * 1e6,
          p99 = percentile(times, 0.99) * 1e6;
   auto count = static_cast<long long>(options.benchTokens);
-  std::printf("%zu text%s, %d threads\n", batch, batch == 1 ? "" : "s",
-              rwkvrt_get_num_threads());
+  const char *level = rwkvrt_model_level(model)->name;
+  std::printf("%zu text%s, %d threads, code for %s\n", batch,
+              batch == 1 ? "" : "s", rwkvrt_get_num_threads(), level);
   if (prompt)
     std::printf("prefill: %lld tokens, %.1f tokens/s\n",
                 static_cast<long long>(prompt), rate(prompt, promptSeconds));
@@ -98,6 +99,7 @@ void rwkvrt::cli::benchmark(const rwkvrt_model *model, const Options &options,
   else
     std::printf("null");
   std::printf(", \"decode_tokens\": %lld, \"decode_tokens_per_s\": %.3f, "
-              "\"p50_us\": %.3f, \"p99_us\": %.3f, \"load_ms\": %.3f}\n",
-              count, rate(count, seconds), p50, p99, loadSeconds * 1e3);
+              "\"p50_us\": %.3f, \"p99_us\": %.3f, \"load_ms\": %.3f, "
+              "\"level\": \"%s\"}\n",
+              count, rate(count, seconds), p50, p99, loadSeconds * 1e3, level);
 }

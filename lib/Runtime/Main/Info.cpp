@@ -96,6 +96,12 @@ void rwkvrt::cli::printInfo(const rwkvrt_model *model) {
   std::printf("model      %s\n", info.name);
   std::printf("made by    %s\n", info.producer);
   std::printf("target     %s\n", info.target);
+  std::printf("code for   ");
+  for (uint32_t i = 0; i < info.num_levels; ++i)
+    std::printf("%s%s%s", i ? ", " : "", info.levels[i].name,
+                &info.levels[i] == rwkvrt_model_level(model) ? " (in use)"
+                                                             : "");
+  std::printf("\n");
   const char *file = rwkvrt_model_weights_path(model);
   if (info.weights_size == 0)
     std::printf("weights    none\n");

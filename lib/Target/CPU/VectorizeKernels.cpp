@@ -33,6 +33,8 @@ struct VectorizeKernelsPass
   void runOnOperation() override {
     ModuleOp module = getOperation();
     IRRewriter rewriter(&getContext());
+    auto ownBits = module->getAttrOfType<IntegerAttr>(kVectorBitsAttr);
+    registerBits = ownBits ? ownBits.getInt() : vectorBits;
     for (auto func : module.getOps<func::FuncOp>()) {
       SmallVector<linalg::LinalgOp> ops;
       if (failed(lowerParallelLoops(rewriter, func)))
@@ -61,7 +63,7 @@ struct VectorizeKernelsPass
         return op.emitOpError("has no form as linalg.generic");
       generic = *generalized;
     }
-    std::optional<Schedule> plan = schedule(generic, vectorBits);
+    std::optional<Schedule> plan = schedule(generic, registerBits);
     if (!plan) {
       rewriter.setInsertionPoint(generic);
       if (failed(linalg::linalgOpToLoops(rewriter, generic)))
@@ -192,6 +194,8 @@ struct VectorizeKernelsPass
       call->insertOperands(0, range);
     });
   }
+
+  int64_t registerBits = 0;
 };
 
 } // namespace

@@ -48,7 +48,10 @@
 #define NUM_INPUTS 3
 #endif
 #ifndef TARGET
-#define TARGET "x86_64-unknown-linux-gnu x86-64"
+#define TARGET "x86_64-unknown-linux-gnu"
+#endif
+#ifndef FEATURES
+#define FEATURES 0
 #endif
 #ifndef WORKSPACE
 #define WORKSPACE (width * sizeof(float))
@@ -85,8 +88,9 @@ static void advance(const float *table, int64_t token, float *s, float *m,
   memcpy(s, new_s, sizeof(float) * width);
 }
 
-static int32_t run(const void *weights, void *const *inputs,
+static int32_t run(const void *code, const void *weights, void *const *inputs,
                    void *const *outputs, void *workspace) {
+  (void)code;
   const float *table = weights;
   TOKEN_TYPE token = *(const TOKEN_TYPE *)inputs[0];
   float *s = outputs[1], *m = outputs[2];
@@ -133,14 +137,18 @@ static void forward(const float *table, const TOKEN_TYPE *tokens, int64_t block,
     }
 }
 
-static int32_t run_step(const void *weights, void *const *inputs,
-                        void *const *outputs, void *workspace) {
+static int32_t run_step(const void *code, const void *weights,
+                        void *const *inputs, void *const *outputs,
+                        void *workspace) {
+  (void)code;
   forward(weights, inputs[0], 1, 1, outputs, workspace);
   return STATUS;
 }
 
-static int32_t run_prefill(const void *weights, void *const *inputs,
-                           void *const *outputs, void *workspace) {
+static int32_t run_prefill(const void *code, const void *weights,
+                           void *const *inputs, void *const *outputs,
+                           void *workspace) {
+  (void)code;
   const TOKEN_TYPE *tokens = inputs[0];
   int64_t length = *(const int64_t *)inputs[1];
   if (length < 1 || length > BLOCK)
@@ -212,9 +220,10 @@ static const rwkvrt_state_info step_states[] = {{1, 1, 0}, {2, 2, INITIAL}},
 #define CONVERSION_STATES 2
 #endif
 /* The file's states are the canonical ones, of one text. */
-static int32_t run_conversion(const void *weights, void *const *inputs,
-                              void *const *outputs, void *workspace) {
-  (void)weights, (void)workspace;
+static int32_t run_conversion(const void *code, const void *weights,
+                              void *const *inputs, void *const *outputs,
+                              void *workspace) {
+  (void)code, (void)weights, (void)workspace;
   for (int i = 0; i < 2; ++i)
     memcpy(outputs[i], inputs[i], width * sizeof(float));
   return STATUS;
@@ -292,6 +301,12 @@ static const rwkvrt_function_info functions[] = {
 #endif
 };
 
+static const rwkvrt_level_info levels[] = {{"x86-64", FEATURES, 0},
+#ifdef BETTER_FEATURES
+                                           {"better", BETTER_FEATURES, 0}
+#endif
+};
+
 #ifdef EMBED
 #include "weights.inc" /* embedded */
 #endif
@@ -312,4 +327,7 @@ __attribute__((visibility("default"))) const rwkvrt_model_info rwkvc_model = {
 #endif
     .weights_size = WEIGHTS_SIZE,
     .weights_hash = WEIGHTS_HASH,
+    .num_levels = sizeof levels / sizeof levels[0],
+    .level_size = sizeof(rwkvrt_level_info),
+    .levels = levels,
 };

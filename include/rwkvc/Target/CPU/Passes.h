@@ -29,6 +29,10 @@ namespace rwkvc::cpu {
 /// Function attribute: iterations of a parallel kernel's outermost loop. Its
 /// first two arguments are the range of iterations to run.
 inline constexpr llvm::StringLiteral kParallelUnitsAttr = "cpu.parallel_units";
+/// Of a level's module: width of the processor's vector registers.
+inline constexpr llvm::StringLiteral kVectorBitsAttr = "cpu.vector_bits";
+/// Symbol of a level's table of kernels.
+inline constexpr llvm::StringLiteral kKernelTable = "rwkvc_kernels";
 
 /// Attribute of a product of a row with a matrix: the number of the operand
 /// that is the row, of which many elements are zero.

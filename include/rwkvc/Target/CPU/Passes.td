@@ -162,7 +162,8 @@ def VectorizeKernels : Pass<"cpu-vectorize-kernels", "::mlir::ModuleOp"> {
   ];
   let options = [
     Option<"vectorBits", "vector-bits", "int64_t", /*default=*/"256",
-           "Width of a vector register">,
+           "Width of a vector register; a module's attribute cpu.vector_bits "
+           "says otherwise">,
     Option<"minParallelWork", "min-parallel-work", "int64_t",
            /*default=*/"1 << 18",
            "Scalar operations from which a kernel is split over threads; 0: "
@@ -204,13 +205,44 @@ def PrefetchRows : Pass<"cpu-prefetch-rows", "::mlir::ModuleOp"> {
   let statistics = [Statistic<"numRows", "rows", "Rows fetched ahead">];
 }
 
-def DispatchParallelKernels
-    : Pass<"cpu-dispatch-parallel-kernels", "::mlir::ModuleOp"> {
-  let summary = "Run calls of parallel kernels through the runtime's threads";
+def CloneKernels : Pass<"cpu-clone-kernels", "::mlir::ModuleOp"> {
+  let summary = "Set kernels apart for several kinds of processors";
   let description = [{
-    Works on the LLVM dialect. A call of a function that has
-    `cpu.parallel_units` becomes a call of `rwkvrt_parallel_for` with a task that
-    unpacks the arguments.
+    What follows depends on the width of vector registers. Private functions without
+    results that refer to no other function are copied into a module for each of
+    `levels`, named as the level is; only declarations stay where they were.
+
+    ```mlir
+    func.func @main(%x: memref<64xf32>) {
+      call @kernel_0(%x)
+    func.func private @kernel_0(%x: memref<64xf32>) { ... }
+    // after
+    func.func @main(%x: memref<64xf32>) {
+      call @kernel_0(%x)
+    func.func private @kernel_0(memref<64xf32>)
+    module @"x86-64-v3" attributes {cpu.vector_bits = 256 : i64} {
+      func.func private @kernel_0(%x: memref<64xf32>) { ... }
+    }
+    module @"x86-64-v4" attributes {cpu.vector_bits = 512 : i64} { ... }
+    ```
+
+    `cpu-dispatch-kernels` joins the modules again.
+  }];
+  let dependentDialects = ["::mlir::func::FuncDialect"];
+  let options = [
+    ListOption<"levels", "levels", "std::string", "Names of the levels">,
+    ListOption<"vectorBits", "vector-bits", "int64_t",
+               "Width of each level's vector registers">
+  ];
+  let statistics = [Statistic<"numKernels", "kernels", "Kernels copied">];
+}
+
+def DispatchKernels : Pass<"cpu-dispatch-kernels", "::mlir::ModuleOp"> {
+  let summary = "Call kernels of several threads or levels through tasks";
+  let description = [{
+    Works on the LLVM dialect. A call of a function that has `cpu.parallel_units`
+    becomes a call of `rwkvrt_parallel_for` with a task that unpacks the arguments,
+    of those that the kernel reads.
 
     ```mlir
     llvm.call @kernel(%c0, %c16, %x, %y) : (i64, i64, !llvm.ptr, !llvm.ptr) -> ()
@@ -218,12 +250,30 @@ def DispatchParallelKernels
     llvm.store ..., %context
     llvm.call @rwkvrt_parallel_for(@kernel_task, %context, %c16)
     ```
+
+    Kernels that are defined in the modules of levels (`cpu-clone-kernels`) get a task
+    in each of them, and each such module a table of tasks and numbers of iterations,
+    `rwkvc_kernels`. The functions that callers know have a last argument, the table
+    to use.
+
+    ```mlir
+    llvm.func @main(%x: !llvm.ptr)
+      llvm.call @kernel(%x) : (!llvm.ptr) -> ()
+    // after
+    llvm.func @main(%x: !llvm.ptr, %code: !llvm.ptr)
+      llvm.store ..., %context
+      %task = llvm.load (llvm.getelementptr %code[0][0])
+      %units = llvm.load (llvm.getelementptr %code[0][1])
+      llvm.call @rwkvrt_parallel_for(%task, %context, %units)
+    ```
+
+    What no level runs on several threads is called directly, not through the runtime.
   }];
   let dependentDialects = ["::mlir::LLVM::LLVMDialect"];
   let statistics = [Statistic<"numCalls", "calls", "Calls dispatched">];
 }
 
-def ExpandMath : Pass<"cpu-expand-math", "::mlir::ModuleOp"> {
+def ExpandMath : Pass<"cpu-expand-math"> {
   let summary = "Expand exp, tanh and the like into arithmetic";
   let description = [{
     Functions that vector code would otherwise call once per lane become

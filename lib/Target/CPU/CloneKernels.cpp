@@ -1,0 +1,55 @@
+//===- CloneKernels.cpp - Kernels for several processors ------------------===//
+//
+// Part of the rwkvc project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "rwkvc/Target/CPU/Passes.h"
+
+namespace rwkvc::cpu {
+#define GEN_PASS_DEF_CLONEKERNELS
+#include "rwkvc/Target/CPU/Passes.h.inc"
+} // namespace rwkvc::cpu
+
+using namespace mlir;
+using namespace rwkvc;
+using namespace rwkvc::cpu;
+
+/// Whether a copy of \p func can stand elsewhere and be called by an address.
+static bool isKernel(func::FuncOp func) {
+  if (!func.isPrivate() || func.isExternal() || func.getNumResults() != 0)
+    return false;
+  std::optional<SymbolTable::UseRange> uses =
+      SymbolTable::getSymbolUses(&func.getBody());
+  return uses && uses->empty();
+}
+
+namespace {
+
+struct CloneKernelsPass : cpu::impl::CloneKernelsBase<CloneKernelsPass> {
+  using CloneKernelsBase::CloneKernelsBase;
+
+  void runOnOperation() override {
+    ModuleOp module = getOperation();
+    if (levels.size() != vectorBits.size()) {
+      module.emitError("as many levels as widths of their registers expected");
+      return signalPassFailure();
+    }
+    SmallVector<func::FuncOp> kernels(
+        llvm::make_filter_range(module.getOps<func::FuncOp>(), isKernel));
+    auto b = OpBuilder::atBlockEnd(module.getBody());
+    for (auto [name, bits] : llvm::zip_equal(levels, vectorBits)) {
+      auto level = ModuleOp::create(b, module.getLoc(), name);
+      level->setAttr(kVectorBitsAttr, b.getI64IntegerAttr(bits));
+      auto inner = OpBuilder::atBlockBegin(level.getBody());
+      for (func::FuncOp kernel : kernels)
+        inner.clone(*kernel);
+    }
+    for (func::FuncOp kernel : kernels)
+      kernel.eraseBody();
+    numKernels += kernels.size();
+  }
+};
+
+} // namespace

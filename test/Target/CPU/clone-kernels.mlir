@@ -1,0 +1,48 @@
+// RUN: rwkv-opt %s -cpu-clone-kernels="levels=small,large vector-bits=128,512" | FileCheck %s
+// RUN: rwkv-opt %s -pass-pipeline='builtin.module(cpu-clone-kernels{levels=small,large vector-bits=128,512},builtin.module(cpu-vectorize-kernels))' \
+// RUN:   | FileCheck %s --check-prefix=VECTOR
+// RUN: not rwkv-opt %s -cpu-clone-kernels="levels=small,large vector-bits=128" 2>&1 | FileCheck %s --check-prefix=NUMBER
+// NUMBER: error: as many levels as widths of their registers expected
+
+// CHECK:     func.func @main(
+// CHECK:       call @kernel(
+// CHECK:     func.func private @kernel(memref<64xf32>){{$}}
+// CHECK-NOT: linalg.generic
+// CHECK:     module @small attributes {cpu.vector_bits = 128 : i64} {
+// CHECK:       func.func private @kernel(%{{.*}}: memref<64xf32>) {
+// CHECK:         linalg.generic
+// CHECK:     module @large attributes {cpu.vector_bits = 512 : i64} {
+// CHECK:       func.func private @kernel(%{{.*}}: memref<64xf32>) {
+// CHECK:         linalg.generic
+
+// Each with its processor's registers.
+// VECTOR: module @small
+// VECTOR: vector<4xf32>
+// VECTOR: module @large
+// VECTOR: vector<16xf32>
+func.func @main(%x: memref<64xf32>) -> index {
+  call @kernel(%x) : (memref<64xf32>) -> ()
+  call @caller(%x) : (memref<64xf32>) -> ()
+  %0 = call @result() : () -> index
+  return %0 : index
+}
+func.func private @kernel(%x: memref<64xf32>) {
+  linalg.generic {indexing_maps = [affine_map<(i) -> (i)>], iterator_types = ["parallel"]} outs(%x : memref<64xf32>) {
+  ^bb0(%o: f32):
+    %s = arith.addf %o, %o : f32
+    linalg.yield %s : f32
+  }
+  return
+}
+
+// What returns a value or calls other functions is nothing that a table can lead to.
+// CHECK-NOT: @caller
+// CHECK-NOT: @result
+func.func private @caller(%x: memref<64xf32>) {
+  call @kernel(%x) : (memref<64xf32>) -> ()
+  return
+}
+func.func private @result() -> index {
+  %0 = arith.constant 1 : index
+  return %0 : index
+}
