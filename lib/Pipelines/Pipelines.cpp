@@ -192,8 +192,7 @@ static void buildLinalg(OpPassManager &pm, const PipelineOptions &options) {
   if (!options.quantize.empty()) {
     QuantizeWeightsOptions weights;
     weights.format = options.quantize;
-    if (options.quantize == "int4")
-      weights.lowRankFormat = "int8";
+    weights.report = options.quantizeReport;
     pm.addPass(createQuantizeWeights(weights));
     addCleanup(pm);
   }

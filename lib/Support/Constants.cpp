@@ -8,6 +8,7 @@
 #include "rwkvc/Support/Constants.h"
 #include "mlir/IR/AsmState.h"
 #include "mlir/IR/DialectResourceBlobManager.h"
+#include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/FileSystem.h"
 
 using namespace mlir;
@@ -91,4 +92,22 @@ rwkvc::makeConstant(ShapedType type, StringRef name,
       ArrayRef<char>((*region)->const_data(), size), /*dataAlignment=*/64,
       [region = *region](void *, size_t, size_t) {}, /*dataIsMutable=*/false);
   return DenseResourceElementsAttr::get(type, name, std::move(blob));
+}
+
+/// Between names of tensors, and before what became of them.
+static constexpr llvm::StringLiteral kNextTensor = "|", kDerived = "@";
+
+SmallVector<StringRef> rwkvc::getTensorNames(Attribute constant) {
+  StringRef key;
+  if (auto resource = dyn_cast_if_present<DenseResourceElementsAttr>(constant))
+    key = resource.getRawHandle().getKey();
+  SmallVector<StringRef> names;
+  key.split(kDerived).first.split(names, kNextTensor);
+  return names;
+}
+
+std::string rwkvc::deriveName(ArrayRef<StringRef> tensors, StringRef how) {
+  if (tensors.empty())
+    return how.str();
+  return (llvm::join(tensors, kNextTensor) + kDerived + how).str();
 }

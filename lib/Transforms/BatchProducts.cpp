@@ -206,14 +206,16 @@ struct BatchProductsPass : rwkvc::impl::BatchProductsBase<BatchProductsPass> {
     RankedTensorType type =
         joinTypes(batch, batch[0].weightType(), batch[0].weightAxis);
     int64_t bytes = 0;
-    for (const Product &product : batch)
+    SmallVector<StringRef> names;
+    for (const Product &product : batch) {
       bytes += getRawBytes(product.value)->size();
+      llvm::append_range(names, getTensorNames(product.value));
+    }
     if (bytes > maxBytes)
       return nullptr;
-    llvm::Expected<ElementsAttr> joined =
-        makeConstant(type, "batched", [&](MutableArrayRef<char> bytes) {
-          joinRows(batch, bytes);
-        });
+    llvm::Expected<ElementsAttr> joined = makeConstant(
+        type, deriveName(names, "batched"),
+        [&](MutableArrayRef<char> bytes) { joinRows(batch, bytes); });
     if (joined)
       return *joined;
     batch[0].op->emitWarning()

@@ -41,6 +41,15 @@ llvm::Expected<mlir::ElementsAttr>
 makeConstant(mlir::ShapedType type, llvm::StringRef name,
              llvm::function_ref<void(llvm::MutableArrayRef<char>)> fill);
 
+/// The names of the tensors of the model's file that \p constant was made from;
+/// empty ones where it has no name.
+llvm::SmallVector<llvm::StringRef> getTensorNames(mlir::Attribute constant);
+
+/// The name of a constant that is made from \p tensors , as \p how says; the
+/// function above finds them in it.
+std::string deriveName(llvm::ArrayRef<llvm::StringRef> tensors,
+                       llvm::StringRef how);
+
 } // namespace rwkvc
 
 #endif // RWKVC_SUPPORT_CONSTANTS_H
