@@ -120,7 +120,9 @@ static void addCleanup(OpPassManager &pm) {
 /// In: func, onnx as imported. Out: the same, static and folded.
 static void buildImport(OpPassManager &pm) {
   pm.addPass(onnx::createLowerSequences());
+  pm.addPass(onnx::createExpandBlockProducts());
   pm.addPass(onnx::createSimplifyShapes());
+  pm.addPass(onnx::createGatherQuantized());
   addCleanup(pm);
 }
 
@@ -182,6 +184,9 @@ static void buildLinalg(OpPassManager &pm, const PipelineOptions &options) {
   ConvertWKVToLinalgPassOptions around;
   around.keepRecurrences = true;
   pm.addPass(createConvertWKVToLinalgPass(around));
+  addCleanup(pm);
+  // Before the small ones are fused into some products and not into others.
+  pm.addPass(createKeepQuantized());
   addCleanup(pm);
   addOptional(pm, options, createFuseElementwise());
   addCleanup(pm);

@@ -41,6 +41,20 @@ std::optional<ArrayRef<char>> rwkvc::getRawBytes(Attribute attr) {
   return bytes;
 }
 
+std::string rwkvc::identifyConstant(Attribute value) {
+  std::string key;
+  llvm::raw_string_ostream os(key);
+  if (auto resource = dyn_cast<DenseResourceElementsAttr>(value))
+    os << "resource " << resource.getRawHandle().getResource();
+  else if (auto dense = dyn_cast<DenseElementsAttr>(value);
+           dense && !dense.getElementType().isInteger(1))
+    os << "bytes "
+       << StringRef(dense.getRawData().data(), dense.getRawData().size());
+  else
+    os << "attribute " << value.getAsOpaquePointer();
+  return key;
+}
+
 /// A mapped file of \p size bytes that has no name.
 static llvm::Expected<std::shared_ptr<llvm::sys::fs::mapped_file_region>>
 mapTemporaryFile(int64_t size) {

@@ -29,6 +29,10 @@ inline constexpr int64_t kMaxDenseBytes = 1024;
 /// for a resource that is not there.
 std::optional<llvm::ArrayRef<char>> getRawBytes(mlir::Attribute attr);
 
+/// Equal for constants of equal bytes, in whatever shape. Resources are told by
+/// their handle: they are too large to be read here.
+std::string identifyConstant(mlir::Attribute value);
+
 /// A constant of \p type with these bytes, which are copied. A large one
 /// becomes a resource called \p name.
 mlir::ElementsAttr copyConstant(mlir::ShapedType type, llvm::StringRef name,

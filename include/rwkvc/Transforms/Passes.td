@@ -108,6 +108,35 @@ def BatchProducts : Pass<"rwkvc-batch-products", "::mlir::ModuleOp"> {
                               "Products that are part of one">];
 }
 
+def KeepQuantized : Pass<"rwkvc-keep-quantized", "::mlir::ModuleOp"> {
+  let summary = "Read quantised weights of the model's file as they are";
+  let description = [{
+    What the file dequantises (`DequantizeLinear` of a constant) and products or
+    reads of rows use is not computed any more: they read the numbers themselves and
+    widen them in their bodies, in the form of `rwkvc-quantize-weights`.
+
+    ```mlir
+    %w = linalg.generic  // w[k, n] = (q[k, n] - z[n]) * s[n]
+        ins(%q, %s, %z : tensor<768x768xi8>, tensor<1x768xf32>, tensor<1x768xi8>) ...
+    %y = linalg.matmul ins(%x, %w : tensor<1x768xf32>, tensor<768x768xf32>) ...
+    // after
+    %xb = tensor.expand_shape %x [[0], [1, 2]] : tensor<1x768xf32> into tensor<1x24x32xf32>
+    %y = linalg.generic  // y[m, n] += x[m, k, j] * (q[k, j, n] - z[n]) * s[n]
+        ins(%xb, %q, %s, %z : tensor<1x24x32xf32>, tensor<24x32x768xi8>, tensor<768xf32>, tensor<768xi8>)
+    ```
+
+    Numbers, scales and zero points are those of the file. One zero point for all numbers
+    is subtracted from them at compile time, where they still fit 8 bits, and numbers that
+    fit 4 bits are packed in pairs. Blocks of the file that are longer than 32 rows repeat their
+    scales. Left as they are: matrices with scales for fewer than 8 rows, that are summed
+    over different axes, or that something else uses.
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect",
+                           "::mlir::linalg::LinalgDialect",
+                           "::mlir::tensor::TensorDialect"];
+  let statistics = [Statistic<"numMatrices", "matrices", "Matrices kept">];
+}
+
 def QuantizeWeights : Pass<"rwkvc-quantize-weights", "::mlir::ModuleOp"> {
   let summary = "Keep constant matrices and tables in fewer bits";
   let description = [{
