@@ -70,6 +70,8 @@ def dynamic(per_channel, weight_type):
 def static(source, target):
     model = onnx.load(source)
     weights = {tensor.name for tensor in model.graph.initializer}
+    for number, node in enumerate(model.graph.node):
+        node.name = node.name or f"node_{number}"
     quantization.quantize_static(
         model,
         target,
