@@ -50,6 +50,7 @@ check "compiler tests" ninja -C build check-rwkvc
 check "numerics of real models" .venv/bin/python test/python/numerics.py
 check "forms of real models" .venv/bin/python test/python/forms.py
 check "quantised weights" .venv/bin/python test/python/quantized.py
+check "quantised files" .venv/bin/python test/python/quantized_files.py
 check "ONNX's node tests" .venv/bin/python test/python/node_tests.py $([ "${RWKVC_NODE_TESTS:-}" = all ] || echo --sample)
 
 printf '\n'

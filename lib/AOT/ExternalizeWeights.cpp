@@ -8,6 +8,7 @@
 #include "mlir/IR/DialectResourceBlobManager.h"
 #include "rwkvc/AOT/Interface.h"
 #include "rwkvc/AOT/Passes.h"
+#include "rwkvc/Support/Constants.h"
 #include "llvm/ADT/MapVector.h"
 #include "llvm/ADT/StringMap.h"
 
@@ -46,7 +47,8 @@ struct ExternalizeWeightsPass
         if (!isWeight(op))
           return;
         own.push_back(op);
-        auto [place, isNew] = places.try_emplace(identify(op.getValue()), end);
+        auto [place, isNew] =
+            places.try_emplace(identifyConstant(op.getValue()), end);
         offsets.insert({op.getValue(), place->second});
         if (!isNew)
           return;
@@ -78,22 +80,6 @@ struct ExternalizeWeightsPass
            getNumBytes(type) >= minBytes &&
            !(isa<DenseElementsAttr>(value) &&
              cast<DenseElementsAttr>(value).isSplat());
-  }
-
-  /// Equal for values of equal bytes. Resources are told by their handle: they
-  /// are too large to be read here.
-  static std::string identify(Attribute value) {
-    std::string key;
-    llvm::raw_string_ostream os(key);
-    if (auto resource = dyn_cast<DenseResourceElementsAttr>(value))
-      os << "resource " << resource.getRawHandle().getResource();
-    else if (auto dense = dyn_cast<DenseElementsAttr>(value);
-             dense && !dense.getElementType().isInteger(1))
-      os << "bytes "
-         << StringRef(dense.getRawData().data(), dense.getRawData().size());
-    else
-      os << "attribute " << value.getAsOpaquePointer();
-    return key;
   }
 
   /// Unique, and as the model's file names it where a resource knows.

@@ -44,9 +44,10 @@ private:
   InFlightDiagnostic error() { return emitError(file); }
   /// The type of a value, null after an error. A sequence has none of its own
   /// in the dialect: where it is allowed, it is an unranked tensor of what it
-  /// holds, until onnx-lower-sequences.
+  /// holds, until onnx-lower-sequences. Of what only moves elements, integers
+  /// of 4 bits are in a byte each, as those of constants.
   Type convertType(const TypeProto &type, const Twine &what,
-                   bool allowSequence = false);
+                   bool allowSequence = false, bool isMoved = false);
   Value lookup(StringRef name);
   /// Input \p index of \p node, null after an error.
   Value getOperand(const NodeProto &node, int index);
@@ -85,7 +86,7 @@ private:
 };
 
 Type ModuleBuilder::convertType(const TypeProto &type, const Twine &what,
-                                bool allowSequence) {
+                                bool allowSequence, bool isMoved) {
   if (allowSequence && type.has_sequence_type() &&
       type.sequence_type().elem_type().has_tensor_type())
     if (Type element = getElementType(
@@ -97,7 +98,9 @@ Type ModuleBuilder::convertType(const TypeProto &type, const Twine &what,
     return Type();
   }
   const TypeProto::Tensor &tensor = type.tensor_type();
-  Type element = getElementType(tensor.elem_type(), file.getContext());
+  Type element = isMoved
+                     ? getConstantType(tensor.elem_type(), file.getContext())
+                     : getElementType(tensor.elem_type(), file.getContext());
   if (!element) {
     error() << what << " has element type "
             << getElementTypeName(tensor.elem_type())
@@ -397,6 +400,15 @@ LogicalResult ModuleBuilder::checkOperandTypes(const NodeProto &node,
   return success();
 }
 
+/// Whether \p node gives elements of its operands and computes nothing, so that
+/// it does not matter how many bits of a byte they take.
+static bool onlyMoves(const NodeProto &node) {
+  return llvm::is_contained({"Concat", "Expand", "Flatten", "Gather",
+                             "Identity", "Reshape", "Slice", "Split", "Squeeze",
+                             "Transpose", "Unsqueeze"},
+                            node.op_type());
+}
+
 LogicalResult ModuleBuilder::buildTypedNode(NodeProto &node,
                                             const OpSchema &schema) {
   OperationState state(getLoc(node), ("onnx." + node.op_type()));
@@ -438,7 +450,8 @@ LogicalResult ModuleBuilder::buildTypedNode(NodeProto &node,
     }
     Type type = convertType(*it->second,
                             "output '" + Twine(name) + "' of " + describe(node),
-                            /*allowSequence=*/node.op_type() == "Loop");
+                            /*allowSequence=*/node.op_type() == "Loop",
+                            /*isMoved=*/onlyMoves(node));
     if (!type)
       return failure();
     state.addTypes(type);
@@ -616,6 +629,12 @@ OwningOpRef<ModuleOp> ModuleBuilder::run() {
                  "ConcatFromSequence";
       return nullptr;
     }
+    // A caller expects two numbers in a byte.
+    int64_t elementType = output.type().tensor_type().elem_type();
+    if (getConstantType(elementType, file.getContext()) !=
+            getElementType(elementType, file.getContext()) &&
+        !convertType(output.type(), "output '" + Twine(output.name()) + "'"))
+      return nullptr;
     if (isa<NoneType>((*results)[i].getType())) {
       error() << "the type of output '" << output.name() << "' is unknown";
       return nullptr;

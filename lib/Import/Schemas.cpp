@@ -113,6 +113,18 @@ void inferQuantizedProduct(InferenceContext &ctx) {
   inferProduct(ctx, 0, 1);
 }
 
+/// MatMulNBits: the last dimension becomes N.
+void inferBlockProduct(InferenceContext &ctx) {
+  ::onnx::propagateElemTypeFromInputToOutput(ctx, 0, 0);
+  if (!::onnx::hasInputShape(ctx, 0))
+    return;
+  TensorShapeProto shape = ::onnx::getInputShape(ctx, 0);
+  if (shape.dim_size() == 0)
+    fail_shape_inference("the left factor of the matrix product is a scalar");
+  shape.mutable_dim(shape.dim_size() - 1)->set_dim_value(getInt(ctx, "N", 0));
+  ::onnx::updateOutputShape(ctx, 0, shape);
+}
+
 void add(const char *name, const char *domain, int inputs, int outputs,
          ::onnx::InferenceFunction infer) {
   OpSchema schema;
@@ -246,6 +258,7 @@ void rwkvc::import::registerSchemas() {
     add("FusedMatMul", kDomain, 2, 1, inferFusedMatMul);
     add("FusedGemm", kDomain, 3, 1, inferFusedGemm);
     add("DynamicQuantizeMatMul", kDomain, 5, 1, inferQuantizedProduct);
+    add("MatMulNBits", kDomain, 6, 1, inferBlockProduct);
     add("MatMulIntegerToFloat", kDomain, 7, 1, inferQuantizedProduct);
   });
 }

@@ -64,6 +64,17 @@ Type rwkvc::import::getElementType(int64_t dataType, MLIRContext *context) {
   }
 }
 
+static bool hasNibbles(int64_t dataType) {
+  return dataType == TensorProto::INT4 || dataType == TensorProto::UINT4;
+}
+
+Type rwkvc::import::getConstantType(int64_t dataType, MLIRContext *context) {
+  if (hasNibbles(dataType))
+    dataType =
+        dataType == TensorProto::INT4 ? TensorProto::INT8 : TensorProto::UINT8;
+  return getElementType(dataType, context);
+}
+
 std::string rwkvc::import::getElementTypeName(int64_t dataType) {
   if (TensorProto::DataType_IsValid(static_cast<int>(dataType)))
     return StringRef(TensorProto::DataType_Name(
@@ -75,13 +86,13 @@ std::string rwkvc::import::getElementTypeName(int64_t dataType) {
 FailureOr<int64_t> TensorReader::getByteSize(const TensorProto &tensor,
                                              const Twine &what,
                                              RankedTensorType *type) {
-  Type element = getElementType(tensor.data_type(), file.getContext());
+  Type element = getConstantType(tensor.data_type(), file.getContext());
   if (!element)
     return emitError(file)
            << what << " has element type "
            << getElementTypeName(tensor.data_type())
            << ", which is not supported; expected float, float16, bfloat16, "
-              "double, bool or an integer of 8 to 64 bits";
+              "double, bool or an integer of 4 to 64 bits";
   int64_t size = (element.getIntOrFloatBitWidth() + 7) / 8;
   for (int64_t dim : tensor.dims())
     if (dim < 0)
@@ -89,6 +100,8 @@ FailureOr<int64_t> TensorReader::getByteSize(const TensorProto &tensor,
   for (int64_t dim : tensor.dims())
     if (llvm::MulOverflow(size, dim, size))
       return emitError(file) << what << " has a shape of more than 2^63 bytes";
+  if (hasNibbles(tensor.data_type()))
+    size = llvm::divideCeil(size, 2);
   if (type)
     *type = RankedTensorType::get(
         llvm::ArrayRef(tensor.dims().data(), tensor.dims_size()), element);
@@ -262,7 +275,7 @@ int64_t packTyped(const TensorProto &tensor, std::vector<char> &bytes) {
   case TensorProto::BFLOAT16:
     pack<uint16_t>(tensor.int32_data(), bytes);
     return tensor.int32_data_size();
-  default: // BOOL, INT8, UINT8
+  default: // BOOL, INT8, UINT8, and pairs of INT4 and UINT4
     pack<uint8_t>(tensor.int32_data(), bytes);
     return tensor.int32_data_size();
   }
@@ -270,8 +283,28 @@ int64_t packTyped(const TensorProto &tensor, std::vector<char> &bytes) {
 
 } // namespace
 
+/// Numbers of 4 bits, the first one of a byte in its low half, in a byte each.
+static TensorData widenNibbles(const TensorData &data, bool isSigned) {
+  auto bytes = std::make_shared<std::vector<char>>(data.type.getNumElements());
+  for (size_t i = 0; i < bytes->size(); ++i) {
+    int number = (data.bytes[i / 2] >> (i % 2 * 4)) & 15;
+    if (isSigned && number > 7)
+      number -= 16;
+    (*bytes)[i] = static_cast<char>(number);
+  }
+  return {data.type, *bytes, bytes};
+}
+
 FailureOr<TensorData> TensorReader::read(TensorProto &tensor, const Twine &what,
                                          bool take) {
+  FailureOr<TensorData> data = readStored(tensor, what, take);
+  if (failed(data) || !hasNibbles(tensor.data_type()))
+    return data;
+  return widenNibbles(*data, tensor.data_type() == TensorProto::INT4);
+}
+
+FailureOr<TensorData> TensorReader::readStored(TensorProto &tensor,
+                                               const Twine &what, bool take) {
   RankedTensorType type;
   FailureOr<int64_t> size = getByteSize(tensor, what, &type);
   if (failed(size))
@@ -317,7 +350,7 @@ FailureOr<TensorData> TensorReader::read(TensorProto &tensor, const Twine &what,
 LogicalResult TensorReader::makeInline(TensorProto &tensor, const Twine &what) {
   if (tensor.data_location() != TensorProto::EXTERNAL)
     return success();
-  FailureOr<TensorData> data = read(tensor, what, /*take=*/false);
+  FailureOr<TensorData> data = readStored(tensor, what, /*take=*/false);
   if (failed(data))
     return failure();
   tensor.set_raw_data(data->bytes.data(), data->bytes.size());

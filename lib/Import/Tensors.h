@@ -30,6 +30,10 @@ struct TensorData {
 /// when there is none in the onnx dialect.
 mlir::Type getElementType(int64_t dataType, mlir::MLIRContext *context);
 
+/// The same for a constant, or what moves its elements: integers of 4 bits have
+/// a byte each.
+mlir::Type getConstantType(int64_t dataType, mlir::MLIRContext *context);
+
 /// Name of a TensorProto::DataType, for messages.
 std::string getElementTypeName(int64_t dataType);
 
@@ -63,6 +67,9 @@ public:
                std::shared_ptr<llvm::MemoryBuffer> buffer);
 
 private:
+  /// The same with pairs of numbers of 4 bits as they are.
+  mlir::FailureOr<TensorData> readStored(::onnx::TensorProto &tensor,
+                                         const llvm::Twine &what, bool take);
   mlir::FailureOr<TensorData> readExternal(const ::onnx::TensorProto &tensor,
                                            const llvm::Twine &what,
                                            mlir::RankedTensorType type,

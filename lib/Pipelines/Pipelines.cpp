@@ -128,7 +128,9 @@ static void addCleanup(OpPassManager &pm) {
 /// In: func, onnx as imported. Out: the same, static and folded.
 static void buildImport(OpPassManager &pm) {
   pm.addPass(onnx::createLowerSequences());
+  pm.addPass(onnx::createExpandBlockProducts());
   pm.addPass(onnx::createSimplifyShapes());
+  pm.addPass(onnx::createGatherQuantized());
   addCleanup(pm);
 }
 
@@ -191,6 +193,9 @@ static void buildLinalg(OpPassManager &pm, const PipelineOptions &options) {
   around.keepRecurrences = true;
   pm.addPass(createConvertWKVToLinalgPass(around));
   addCleanup(pm);
+  // Before the small ones are fused into some products and not into others.
+  pm.addPass(createKeepQuantized());
+  addCleanup(pm);
   addOptional(pm, options, createFuseElementwise());
   addCleanup(pm);
   addOptional(pm, options, createBatchProducts());
@@ -200,8 +205,7 @@ static void buildLinalg(OpPassManager &pm, const PipelineOptions &options) {
   if (!options.quantize.empty()) {
     QuantizeWeightsOptions weights;
     weights.format = options.quantize;
-    if (options.quantize == "int4")
-      weights.lowRankFormat = "int8";
+    weights.report = options.quantizeReport;
     pm.addPass(createQuantizeWeights(weights));
     addCleanup(pm);
   }

@@ -12,6 +12,7 @@
 #include "mlir/IR/DialectInterface.h"
 #include "mlir/IR/DialectResourceBlobManager.h"
 #include "llvm/ADT/DenseMap.h"
+#include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Parallel.h"
 #include <atomic>
@@ -123,6 +124,20 @@ bool rwkvc::hasRawBytes(Attribute attr) {
   return getPresentBytes(attr) || findDeferred(attr);
 }
 
+std::string rwkvc::identifyConstant(Attribute value) {
+  std::string key;
+  llvm::raw_string_ostream os(key);
+  if (auto resource = dyn_cast<DenseResourceElementsAttr>(value))
+    os << "resource " << resource.getRawHandle().getResource();
+  else if (auto dense = dyn_cast<DenseElementsAttr>(value);
+           dense && !dense.getElementType().isInteger(1))
+    os << "bytes "
+       << StringRef(dense.getRawData().data(), dense.getRawData().size());
+  else
+    os << "attribute " << value.getAsOpaquePointer();
+  return key;
+}
+
 /// A mapped file of \p size bytes that has no name.
 static llvm::Expected<std::shared_ptr<llvm::sys::fs::mapped_file_region>>
 mapTemporaryFile(int64_t size) {
@@ -147,20 +162,28 @@ mapTemporaryFile(int64_t size) {
   return region;
 }
 
-/// All bytes of \p deferred , in a file without a name.
-static llvm::Expected<AsmResourceBlob> evaluate(const Deferred &deferred) {
-  int64_t size = *getRawSize(deferred.type);
+/// \p size bytes that \p fill writes, in a file without a name.
+static llvm::Expected<AsmResourceBlob>
+writeBlob(int64_t size, llvm::function_ref<void(MutableArrayRef<char>)> fill) {
   auto region = mapTemporaryFile(size);
   if (!region)
     return region.takeError();
-  SmallVector<Piece> pieces = getPieces(deferred.type);
-  forEachInOrder(pieces.size(), [&](size_t i) {
-    deferred.read(pieces[i].box, {(*region)->data() + pieces[i].offset,
-                                  static_cast<size_t>(pieces[i].size)});
-  });
+  fill({(*region)->data(), static_cast<size_t>(size)});
   return AsmResourceBlob(
       ArrayRef<char>((*region)->const_data(), size), /*dataAlignment=*/64,
       [region = *region](void *, size_t, size_t) {}, /*dataIsMutable=*/false);
+}
+
+/// All bytes of \p deferred , in a file without a name.
+static llvm::Expected<AsmResourceBlob> evaluate(const Deferred &deferred) {
+  return writeBlob(
+      *getRawSize(deferred.type), [&](MutableArrayRef<char> bytes) {
+        SmallVector<Piece> pieces = getPieces(deferred.type);
+        forEachInOrder(pieces.size(), [&](size_t i) {
+          deferred.read(pieces[i].box,
+                        bytes.slice(pieces[i].offset, pieces[i].size));
+        });
+      });
 }
 
 std::optional<ArrayRef<char>> rwkvc::getRawBytes(Attribute attr) {
@@ -387,6 +410,21 @@ rwkvc::makeConstant(ShapedType type, StringRef name, BoxReader read) {
   return DenseResourceElementsAttr::get(type, name, std::move(*blob));
 }
 
+llvm::Expected<ElementsAttr>
+rwkvc::writeConstant(ShapedType type, StringRef name,
+                     llvm::function_ref<void(MutableArrayRef<char>)> fill) {
+  int64_t size = *getRawSize(type);
+  if (size <= kMaxMemoryBytes) {
+    SmallVector<char> bytes(size);
+    fill(bytes);
+    return copyConstant(type, name, bytes);
+  }
+  llvm::Expected<AsmResourceBlob> blob = writeBlob(size, fill);
+  if (!blob)
+    return blob.takeError();
+  return DenseResourceElementsAttr::get(type, name, std::move(*blob));
+}
+
 void rwkvc::deferConstants(MLIRContext &context) {
   DeferredConstants::get(&context).isEnabled = true;
 }
@@ -399,4 +437,22 @@ void rwkvc::releasePages(MLIRContext &context) {
   if (DeferredConstants *deferred = DeferredConstants::find(&context))
     for (const std::function<void()> &release : deferred->pageOwners)
       release();
+}
+
+/// Between names of tensors, and before what became of them.
+static constexpr llvm::StringLiteral kNextTensor = "|", kDerived = "@";
+
+SmallVector<StringRef> rwkvc::getTensorNames(Attribute constant) {
+  StringRef key;
+  if (auto resource = dyn_cast_if_present<DenseResourceElementsAttr>(constant))
+    key = resource.getRawHandle().getKey();
+  SmallVector<StringRef> names;
+  key.split(kDerived).first.split(names, kNextTensor);
+  return names;
+}
+
+std::string rwkvc::deriveName(ArrayRef<StringRef> tensors, StringRef how) {
+  if (tensors.empty())
+    return how.str();
+  return (llvm::join(tensors, kNextTensor) + kDerived + how).str();
 }

@@ -222,12 +222,16 @@ struct BatchProductsPass : rwkvc::impl::BatchProductsBase<BatchProductsPass> {
     RankedTensorType type =
         joinTypes(batch, batch[0].weightType(), batch[0].weightAxis);
     int64_t bytes = 0;
-    for (const Product &product : batch)
+    SmallVector<StringRef> names;
+    for (const Product &product : batch) {
       bytes += *getRawSize(product.weightType());
+      llvm::append_range(names, getTensorNames(product.value));
+    }
     if (bytes > maxBytes)
       return nullptr;
     llvm::Expected<ElementsAttr> joined =
-        makeConstant(type, "batched", joinRows(constants, batch[0].weightAxis));
+        makeConstant(type, deriveName(names, "batched"),
+                     joinRows(constants, batch[0].weightAxis));
     if (joined)
       return *joined;
     batch[0].op->emitWarning()

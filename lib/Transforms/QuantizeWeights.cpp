@@ -6,18 +6,18 @@
 //===----------------------------------------------------------------------===//
 
 #include "WeightFormats.h"
+#include "WeightUses.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
-#include "mlir/Dialect/Arith/Utils/Utils.h"
-#include "mlir/Dialect/Linalg/IR/Linalg.h"
-#include "mlir/Dialect/Tensor/IR/Tensor.h"
-#include "mlir/IR/ImplicitLocOpBuilder.h"
 #include "mlir/IR/Matchers.h"
 #include "rwkvc/Support/Constants.h"
-#include "rwkvc/Support/Products.h"
 #include "rwkvc/Transforms/Passes.h"
+#include "rwkvc/Transforms/WeightRecipe.h"
 #include "llvm/ADT/MapVector.h"
 #include "llvm/ADT/StringExtras.h"
-#include <vector>
+#include "llvm/Support/FileSystem.h"
+#include "llvm/Support/JSON.h"
+#include "llvm/Support/ToolOutputFile.h"
+#include <set>
 
 namespace rwkvc {
 #define GEN_PASS_DEF_QUANTIZEWEIGHTS
@@ -29,21 +29,17 @@ using namespace rwkvc;
 
 namespace {
 
-/// In the order of their names.
-enum class Format { BF16, F16, Int8, Int4 };
+/// What reads a constant, in all functions.
+struct Weight {
+  SmallVector<Product> products;
+  SmallVector<OpOperand *> reads; ///< of rows, as of a table
 
-constexpr StringRef kFormatNames[] = {"bf16", "fp16", "int8", "int4"};
-
-std::optional<Format> parseFormat(StringRef name) {
-  const auto *found = llvm::find(kFormatNames, name);
-  if (found == std::end(kFormatNames))
-    return std::nullopt;
-  return static_cast<Format>(found - kFormatNames);
-}
-
-/// A matrix of low rank is so many times longer than wide at least. Square ones
-/// and those of channel mixes, four times as long, are not.
-constexpr int64_t kLowRankRatio = 4;
+  size_t size() const { return products.size() + reads.size(); }
+  Operation *first() {
+    return products.empty() ? reads.front()->getOwner()
+                            : products.front().op.getOperation();
+  }
+};
 
 /// A constant as a matrix, whose rows a product sums over.
 struct Source {
@@ -57,79 +53,73 @@ struct Source {
                   int64_t numColumns, SmallVectorImpl<char> &bytes) const;
   /// The largest magnitude; infinite where an element is no number.
   float findLargest() const;
+  /// The relative error of it in \p format .
+  double measureError(WeightFormat format) const;
 };
 
-/// A product with a constant matrix.
-struct Product {
-  linalg::LinalgOp op;
-  unsigned matrix;      ///< number of the constant operand
-  unsigned sum, column; ///< loops over its rows and its columns
-  Attribute value;      ///< of the constant
-
-  Value getMatrix() const { return op->getOperand(matrix); }
-  Value getOther() const { return op->getOperand(1 - matrix); }
-  Source source() const;
+/// How a weight lies in memory, and what the recipe sees of it.
+struct Description {
+  Source source;
+  Layout layout;
+  WeightTraits traits;
 };
 
-/// A matrix in another format.
-struct Encoded {
-  Format format;
-  ElementsAttr numbers, scales; ///< scales for integers only
+/// A line of the report.
+struct Entry {
+  std::string tensor;
+  SmallVector<std::string> nodes; ///< that read it
+  SmallVector<int64_t> shape;
+  StringRef format; ///< empty: as it was
+  double bits = 0.0, error = 0.0;
+  std::string reason; ///< why it was kept
 };
 
 } // namespace
 
-ArrayRef<StringRef> rwkvc::getWeightFormats() { return kFormatNames; }
+/// The names of the nodes that \p loc tells of.
+static void collectNodes(Location loc, SmallVectorImpl<std::string> &nodes) {
+  loc->walk([&](Location part) {
+    if (auto name = dyn_cast<NameLoc>(part)) {
+      std::string node = name.getName().str();
+      if (!llvm::is_contained(nodes, node))
+        nodes.push_back(node);
+    }
+    return WalkResult::advance();
+  });
+}
 
-static std::optional<Product> match(linalg::LinalgOp op, unsigned matrix) {
-  Product product{op, matrix, 0, 0, nullptr};
-  if (!op.hasPureTensorSemantics() || op.getNumDpsInputs() != 2 ||
-      op.getNumDpsInits() != 1 || op.getNumReductionLoops() != 1 ||
-      llvm::any_of(op.getStaticLoopRanges(), ShapedType::isDynamic) ||
-      !matchPattern(op->getOperand(matrix), m_Constant(&product.value)) ||
-      !isProductBody(*op.getBlock()))
-    return std::nullopt;
-  auto result = dyn_cast<RankedTensorType>(op->getResult(0).getType());
-  auto other = dyn_cast<RankedTensorType>(product.getOther().getType());
-  auto type = dyn_cast<RankedTensorType>(product.getMatrix().getType());
-  if (!result || !other || !type || type.getRank() != 2 ||
-      !result.getElementType().isF32() ||
-      !isa<FloatType>(type.getElementType()) || !hasRawBytes(product.value))
-    return std::nullopt;
-  SmallVector<AffineMap> maps = op.getIndexingMapsArray();
-  AffineMap ofOther = maps[1 - matrix];
-  for (AffineExpr expr : maps[matrix].getResults()) {
-    auto dim = dyn_cast<AffineDimExpr>(expr);
-    if (!dim)
+/// The type, and with it the strides, of a matrix or table.
+static RankedTensorType getType(const Weight &weight) {
+  return cast<RankedTensorType>(
+      weight.products.empty() ? weight.reads.front()->get().getType()
+                              : weight.products.front().getMatrix().getType());
+}
+
+/// None where not all products sum over the same axis, or over another one than
+/// a table's rows have.
+static std::optional<Description> describe(Attribute value,
+                                           const Weight &weight) {
+  RankedTensorType type = getType(weight);
+  unsigned sum =
+      weight.reads.empty() ? weight.products.front().getSumAxis() : 1;
+  for (const Product &product : weight.products)
+    if (product.getSumAxis() != sum)
       return std::nullopt;
-    bool isSum = op.getIteratorTypesArray()[dim.getPosition()] ==
-                 utils::IteratorType::reduction;
-    (isSum ? product.sum : product.column) = dim.getPosition();
-  }
-  if (product.sum == product.column || !findAxis(ofOther, product.sum) ||
-      ofOther.isFunctionOfDim(product.column) ||
-      !findAxis(maps.back(), product.column) ||
-      !findAxis(maps[matrix], product.sum) ||
-      !findAxis(maps[matrix], product.column))
-    return std::nullopt;
-  return product;
-}
-
-static std::optional<Product> match(linalg::LinalgOp op) {
-  for (unsigned matrix : {1u, 0u})
-    if (op->getNumOperands() == 3)
-      if (std::optional<Product> product = match(op, matrix))
-        return product;
-  return std::nullopt;
-}
-
-Source Product::source() const {
-  auto type = cast<RankedTensorType>(getMatrix().getType());
-  linalg::LinalgOp linalgOp = op;
-  AffineMap map = linalgOp.getIndexingMapsArray()[matrix];
-  unsigned row = *findAxis(map, sum), col = *findAxis(map, column);
-  return {value, type.getElementType(), row, type.getDimSize(row),
-          type.getDimSize(col)};
+  Description result;
+  result.source = {value, type.getElementType(), sum, type.getDimSize(sum),
+                   type.getDimSize(1 - sum)};
+  // Rows of a table must lie side by side, and both uses read one constant.
+  result.layout =
+      weight.reads.empty() ? Layout::ColumnsLast : Layout::ColumnsFirst;
+  llvm::append_range(result.traits.tensors, getTensorNames(value));
+  for (const Product &product : weight.products)
+    collectNodes(product.op->getLoc(), result.traits.nodes);
+  for (OpOperand *read : weight.reads)
+    collectNodes(read->getOwner()->getLoc(), result.traits.nodes);
+  result.traits.isTable = !weight.reads.empty();
+  result.traits.rows = result.source.rows;
+  result.traits.columns = result.source.columns;
+  return result;
 }
 
 MatrixView Source::read(int64_t row, int64_t numRows, int64_t column,
@@ -165,40 +155,78 @@ float Source::findLargest() const {
   return largest.empty() ? 0.0f : *llvm::max_element(largest);
 }
 
-/// Elements of \p source in \p format , which have no scales.
-static BoxReader readNumbers(const Source &source, Type format) {
-  return [=](const Box &box, MutableArrayRef<char> bytes) {
+double Source::measureError(WeightFormat format) const {
+  size_t blocks = llvm::divideCeil(rows, kBlockRows);
+  std::vector<WeightError> parts(blocks);
+  forEachInOrder(blocks, [&](size_t block) {
     SmallVector<char> room;
-    size_t rowSize = 2 * box.sizes[1];
-    for (int64_t at = 0; at < box.sizes[0]; at += kBlockRows) {
-      int64_t rows = std::min(kBlockRows, box.sizes[0] - at);
-      encode16(source.read(box.offsets[0] + at, rows, box.offsets[1],
-                           box.sizes[1], room),
-               format, bytes.slice(at * rowSize, rows * rowSize));
-    }
+    int64_t first = block * kBlockRows;
+    parts[block] = rwkvc::measureError(
+        read(first, std::min(kBlockRows, rows - first), 0, columns, room),
+        format);
+  });
+  releasePages(*value.getContext());
+  WeightError total;
+  for (const WeightError &part : parts)
+    total += part;
+  return total.relative();
+}
+
+/// Copies the \p take bytes from \p skip on of each \p line bytes.
+static void copyLines(ArrayRef<char> from, int64_t line, int64_t skip,
+                      int64_t take, char *to) {
+  for (; !from.empty(); from = from.drop_front(line))
+    to = llvm::copy(from.slice(skip, take), to);
+}
+
+/// Elements of \p source in 16 bits.
+static BoxReader readNumbers(const Source &source, Type format, Layout layout) {
+  return [=](const Box &box, MutableArrayRef<char> bytes) {
+    unsigned row = layout == Layout::ColumnsFirst ? 1 : 0;
+    SmallVector<char> room;
+    encode16(source.read(box.offsets[row], box.sizes[row], box.offsets[1 - row],
+                         box.sizes[1 - row], room),
+             format, layout, bytes);
   };
 }
 
-/// Blocks of \p source in \p format : their scales, or their numbers, with
-/// \p rows to a block.
-static BoxReader readBlocks(const Source &source, Format format, int64_t rows,
-                            bool isScales) {
+namespace {
+enum class Part { Numbers, Scales, Zeros };
+} // namespace
+
+/// A part of the blocks of \p source in \p format .
+static BoxReader readBlocks(const Source &source, WeightFormat format,
+                            Layout layout, Part part) {
   return [=](const Box &box, MutableArrayRef<char> bytes) {
-    int64_t columns = box.sizes.back();
-    SmallVector<char> room, numbers(rows * columns), scales(2 * columns);
-    char *to = bytes.data();
-    for (int64_t block = 0; block < box.sizes[0]; ++block) {
-      MatrixView view =
-          source.read((box.offsets[0] + block) * kBlockRows, kBlockRows,
-                      box.offsets.back(), columns, room);
-      (format == Format::Int4 ? encode4 : encode8)(view, numbers, scales);
-      ArrayRef<char> encoded =
-          isScales ? scales
-                   : ArrayRef<char>(numbers).slice(box.offsets[1] * columns,
-                                                   box.sizes[1] * columns);
-      to = llvm::copy(encoded, to);
-    }
+    bool columnsFirst = layout == Layout::ColumnsFirst;
+    unsigned axis = columnsFirst ? 1 : 0; // of blocks; bytes are the next one
+    unsigned columnAxis = columnsFirst ? 0 : box.sizes.size() - 1;
+    int64_t blocks = box.sizes[axis], columns = box.sizes[columnAxis];
+    int64_t perBlock = hasNibbles(format) ? kBlockRows / 2 : kBlockRows;
+    SmallVector<char> room;
+    MatrixView view =
+        source.read(box.offsets[axis] * kBlockRows, blocks * kBlockRows,
+                    box.offsets[columnAxis], columns, room);
+    std::vector<char> numbers(blocks * perBlock * columns),
+        scales(2 * blocks * columns), zeros(blocks * columns);
+    encodeBlocks(view, format, layout, numbers, scales, zeros);
+    if (part == Part::Scales)
+      llvm::copy(scales, bytes.data());
+    if (part == Part::Zeros)
+      llvm::copy(zeros, bytes.data());
+    if (part != Part::Numbers)
+      return;
+    int64_t inner = columnsFirst ? 1 : columns;
+    copyLines(numbers, perBlock * inner, box.offsets[axis + 1] * inner,
+              box.sizes[axis + 1] * inner, bytes.data());
   };
+}
+
+static double countBits(WeightFormat format) {
+  if (!hasBlocks(format))
+    return 16.0;
+  return (hasNibbles(format) ? 4 : 8) +
+         (16.0 + (hasZeros(format) ? 8 : 0)) / kBlockRows;
 }
 
 namespace {
@@ -208,261 +236,287 @@ struct QuantizeWeightsPass
   using QuantizeWeightsBase::QuantizeWeightsBase;
 
   LogicalResult initialize(MLIRContext *context) override {
-    auto isKnown = [&](StringRef name) -> LogicalResult {
-      if (parseFormat(name))
-        return success();
+    llvm::Expected<WeightRecipe> parsed = WeightRecipe::parseOption(format);
+    if (!parsed)
       return emitError(UnknownLoc::get(context))
-             << "format '" << name << "' of weights: expected one of "
-             << llvm::join(getWeightFormats(), ", ");
-    };
-    return success(
-        succeeded(isKnown(format)) &&
-        (lowRankFormat.empty() || succeeded(isKnown(lowRankFormat))));
+             << toString(parsed.takeError());
+    recipe = std::move(*parsed);
+    return success();
   }
 
   void runOnOperation() override {
-    // All products with one matrix; a matrix that is used in another way by
-    // some of them keeps its values in all, so that all functions agree.
-    llvm::MapVector<Attribute, SmallVector<Product>> byMatrix;
-    llvm::DenseMap<Attribute, int64_t> operands;
-    getOperation().walk([&](linalg::LinalgOp op) {
-      for (Value operand : op->getOperands()) {
-        Attribute value;
-        if (isa<RankedTensorType>(operand.getType()) &&
-            matchPattern(operand, m_Constant(&value)))
-          ++operands[value];
+    entries.clear();
+    seenTensors.clear();
+    seenNodes.clear();
+    isUsed.assign(recipe.getRules().size(), false);
+    llvm::MapVector<Attribute, Weight> weights;
+    getOperation().walk([&](Operation *op) {
+      if (auto linalgOp = dyn_cast<linalg::LinalgOp>(op)) {
+        for (unsigned matrix : {1u, 0u})
+          if (std::optional<Product> product = matchConstant(linalgOp, matrix))
+            return weights[getConstant(product->getMatrix())]
+                .products.push_back(*product);
+      } else if (OpOperand *read = matchTableRead(op)) {
+        if (Attribute value = getConstant(read->get()))
+          weights[value].reads.push_back(read);
       }
-      if (std::optional<Product> product = match(op))
-        byMatrix[product->value].push_back(*product);
     });
-    for (auto &[value, products] : byMatrix) {
-      if (operands.lookup(value) != static_cast<int64_t>(products.size()))
+    llvm::DenseMap<Attribute, int64_t> uses = countConstantUses(getOperation());
+    for (auto &[value, weight] : weights) {
+      auto type = cast<ElementsAttr>(value).getShapedType();
+      if (type.getNumElements() < minElements)
         continue;
-      std::optional<Encoded> encoded = encode(products);
-      if (!encoded)
-        continue;
-      for (Product &product : products)
-        rewrite(product, *encoded);
-      ++numMatrices;
+      Entry entry;
+      entry.tensor = llvm::join(getTensorNames(value), "|");
+      llvm::append_range(entry.shape, type.getShape());
+      // Read in another way by some op, it would be there twice.
+      bool isShared = uses.lookup(value) != static_cast<int64_t>(weight.size());
+      std::optional<Description> description = describe(value, weight);
+      if (description)
+        entry.nodes = description->traits.nodes;
+      if (!description || isShared)
+        entry.reason = "it is read in different ways";
+      else
+        quantize(weight, *description, entry);
+      entries.push_back(std::move(entry));
     }
-  }
-
-  /// The format for a matrix of that size, if it is to have one.
-  std::optional<Format> chooseFormat(const Source &source) const {
-    if (source.rows * source.columns < minElements)
-      return std::nullopt;
-    auto [rank, size] = std::minmax(source.rows, source.columns);
-    bool isLowRank = rank <= maxRank && rank * kLowRankRatio < size;
-    std::optional<Format> chosen = parseFormat(
-        isLowRank && !lowRankFormat.empty() ? lowRankFormat : format);
-    bool hasBlocks = *chosen == Format::Int8 || *chosen == Format::Int4;
-    if (hasBlocks && source.rows % kBlockRows != 0)
-      return std::nullopt;
-    return chosen;
-  }
-
-  std::optional<Encoded> encode(ArrayRef<Product> products) {
-    Source source = products.front().source();
-    for (const Product &product : products)
-      if (product.source().rowAxis != source.rowAxis)
-        return std::nullopt;
-    std::optional<Format> chosen = chooseFormat(source);
-    if (!chosen || (source.element.getIntOrFloatBitWidth() <= 16 &&
-                    (*chosen == Format::BF16 || *chosen == Format::F16)))
-      return std::nullopt;
-    // Beyond it, f16 is infinite; elsewhere this is no number.
-    float limit = *chosen == Format::F16 ? 65504.0f : 3.0e38f;
-    if (!(source.findLargest() <= limit))
-      return std::nullopt;
-    Builder b(&getContext());
-    Encoded encoded{*chosen, nullptr, nullptr};
-    auto make = [&](ArrayRef<int64_t> shape, Type element,
-                    BoxReader read) -> ElementsAttr {
-      llvm::Expected<ElementsAttr> made = makeConstant(
-          RankedTensorType::get(shape, element), "quantized", std::move(read));
-      if (made)
-        return *made;
-      products.front().op->emitWarning()
-          << "its weights keep their format, as others cannot be written: "
-          << toString(made.takeError());
-      return nullptr;
-    };
-    int64_t blocks = source.rows / kBlockRows;
-    if (*chosen == Format::BF16 || *chosen == Format::F16) {
-      Type element =
-          *chosen == Format::BF16 ? Type(b.getBF16Type()) : b.getF16Type();
-      encoded.numbers = make({source.rows, source.columns}, element,
-                             readNumbers(source, element));
-      return encoded.numbers ? std::optional(encoded) : std::nullopt;
-    }
-    int64_t rows = *chosen == Format::Int4 ? kBlockRows / 2 : kBlockRows;
-    encoded.numbers =
-        make({blocks, rows, source.columns}, b.getI8Type(),
-             readBlocks(source, *chosen, rows, /*isScales=*/false));
-    encoded.scales = make({blocks, source.columns}, b.getBF16Type(),
-                          readBlocks(source, *chosen, rows, /*isScales=*/true));
-    return encoded.numbers && encoded.scales ? std::optional(encoded)
-                                             : std::nullopt;
-  }
-
-  void rewrite(Product &product, const Encoded &encoded);
-};
-
-/// Loops of a product whose sum runs over blocks of rows and rows of a block.
-class BlockLoops {
-public:
-  BlockLoops(const Product &product, MLIRContext *context)
-      : product(product), context(context) {}
-
-  /// Loop \p old as it is numbered now; the sum's is that over blocks.
-  AffineExpr loop(unsigned old) const {
-    return getAffineDimExpr(old > product.sum ? old + 1 : old, context);
-  }
-  AffineExpr inBlock() const {
-    return getAffineDimExpr(product.sum + 1, context);
-  }
-  AffineMap map(ArrayRef<AffineExpr> exprs) const {
-    linalg::LinalgOp op = product.op;
-    return AffineMap::get(op.getNumLoops() + 1, 0, exprs, context);
-  }
-  /// \p old , in which the summed axis, if it has one, became \p inside the
-  /// block.
-  AffineMap remap(AffineMap old, ArrayRef<AffineExpr> inside) const {
-    SmallVector<AffineExpr> exprs;
-    for (AffineExpr expr : old.getResults()) {
-      SmallVector<AffineExpr> dims;
-      for (unsigned d = 0; d < old.getNumDims(); ++d)
-        dims.push_back(loop(d));
-      exprs.push_back(expr.replaceDims(dims));
-      if (auto dim = dyn_cast<AffineDimExpr>(expr);
-          dim && dim.getPosition() == product.sum)
-        llvm::append_range(exprs, inside);
-    }
-    return map(exprs);
-  }
-  SmallVector<utils::IteratorType> kinds() const {
-    linalg::LinalgOp op = product.op;
-    SmallVector<utils::IteratorType> kinds = op.getIteratorTypesArray();
-    kinds.insert(kinds.begin() + product.sum + 1,
-                 utils::IteratorType::reduction);
-    return kinds;
+    reportUnused();
+    if (!report.empty() && failed(writeReport()))
+      signalPassFailure();
   }
 
 private:
-  const Product &product;
-  MLIRContext *context;
+  static Attribute getConstant(Value value) {
+    Attribute constant;
+    return matchPattern(value, m_Constant(&constant)) && hasRawBytes(constant)
+               ? constant
+               : Attribute();
+  }
+
+  static std::optional<Product> matchConstant(linalg::LinalgOp op,
+                                              unsigned matrix) {
+    std::optional<Product> product = matchProduct(op, matrix);
+    return product && getConstant(product->getMatrix()) ? product
+                                                        : std::nullopt;
+  }
+
+  /// The format for a weight; none if it is to stay. A matrix made from several
+  /// tensors has the one with the most bits that one of them would have.
+  std::optional<WeightFormat> chooseFormat(const Description &description) {
+    std::optional<WeightFormat> chosen;
+    seenNodes.insert(description.traits.nodes.begin(),
+                     description.traits.nodes.end());
+    for (const std::string &tensor : description.traits.tensors) {
+      seenTensors.insert(tensor);
+      std::optional<size_t> number =
+          recipe.findRule(description.traits, tensor);
+      if (!number)
+        return std::nullopt;
+      isUsed[*number] = true;
+      std::optional<WeightFormat> own =
+          symbolizeWeightFormat(recipe.getRules()[*number].format);
+      if (!own)
+        return std::nullopt;
+      if (!chosen || countBits(*own) > countBits(*chosen))
+        chosen = own;
+    }
+    return chosen;
+  }
+
+  /// Why the weight cannot have \p format ; empty if it can.
+  static std::string refuse(const Description &description,
+                            WeightFormat format) {
+    const Source &source = description.source;
+    if (!hasBlocks(format) && source.element.getIntOrFloatBitWidth() <= 16)
+      return "it has 16 bits already";
+    if (description.traits.isTable && hasNibbles(format))
+      return "a table has rows of 16 or 8 bits";
+    if (hasBlocks(format) && source.rows % kBlockRows != 0)
+      return ("its " + Twine(source.rows) +
+              " summed rows, or elements of a table's row, are no multiple "
+              "of " +
+              Twine(kBlockRows))
+          .str();
+    // Beyond it, f16 is infinite; elsewhere this is no number.
+    float limit = format == WeightFormat::F16 ? 65504.0f : 3.0e38f;
+    if (!(source.findLargest() <= limit))
+      return "some elements are beyond the format's range, or not finite";
+    return "";
+  }
+
+  void quantize(Weight &weight, const Description &description, Entry &entry) {
+    std::optional<WeightFormat> chosen = chooseFormat(description);
+    if (!chosen) {
+      entry.reason = "no rule is for it, or one that keeps it";
+      return;
+    }
+    entry.reason = refuse(description, *chosen);
+    if (!entry.reason.empty()) {
+      if (isNamed(description))
+        weight.first()->emitWarning()
+            << "weight '" << entry.tensor << "' keeps its format and is not "
+            << stringifyWeightFormat(*chosen) << ": " << entry.reason;
+      return;
+    }
+    std::optional<EncodedMatrix> encoded =
+        encode(weight, description, *chosen, entry.tensor);
+    if (!encoded) {
+      entry.reason = "it cannot be written";
+      return;
+    }
+    entry.format = stringifyWeightFormat(*chosen);
+    entry.bits = countBits(*chosen);
+    if (!report.empty())
+      entry.error = description.source.measureError(*chosen);
+    for (const Product &product : weight.products)
+      rewriteProduct(product, *encoded);
+    for (OpOperand *read : weight.reads)
+      rewriteTableRead(read->getOwner(), *encoded);
+    ++(weight.reads.empty() ? numMatrices : numTables);
+  }
+
+  /// Whether a rule is for this weight alone, and not for all there are.
+  bool isNamed(const Description &description) const {
+    return llvm::any_of(
+        description.traits.tensors, [&](const std::string &tensor) {
+          std::optional<size_t> number =
+              recipe.findRule(description.traits, tensor);
+          return number && recipe.getRules()[*number].hasNames();
+        });
+  }
+
+  std::optional<EncodedMatrix> encode(Weight &weight,
+                                      const Description &description,
+                                      WeightFormat format, StringRef name);
+  void reportUnused();
+  LogicalResult writeReport();
+
+  WeightRecipe recipe;
+  SmallVector<bool> isUsed;                     ///< by the number of a rule
+  std::set<std::string> seenTensors, seenNodes; ///< names to match
+  SmallVector<Entry> entries;
 };
 
 } // namespace
 
-/// \p value with axis \p axis split into the sizes \p inside, the last ones,
-/// and what is left.
-static Value splitAxis(ImplicitLocOpBuilder &b, Value value, unsigned axis,
-                       ArrayRef<int64_t> inside) {
-  auto type = cast<RankedTensorType>(value.getType());
-  SmallVector<int64_t> shape;
-  SmallVector<ReassociationIndices> groups;
-  for (auto [i, size] : llvm::enumerate(type.getShape())) {
-    ReassociationIndices &group = groups.emplace_back();
-    group.push_back(shape.size());
-    shape.push_back(size);
-    if (i != axis)
-      continue;
-    for (int64_t part : inside) {
-      shape[group.front()] /= part;
-      group.push_back(shape.size());
-      shape.push_back(part);
-    }
+std::optional<EncodedMatrix>
+QuantizeWeightsPass::encode(Weight &weight, const Description &description,
+                            WeightFormat format, StringRef name) {
+  const Source &source = description.source;
+  Layout layout = description.layout;
+  bool columnsFirst = layout == Layout::ColumnsFirst;
+  Builder b(&getContext());
+  AffineExpr block = b.getAffineDimExpr(0), row = b.getAffineDimExpr(1),
+             column = b.getAffineDimExpr(2);
+  auto part = [&](ArrayRef<int64_t> rows, ArrayRef<AffineExpr> exprs,
+                  Type element, BoxReader read) {
+    SmallVector<int64_t> shape(rows);
+    SmallVector<AffineExpr> results(exprs);
+    shape.insert(columnsFirst ? shape.begin() : shape.end(), source.columns);
+    results.insert(columnsFirst ? results.begin() : results.end(), column);
+    EncodedPart made{nullptr, AffineMap::get(3, 0, results, &getContext())};
+    llvm::Expected<ElementsAttr> value =
+        makeConstant(RankedTensorType::get(shape, element),
+                     deriveName(name, "quantized"), std::move(read));
+    if (value)
+      made.value = *value;
+    else
+      weight.first()->emitWarning()
+          << "its weights keep their format, as others cannot be written: "
+          << toString(value.takeError());
+    return made;
+  };
+  EncodedMatrix result;
+  if (!hasBlocks(format)) {
+    Type element =
+        format == WeightFormat::BF16 ? Type(b.getBF16Type()) : b.getF16Type();
+    result.numbers =
+        part(source.rows, block, element, readNumbers(source, element, layout));
+    return result.numbers.value ? std::optional(result) : std::nullopt;
   }
-  return tensor::ExpandShapeOp::create(b, type.clone(shape), value, groups);
+  result.blockRows = kBlockRows;
+  result.isUnsigned = hasZeros(format);
+  result.hasNibbles = hasNibbles(format);
+  int64_t blocks = source.rows / kBlockRows;
+  int64_t bytes = result.hasNibbles ? kBlockRows / 2 : kBlockRows;
+  result.numbers = part({blocks, bytes}, {block, row}, b.getI8Type(),
+                        readBlocks(source, format, layout, Part::Numbers));
+  result.scales = part(blocks, block, b.getBF16Type(),
+                       readBlocks(source, format, layout, Part::Scales));
+  if (hasZeros(format))
+    result.zeros = part(blocks, block, b.getI8Type(),
+                        readBlocks(source, format, layout, Part::Zeros));
+  bool isWhole = result.numbers.value && result.scales.value &&
+                 (!hasZeros(format) || result.zeros.value);
+  return isWhole ? std::optional(result) : std::nullopt;
 }
 
-void QuantizeWeightsPass::rewrite(Product &product, const Encoded &encoded) {
-  linalg::LinalgOp op = product.op;
-  IRRewriter rewriter(op);
-  ImplicitLocOpBuilder b(op.getLoc(), rewriter);
-  SmallVector<AffineMap> maps = op.getIndexingMapsArray();
-  AffineMap ofOther = maps[1 - product.matrix], ofResult = maps.back();
-  Value numbers = arith::ConstantOp::create(b, encoded.numbers);
-  Value place = op.getDpsInits()[0], other = product.getOther();
-  Type type = place.getType(), sum = b.getF32Type();
-  unsigned axis = *findAxis(ofOther, product.sum);
-  BlockLoops loops(product, &getContext());
-  auto widen = [&](OpBuilder &nested, Location loc, Value value) {
-    return convertScalarToDtype(nested, loc, value, sum,
-                                /*isUnsignedCast=*/false);
-  };
-
-  linalg::GenericOp result;
-  if (!encoded.scales) {
-    AffineMap ofMatrix = AffineMap::get(
-        op.getNumLoops(), 0,
-        {b.getAffineDimExpr(product.sum), b.getAffineDimExpr(product.column)},
-        b.getContext());
-    result = linalg::GenericOp::create(
-        b, type, ValueRange{other, numbers}, place,
-        ArrayRef<AffineMap>{ofOther, ofMatrix, ofResult},
-        op.getIteratorTypesArray(),
-        [&](OpBuilder &nested, Location loc, ValueRange args) {
-          Value term =
-              arith::MulFOp::create(nested, loc, widen(nested, loc, args[0]),
-                                    widen(nested, loc, args[1]));
-          term = arith::AddFOp::create(nested, loc, args[2], term);
-          linalg::YieldOp::create(nested, loc, term);
-        });
-    rewriter.replaceOp(op, result);
-    return;
-  }
-  Value scales = arith::ConstantOp::create(b, encoded.scales);
-  AffineExpr block = loops.loop(product.sum),
-             column = loops.loop(product.column);
-  AffineMap ofNumbers = loops.map({block, loops.inBlock(), column});
-  AffineMap ofScales = loops.map({block, column});
-  bool isFour = encoded.format == Format::Int4;
-  SmallVector<Value> inputs;
-  SmallVector<AffineMap> newMaps;
-  if (isFour) {
-    Value halves = splitAxis(b, other, axis, {2, kBlockRows / 2});
-    for (int64_t half : {0, 1}) {
-      inputs.push_back(halves);
-      newMaps.push_back(loops.remap(
-          ofOther, {b.getAffineConstantExpr(half), loops.inBlock()}));
+/// Says which patterns of the recipe decide nothing, and what they may mean.
+void QuantizeWeightsPass::reportUnused() {
+  for (size_t number = 0; number < recipe.getRules().size(); ++number) {
+    const WeightRule &rule = recipe.getRules()[number];
+    if (!rule.hasNames() || isUsed[number])
+      continue;
+    StringRef pattern = rule.match.empty() ? rule.node : rule.match;
+    const std::set<std::string> &names =
+        rule.match.empty() ? seenNodes : seenTensors;
+    InFlightDiagnostic warning = emitWarning(getOperation().getLoc());
+    warning << "rule " << number + 1 << " of the recipe, '" << pattern
+            << "', decides for no weight";
+    bool matches = llvm::any_of(names, [&](const std::string &name) {
+      return matchesGlob(pattern, name);
+    });
+    if (matches) {
+      warning << ": rules before it match first, or what else it says does "
+                 "not hold";
+      continue;
     }
-  } else {
-    inputs.push_back(splitAxis(b, other, axis, {kBlockRows}));
-    newMaps.push_back(loops.remap(ofOther, loops.inBlock()));
+    SmallVector<std::pair<unsigned, StringRef>> near;
+    for (const std::string &name : names)
+      near.push_back({pattern.edit_distance(name), name});
+    llvm::sort(near);
+    if (near.empty())
+      continue;
+    warning << "; names near to it: ";
+    llvm::interleaveComma(ArrayRef(near).take_front(3), warning,
+                          [&](auto &name) { warning << name.second; });
   }
-  llvm::append_range(inputs, ValueRange{numbers, scales});
-  llvm::append_range(newMaps, ArrayRef<AffineMap>{ofNumbers, ofScales,
-                                                  loops.remap(ofResult, {})});
-  result = linalg::GenericOp::create(
-      b, type, inputs, place, newMaps, loops.kinds(),
-      [&](OpBuilder &nested, Location loc, ValueRange args) {
-        ImplicitLocOpBuilder body(loc, nested);
-        auto multiply = [&](Value x, Value number) -> Value {
-          return arith::MulFOp::create(body, widen(nested, loc, x),
-                                       widen(nested, loc, number));
-        };
-        Value term;
-        if (isFour) {
-          // The halves of the byte with their signs.
-          auto constant = [&](int16_t value) -> Value {
-            return arith::ConstantOp::create(body,
-                                             body.getI16IntegerAttr(value));
-          };
-          Value byte = arith::ExtSIOp::create(body, body.getI16Type(), args[2]);
-          Value low = arith::ShLIOp::create(body, byte, constant(12));
-          low = arith::ShRSIOp::create(body, low, constant(12));
-          Value high = arith::ShRSIOp::create(body, byte, constant(4));
-          term = arith::AddFOp::create(body, multiply(args[0], low),
-                                       multiply(args[1], high));
-        } else {
-          term = multiply(args[0], args[1]);
+}
+
+LogicalResult QuantizeWeightsPass::writeReport() {
+  auto refuse = [&](std::error_code error) {
+    return emitError(getOperation().getLoc())
+           << "the report '" << report
+           << "' cannot be written: " << error.message();
+  };
+  std::error_code error;
+  llvm::ToolOutputFile file(report, error, llvm::sys::fs::OF_Text);
+  if (error)
+    return refuse(error);
+  llvm::json::OStream json(file.os(), /*IndentSize=*/1);
+  json.array([&] {
+    for (const Entry &entry : entries)
+      json.object([&] {
+        json.attribute("tensor", entry.tensor);
+        json.attribute("nodes", llvm::json::Array(entry.nodes));
+        json.attribute("shape", llvm::json::Array(entry.shape));
+        if (entry.format.empty()) {
+          json.attribute("format", nullptr);
+          json.attribute("reason", entry.reason);
+          return;
         }
-        Value scale = widen(nested, loc, args[args.size() - 2]);
-        term = arith::MulFOp::create(body, term, scale);
-        term = arith::AddFOp::create(body, args.back(), term);
-        linalg::YieldOp::create(body, term);
+        json.attribute("format", entry.format);
+        json.attribute("bits", entry.bits);
+        json.attribute("relative_error", entry.error);
       });
-  rewriter.replaceOp(op, result);
+  });
+  file.os() << "\n";
+  file.os().flush();
+  if (file.os().has_error()) {
+    error = file.os().error();
+    file.os().clear_error();
+    return refuse(error);
+  }
+  file.keep();
+  return success();
 }

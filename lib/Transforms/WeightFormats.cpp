@@ -6,6 +6,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "WeightFormats.h"
+#include "rwkvc/Transforms/Passes.h"
 #include "llvm/ADT/APFloat.h"
 #include "llvm/ADT/SmallVector.h"
 #include "llvm/ADT/bit.h"
@@ -18,6 +19,50 @@
 
 using namespace mlir;
 using namespace rwkvc;
+
+namespace {
+
+struct FormatInfo {
+  StringRef name;
+  bool hasBlocks, hasZeros, hasNibbles;
+};
+
+} // namespace
+
+/// In the order of WeightFormat.
+static constexpr FormatInfo kFormats[] = {
+    {"bf16", false, false, false}, {"fp16", false, false, false},
+    {"int8", true, false, false},  {"int4", true, false, true},
+    {"uint8", true, true, false},  {"uint4", true, true, true},
+};
+
+static const FormatInfo &getInfo(WeightFormat format) {
+  return kFormats[static_cast<unsigned>(format)];
+}
+
+ArrayRef<StringRef> rwkvc::getWeightFormats() {
+  static const SmallVector<StringRef> names = llvm::to_vector(llvm::map_range(
+      kFormats, [](const FormatInfo &info) { return info.name; }));
+  return names;
+}
+
+StringRef rwkvc::stringifyWeightFormat(WeightFormat format) {
+  return getInfo(format).name;
+}
+
+std::optional<WeightFormat> rwkvc::symbolizeWeightFormat(StringRef name) {
+  const auto *found = llvm::find_if(
+      kFormats, [&](const FormatInfo &info) { return info.name == name; });
+  if (found == std::end(kFormats))
+    return std::nullopt;
+  return static_cast<WeightFormat>(found - kFormats);
+}
+
+bool rwkvc::hasBlocks(WeightFormat format) { return getInfo(format).hasBlocks; }
+bool rwkvc::hasZeros(WeightFormat format) { return getInfo(format).hasZeros; }
+bool rwkvc::hasNibbles(WeightFormat format) {
+  return getInfo(format).hasNibbles;
+}
 
 template <typename T> static T readAs(const char *from) {
   T value;
@@ -61,11 +106,12 @@ static uint16_t roundUpToBF16(float value) {
   return static_cast<uint16_t>((bits + 0xffff) >> 16);
 }
 
-void MatrixView::readRow(int64_t row, MutableArrayRef<float> values) const {
+void MatrixView::read(int64_t first, int64_t stride,
+                      MutableArrayRef<float> values) const {
   int64_t size = element.getIntOrFloatBitWidth() / 8;
-  const char *from = bytes.data() + row * rowStride * size;
-  int64_t step = columnStride * size;
-  if (element.isF32() && columnStride == 1) {
+  const char *from = bytes.data() + first * size;
+  int64_t step = stride * size;
+  if (element.isF32() && stride == 1) {
     std::memcpy(values.data(), from, values.size() * sizeof(float));
     return;
   }
@@ -83,37 +129,47 @@ void MatrixView::readRow(int64_t row, MutableArrayRef<float> values) const {
 }
 
 float MatrixView::findLargest() const {
-  std::vector<float> largest(rows);
-  llvm::parallelFor(0, rows, [&](size_t row) {
-    SmallVector<float> values(columns);
-    readRow(row, values);
+  bool byColumns = rowStride < columnStride;
+  int64_t lines = byColumns ? columns : rows;
+  std::vector<float> largest(lines);
+  llvm::parallelFor(0, lines, [&](size_t line) {
+    SmallVector<float> values(byColumns ? rows : columns);
+    read(line * (byColumns ? columnStride : rowStride),
+         byColumns ? rowStride : columnStride, values);
     // Without a sign the bits of numbers have the order of the numbers, and
     // what is none comes last.
     int32_t bits = 0;
     for (float value : values)
       bits = std::max(bits, llvm::bit_cast<int32_t>(value) & 0x7fffffff);
     float found = llvm::bit_cast<float>(bits);
-    largest[row] = std::isnan(found) ? INFINITY : found;
+    largest[line] = std::isnan(found) ? INFINITY : found;
   });
-  return rows == 0 ? 0.0f : *llvm::max_element(largest);
+  return lines == 0 ? 0.0f : *llvm::max_element(largest);
 }
 
-void rwkvc::encode16(const MatrixView &matrix, Type element,
+/// Rounds \p values to 16 bits.
+static void round16(ArrayRef<float> values, bool isBF16,
+                    MutableArrayRef<uint16_t> numbers) {
+  if (isBF16)
+    for (auto [value, number] : llvm::zip_equal(values, numbers))
+      number = roundToBF16(value);
+  else
+    for (auto [value, number] : llvm::zip_equal(values, numbers))
+      number = roundToHalf(value);
+}
+
+void rwkvc::encode16(const MatrixView &matrix, Type element, Layout layout,
                      MutableArrayRef<char> target) {
-  bool isBF16 = element.isBF16();
-  llvm::parallelFor(0, matrix.rows, [&](size_t row) {
-    SmallVector<float> values(matrix.columns);
-    matrix.readRow(row, values);
-    SmallVector<uint16_t> bits(matrix.columns);
-    if (isBF16)
-      for (auto [value, number] : llvm::zip_equal(values, bits))
-        number = roundToBF16(value);
-    else
-      for (auto [value, number] : llvm::zip_equal(values, bits))
-        number = roundToHalf(value);
-    llvm::copy(
-        llvm::ArrayRef(reinterpret_cast<char *>(bits.data()), 2 * bits.size()),
-        target.data() + row * matrix.columns * 2);
+  bool columnsFirst = layout == Layout::ColumnsFirst;
+  int64_t lines = columnsFirst ? matrix.columns : matrix.rows;
+  int64_t length = columnsFirst ? matrix.rows : matrix.columns;
+  llvm::parallelFor(0, lines, [&](size_t line) {
+    SmallVector<float> values(length);
+    matrix.read(line * (columnsFirst ? matrix.columnStride : matrix.rowStride),
+                columnsFirst ? matrix.rowStride : matrix.columnStride, values);
+    SmallVector<uint16_t> numbers(length);
+    round16(values, element.isBF16(), numbers);
+    std::memcpy(target.data() + line * length * 2, numbers.data(), 2 * length);
   });
 }
 
@@ -123,26 +179,37 @@ namespace {
 constexpr int64_t kLanes = 16;
 
 template <typename T> using Lanes = std::array<T, kLanes>;
+using Numbers = std::array<Lanes<int8_t>, kBlockRows>;
 
 /// So many columns of a block, and what they become.
 struct Tile {
   std::array<Lanes<float>, kBlockRows> values;
-  std::array<Lanes<int8_t>, kBlockRows> numbers;
+  Numbers numbers;        ///< their bits, where they have no sign
   Lanes<uint16_t> scales; ///< bf16
+  Lanes<float> zeros;     ///< zero points
+  Lanes<float> errors;    ///< sums of squares
+};
+
+/// Which numbers there are.
+struct Grid {
+  float lowest, highest;
 };
 
 } // namespace
 
-/// Rounds the values of \p tile to multiples of \p scales from \p lowest to
-/// \p highest ; returns the sum of squared errors of each column.
-static Lanes<float> roundTo(const Tile &tile, const Lanes<float> &scales,
-                            float lowest, float highest,
-                            std::array<Lanes<int8_t>, kBlockRows> &numbers) {
-  Lanes<float> inverses, errors{};
+/// Rounds the values of \p tile to multiples of \p scales on \p grid , counted
+/// from \p zeros ; returns the sum of squared errors of each column.
+static Lanes<float> roundTo(const Tile &tile, const Lanes<uint16_t> &scaleBits,
+                            const Lanes<float> &zeros, Grid grid,
+                            Numbers &numbers) {
+  Lanes<float> scales, inverses, lowest, highest, errors{};
   bool hasInverses = true;
   for (int64_t i = 0; i < kLanes; ++i) {
+    scales[i] = fromBF16(scaleBits[i]);
     inverses[i] = scales[i] != 0.0f ? 1.0f / scales[i] : 0.0f;
     hasInverses &= std::isfinite(inverses[i]);
+    lowest[i] = grid.lowest - zeros[i];
+    highest[i] = grid.highest - zeros[i];
   }
   // Adding it leaves no room for a fraction, rounded to nearest even.
   constexpr float kUnits = 12582912.0f;
@@ -152,29 +219,51 @@ static Lanes<float> roundTo(const Tile &tile, const Lanes<float> &scales,
       // A tiny scale has no finite inverse.
       if (!hasInverses && !std::isfinite(inverses[i]))
         quotient = value / scales[i];
-      float rounded = std::min(std::max(quotient, lowest), highest) + kUnits;
+      float rounded =
+          std::min(std::max(quotient, lowest[i]), highest[i]) + kUnits;
       rounded -= kUnits;
-      numbers[row][i] = static_cast<int8_t>(static_cast<int32_t>(rounded));
+      numbers[row][i] =
+          static_cast<int8_t>(static_cast<int32_t>(rounded + zeros[i]));
       float difference = value - rounded * scales[i];
       errors[i] += difference * difference;
     }
   return errors;
 }
 
-static void quantize8(Tile &tile) {
-  Lanes<float> largest{}, scales;
+/// Keeps \p scales and \p zeros , and the numbers they give, for those columns
+/// of \p tile where they are better than what it has.
+static void improve(Tile &tile, const Lanes<uint16_t> &scales,
+                    const Lanes<float> &zeros, Grid grid) {
+  Numbers numbers;
+  Lanes<float> errors = roundTo(tile, scales, zeros, grid, numbers);
+  Lanes<int8_t> isBetter;
+  for (int64_t i = 0; i < kLanes; ++i) {
+    isBetter[i] = errors[i] < tile.errors[i] ? -1 : 0;
+    tile.scales[i] = isBetter[i] ? scales[i] : tile.scales[i];
+    tile.zeros[i] = isBetter[i] ? zeros[i] : tile.zeros[i];
+    tile.errors[i] = isBetter[i] ? errors[i] : tile.errors[i];
+  }
+  for (int64_t row = 0; row < kBlockRows; ++row)
+    for (int64_t i = 0; i < kLanes; ++i)
+      tile.numbers[row][i] =
+          static_cast<int8_t>((numbers[row][i] & isBetter[i]) |
+                              (tile.numbers[row][i] & ~isBetter[i]));
+}
+
+static void quantizeInt8(Tile &tile) {
+  Lanes<float> largest{};
   for (const Lanes<float> &row : tile.values)
     for (int64_t i = 0; i < kLanes; ++i)
       largest[i] = std::max(largest[i], std::fabs(row[i]));
-  for (int64_t i = 0; i < kLanes; ++i) {
+  for (int64_t i = 0; i < kLanes; ++i)
     tile.scales[i] = roundUpToBF16(largest[i] / 127.0f);
-    scales[i] = fromBF16(tile.scales[i]);
-  }
-  roundTo(tile, scales, -127.0f, 127.0f, tile.numbers);
+  tile.zeros = {};
+  tile.errors =
+      roundTo(tile, tile.scales, tile.zeros, {-127.0f, 127.0f}, tile.numbers);
 }
 
-static void quantize4(Tile &tile) {
-  Lanes<float> extremes{}, least, scales;
+static void quantizeInt4(Tile &tile) {
+  Lanes<float> extremes{};
   for (const Lanes<float> &row : tile.values)
     for (int64_t i = 0; i < kLanes; ++i)
       extremes[i] =
@@ -182,41 +271,92 @@ static void quantize4(Tile &tile) {
   // There is one more number below zero than above, so the scale has the sign
   // that makes the extreme one negative. A shorter grid may fit the others
   // better.
-  least.fill(INFINITY);
-  std::array<Lanes<int8_t>, kBlockRows> numbers;
+  tile.errors.fill(INFINITY);
   for (float steps : {8.0f, 7.6f, 7.2f, 6.8f}) {
-    Lanes<uint16_t> candidates;
-    for (int64_t i = 0; i < kLanes; ++i) {
-      candidates[i] = roundToBF16(-extremes[i] / steps);
-      scales[i] = fromBF16(candidates[i]);
-    }
-    Lanes<float> errors = roundTo(tile, scales, -8.0f, 7.0f, numbers);
-    Lanes<int8_t> isBetter;
-    for (int64_t i = 0; i < kLanes; ++i) {
-      isBetter[i] = steps == 8.0f || errors[i] < least[i] ? -1 : 0;
-      tile.scales[i] = isBetter[i] ? candidates[i] : tile.scales[i];
-      least[i] = isBetter[i] ? errors[i] : least[i];
-    }
-    for (int64_t row = 0; row < kBlockRows; ++row)
-      for (int64_t i = 0; i < kLanes; ++i)
-        tile.numbers[row][i] =
-            static_cast<int8_t>((numbers[row][i] & isBetter[i]) |
-                                (tile.numbers[row][i] & ~isBetter[i]));
+    Lanes<uint16_t> scales;
+    for (int64_t i = 0; i < kLanes; ++i)
+      scales[i] = roundToBF16(-extremes[i] / steps);
+    improve(tile, scales, {}, {-8.0f, 7.0f});
   }
 }
 
-/// Calls \p quantize for the columns of each block of rows, and \p store with
-/// the block, the first column, how many there are, and what that gave.
+/// The least and the largest element of each column.
+static std::pair<Lanes<float>, Lanes<float>> findRanges(const Tile &tile) {
+  Lanes<float> low = tile.values[0], high = tile.values[0];
+  for (const Lanes<float> &row : tile.values)
+    for (int64_t i = 0; i < kLanes; ++i) {
+      low[i] = std::min(low[i], row[i]);
+      high[i] = std::max(high[i], row[i]);
+    }
+  return {low, high};
+}
+
+static void quantizeUInt8(Tile &tile) {
+  auto [low, high] = findRanges(tile);
+  for (int64_t i = 0; i < kLanes; ++i) {
+    // The range includes 0, so that the zero point is a number of the grid.
+    float least = std::min(low[i], 0.0f), most = std::max(high[i], 0.0f);
+    tile.scales[i] = roundUpToBF16((most - least) / 255.0f);
+    float scale = fromBF16(tile.scales[i]);
+    tile.zeros[i] = scale == 0.0f ? 0.0f
+                                  : std::clamp(std::nearbyint(-least / scale),
+                                               0.0f, 255.0f);
+  }
+  tile.errors =
+      roundTo(tile, tile.scales, tile.zeros, {0.0f, 255.0f}, tile.numbers);
+}
+
+static void quantizeUInt4(Tile &tile) {
+  auto [low, high] = findRanges(tile);
+  tile.errors.fill(INFINITY);
+  for (float steps : {15.0f, 15.8f, 16.6f, 14.2f}) {
+    Lanes<uint16_t> scales;
+    Lanes<float> zeros;
+    for (int64_t i = 0; i < kLanes; ++i) {
+      float middle = (low[i] + high[i]) / 2, range = high[i] - low[i];
+      // All equal: the grid reaches from 0 to the value.
+      if (range == 0.0f)
+        range = 2 * std::fabs(middle);
+      scales[i] = roundToBF16(range / steps);
+      float scale = fromBF16(scales[i]);
+      zeros[i] = scale == 0.0f ? 0.0f
+                               : std::nearbyint(std::clamp(
+                                     7.5f - middle / scale, -128.0f, 127.0f));
+    }
+    improve(tile, scales, zeros, {0.0f, 15.0f});
+  }
+}
+
+static void (*getQuantizer(WeightFormat format))(Tile &) {
+  switch (format) {
+  case WeightFormat::Int8:
+    return quantizeInt8;
+  case WeightFormat::Int4:
+    return quantizeInt4;
+  case WeightFormat::UInt8:
+    return quantizeUInt8;
+  case WeightFormat::UInt4:
+    return quantizeUInt4;
+  case WeightFormat::BF16:
+  case WeightFormat::F16:
+    break;
+  }
+  llvm_unreachable("a format without blocks");
+}
+
+/// Calls \p store with each block, the first of some columns, how many there
+/// are, and what they become in \p format .
 static void forEachTile(
-    const MatrixView &matrix, void (*quantize)(Tile &),
+    const MatrixView &matrix, WeightFormat format,
     llvm::function_ref<void(int64_t, int64_t, int64_t, const Tile &)> store) {
   int64_t columns = matrix.columns;
+  void (*quantize)(Tile &) = getQuantizer(format);
   llvm::parallelFor(0, matrix.rows / kBlockRows, [&](size_t block) {
     std::vector<float> rows(kBlockRows * columns);
     for (int64_t row = 0; row < kBlockRows; ++row)
-      matrix.readRow(
-          block * kBlockRows + row,
-          MutableArrayRef<float>(rows).slice(row * columns, columns));
+      matrix.read((block * kBlockRows + row) * matrix.rowStride,
+                  matrix.columnStride,
+                  MutableArrayRef<float>(rows).slice(row * columns, columns));
     Tile tile{};
     for (int64_t column = 0; column < columns; column += kLanes) {
       int64_t count = std::min(kLanes, columns - column);
@@ -229,39 +369,73 @@ static void forEachTile(
   });
 }
 
-static void storeScales(MutableArrayRef<char> scales, int64_t position,
-                        int64_t count, const Tile &tile) {
-  std::memcpy(scales.data() + 2 * position, tile.scales.data(), 2 * count);
-}
-
-void rwkvc::encode8(const MatrixView &matrix, MutableArrayRef<char> numbers,
-                    MutableArrayRef<char> scales) {
-  int64_t columns = matrix.columns;
+void rwkvc::encodeBlocks(const MatrixView &matrix, WeightFormat format,
+                         Layout layout, MutableArrayRef<char> numbers,
+                         MutableArrayRef<char> scales,
+                         MutableArrayRef<char> zeros) {
+  bool columnsFirst = layout == Layout::ColumnsFirst;
+  int64_t blocks = matrix.rows / kBlockRows, columns = matrix.columns;
+  int64_t bytes = hasNibbles(format) ? kBlockRows / 2 : kBlockRows;
+  // From column to column, of scales, and from byte to byte of a block.
+  int64_t columnStep = columnsFirst ? blocks : 1;
+  int64_t byteStep = columnsFirst ? 1 : columns;
   forEachTile(
-      matrix, quantize8,
+      matrix, format,
       [&](int64_t block, int64_t column, int64_t count, const Tile &tile) {
-        for (int64_t row = 0; row < kBlockRows; ++row)
-          std::memcpy(numbers.data() + (block * kBlockRows + row) * columns +
-                          column,
-                      tile.numbers[row].data(), count);
-        storeScales(scales, block * columns + column, count, tile);
-      });
-}
-
-void rwkvc::encode4(const MatrixView &matrix, MutableArrayRef<char> numbers,
-                    MutableArrayRef<char> scales) {
-  int64_t columns = matrix.columns, half = kBlockRows / 2;
-  forEachTile(
-      matrix, quantize4,
-      [&](int64_t block, int64_t column, int64_t count, const Tile &tile) {
-        for (int64_t row = 0; row < half; ++row) {
-          Lanes<char> bytes;
-          for (int64_t i = 0; i < kLanes; ++i)
-            bytes[i] = static_cast<char>((tile.numbers[row][i] & 15) |
-                                         tile.numbers[half + row][i] << 4);
-          std::memcpy(numbers.data() + (block * half + row) * columns + column,
-                      bytes.data(), count);
+        int64_t place =
+            columnsFirst ? column * blocks + block : block * columns + column;
+        char *to =
+            numbers.data() +
+            (columnsFirst ? place * bytes : block * bytes * columns + column);
+        int64_t perColumn = columnsFirst ? blocks * bytes : 1;
+        for (int64_t row = 0; row < bytes; ++row) {
+          Lanes<int8_t> line = tile.numbers[row];
+          if (hasNibbles(format))
+            for (int64_t i = 0; i < kLanes; ++i)
+              line[i] = static_cast<int8_t>((line[i] & 15) |
+                                            tile.numbers[bytes + row][i] << 4);
+          for (int64_t i = 0; i < count; ++i)
+            to[row * byteStep + i * perColumn] = static_cast<char>(line[i]);
         }
-        storeScales(scales, block * columns + column, count, tile);
+        for (int64_t i = 0; i < count; ++i) {
+          int64_t at = place + i * columnStep;
+          std::memcpy(scales.data() + 2 * at, &tile.scales[i], 2);
+          if (hasZeros(format))
+            zeros[at] = static_cast<char>(static_cast<int32_t>(tile.zeros[i]));
+        }
       });
+}
+
+double WeightError::relative() const {
+  return squares == 0.0 ? 0.0 : std::sqrt(errors / squares);
+}
+
+WeightError rwkvc::measureError(const MatrixView &matrix, WeightFormat format) {
+  // Those of each row, or of each block, in an element of its own.
+  std::vector<WeightError> parts(matrix.rows);
+  llvm::parallelFor(0, matrix.rows, [&](size_t row) {
+    SmallVector<float> values(matrix.columns);
+    matrix.read(row * matrix.rowStride, matrix.columnStride, values);
+    for (float value : values)
+      parts[row].squares += double(value) * value;
+    if (hasBlocks(format))
+      return;
+    bool isBF16 = format == WeightFormat::BF16;
+    SmallVector<uint16_t> numbers(matrix.columns);
+    round16(values, isBF16, numbers);
+    for (auto [value, number] : llvm::zip_equal(values, numbers)) {
+      double kept = isBF16 ? fromBF16(number) : fromHalf(number);
+      parts[row].errors += (value - kept) * (value - kept);
+    }
+  });
+  if (hasBlocks(format))
+    forEachTile(matrix, format,
+                [&](int64_t block, int64_t, int64_t count, const Tile &tile) {
+                  for (int64_t i = 0; i < count; ++i)
+                    parts[block].errors += tile.errors[i];
+                });
+  WeightError total;
+  for (const WeightError &part : parts)
+    total += part;
+  return total;
 }

@@ -1,12 +1,12 @@
 // RUN: rwkv-opt %s -rwkvc-quantize-weights="format=int8 min-elements=1" -split-input-file | FileCheck %s --check-prefixes=CHECK,INT8
-// RUN: rwkv-opt %s -rwkvc-quantize-weights="format=int4 min-elements=1" -split-input-file | FileCheck %s --check-prefixes=CHECK,INT4
+// RUN: rwkv-opt %s -rwkvc-quantize-weights="format=%S/Inputs/int4.json min-elements=1" -split-input-file | FileCheck %s --check-prefixes=CHECK,INT4
 // RUN: rwkv-opt %s -rwkvc-quantize-weights="format=bf16 min-elements=1" -split-input-file | FileCheck %s --check-prefix=BF16
-// RUN: rwkv-opt %s -rwkvc-quantize-weights="format=int4 low-rank-format=fp16 max-rank=2 min-elements=1" -split-input-file | FileCheck %s --check-prefix=LOW
+// RUN: rwkv-opt %s -rwkvc-quantize-weights="format=int4 min-elements=1" -split-input-file | FileCheck %s --check-prefix=LOW
+// RUN: rwkv-opt %s -rwkvc-quantize-weights="format=uint8 min-elements=1" -split-input-file | FileCheck %s --check-prefix=UINT8
+// RUN: rwkv-opt %s -rwkvc-quantize-weights="format=%S/Inputs/uint4.json min-elements=1" -split-input-file | FileCheck %s --check-prefix=UINT4
 // RUN: not rwkv-opt %s -rwkvc-quantize-weights=format=int3 -split-input-file 2>&1 | FileCheck %s --check-prefix=NONE
-// RUN: not rwkv-opt %s -rwkvc-quantize-weights="format=int8 low-rank-format=q" -split-input-file 2>&1 | FileCheck %s --check-prefix=LOWNONE
 
-// NONE: error: format 'int3' of weights: expected one of bf16, fp16, int8, int4
-// LOWNONE: error: format 'q' of weights: expected one of bf16, fp16, int8, int4
+// NONE: error: format 'int3' of weights: expected one of bf16, fp16, int8, int4, uint8, uint4, or a recipe's file, .json
 
 // Rows 0 to 31 of the first column are 127 down to 96, those of the second -4 to 3.75: the scales are 1 and 1/16 for
 // int8 (4/127, rounded up), and for int4 -127/8 and half as much for the second column's lower extreme.
@@ -42,8 +42,27 @@
 // BF16:       %[[W:.*]] = arith.constant dense<{{.*}}> : tensor<32x2xbf16>
 // BF16:       linalg.generic {{.*}} ins(%{{.*}}, %[[W]] : tensor<3x32xf32>, tensor<32x2xbf16>)
 // BF16:         arith.extf %{{.*}} : bf16 to f32
+// Of low rank: 8 bits.
 // LOW-LABEL:  func.func @columns(
-// LOW:        tensor<32x2xf16>
+// LOW:        tensor<1x32x2xi8>
+// The first column reaches from 0 to 127, the second from -4 to 3.75 with its zero at 132.
+// UINT8-LABEL: func.func @columns(
+// UINT8-DAG:  %[[SCALES:.*]] = arith.constant dense<{{\[\[}}4.980470e-01, 3.039550e-02]]> : tensor<1x2xbf16>
+// UINT8-DAG:  %[[ZEROS:.*]] = arith.constant dense<{{\[\[}}0, -124]]> : tensor<1x2xi8>
+// UINT8:      linalg.generic {{.*}} ins(%{{.*}}, %{{.*}}, %[[SCALES]], %[[ZEROS]] : tensor<3x1x32xf32>, tensor<1x32x2xi8>, tensor<1x2xbf16>, tensor<1x2xi8>)
+// UINT8:      ^bb0(%[[A:.*]]: f32, %[[B:.*]]: i8, %[[C:.*]]: bf16, %[[Z:.*]]: i8, %[[D:.*]]: f32):
+// UINT8-DAG:    %[[NUMBER:.*]] = arith.extui %[[B]] : i8 to i32
+// UINT8-DAG:    %[[ZERO:.*]] = arith.extui %[[Z]] : i8 to i32
+// UINT8:        %[[I:.*]] = arith.subi %[[NUMBER]], %[[ZERO]]
+// UINT8:        arith.sitofp %[[I]]
+// All of the first column is far from 0.
+// UINT4-LABEL: func.func @columns(
+// UINT4:      arith.constant dense<{{\[\[}}-47, 8]]> : tensor<1x2xi8>
+// UINT4:      linalg.generic
+// UINT4:        %[[E:.*]] = arith.extui %{{.*}} : i8 to i32
+// UINT4:        arith.andi %[[E]], %c15
+// UINT4:        arith.shrui %[[E]], %c4
+// UINT4:        arith.extsi %{{.*}} : i8 to i32
 func.func @columns(%x: tensor<3x32xf32>, %y: tensor<3x2xf32>) -> tensor<3x2xf32> {
   %w = arith.constant dense<[[127.0, -4.0], [126.0, -3.75], [125.0, -3.5], [124.0, -3.25], [123.0, -3.0], [122.0, -2.75],
     [121.0, -2.5], [120.0, -2.25], [119.0, -2.0], [118.0, -1.75], [117.0, -1.5], [116.0, -1.25], [115.0, -1.0],

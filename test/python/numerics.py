@@ -99,9 +99,9 @@ def counts(report, key):
     return found
 
 
-def compile_model(tools, model, library, dimensions):
+def compile_model(tools, model, library, dimensions, arguments=()):
     """Compiles; returns (number of WKV recurrences, text of the leftovers, seconds)."""
-    command = [tools["rwkvc"], model, "-o", library, "--explain=json"]
+    command = [tools["rwkvc"], model, "-o", library, "--explain=json", *arguments]
     for dimension in model_dimensions(model):
         if dimension in dimensions:
             command += ["--dim", f"{dimension}={dimensions[dimension]}"]

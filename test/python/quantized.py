@@ -26,7 +26,7 @@ sys.path.insert(0, str(ROOT / "python"))
 import rwkvc
 
 COLUMNS = ("model", "format", "weights KB", "error", "allowed", "same best token", "forms", "allowed", "result")
-FORMATS = ("bf16", "fp16", "int8", "int4")
+FORMATS = ("bf16", "fp16", "int8", "uint8", "int4", "uint4")
 BLOCK, STEPS = 48, 48
 
 

@@ -7,6 +7,7 @@
 
 #include "Options.h"
 #include "rwkvc/Transforms/Passes.h"
+#include "rwkvc/Transforms/WeightRecipe.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/CommandLine.h"
 #include "llvm/Support/FileSystem.h"
@@ -219,9 +220,16 @@ DriverOptions rwkvc::parseCommandLine(int argc, char **argv) {
   cl::opt<std::string> quantize(
       "quantize",
       cl::desc(
-          "Format of the matrices' weights: bf16, fp16, int8 (8.5 bits) or "
-          "int4 (4.5 bits; low-rank ones int8). Default: as in the file"),
+          "Format of the weights: bf16, fp16, int8 (8.5 bits), int4 (4.5 bits; "
+          "tables and low-rank matrices int8), uint8, uint4 (the same with "
+          "zero points, 0.25 bits more), or a file RECIPE.json that says it of "
+          "each. Default: as in the file"),
       cl::value_desc("format"), cl::cat(category));
+  cl::opt<std::string> quantizeReport(
+      "quantize-report",
+      cl::desc("Write what --quantize made of each weight, with its error, to "
+               "a file in JSON"),
+      cl::value_desc("file"), cl::cat(category));
   cl::list<std::string> dialectPlugins(
       "load-dialect-plugin", cl::desc("Load dialects from a plugin library"),
       cl::value_desc("file"), cl::cat(category));
@@ -380,10 +388,14 @@ DriverOptions rwkvc::parseCommandLine(int argc, char **argv) {
   for (const std::string &pass : skipPass)
     if (!llvm::is_contained(getOptionalPasses(), pass))
       fail("--skip-pass=" + pass + ": expected one of " + optionalPasses);
-  if (!quantize.empty() && !llvm::is_contained(getWeightFormats(), quantize))
-    fail("--quantize=" + quantize + ": expected one of " +
-         llvm::join(getWeightFormats(), ", "));
+  if (!quantize.empty())
+    if (auto recipe = WeightRecipe::parseOption(quantize); !recipe)
+      fail("--quantize=" + quantize + ": " + toString(recipe.takeError()));
+  if (!quantizeReport.empty() && quantize.empty())
+    fail("--quantize-report=" + quantizeReport +
+         " is about what --quantize does, which is not there");
   pipeline.quantize = quantize;
+  pipeline.quantizeReport = quantizeReport;
   pipeline.skippedPasses = skipPass;
   checkPhases(options);
   options.verifyEach = verifyEach;

@@ -53,8 +53,9 @@ struct PipelineOptions {
   bool useDnnl = false;              ///< large matrix products by oneDNN
   bool preferDnnl = false; ///< and not only those that have no packed matrix
   int64_t dnnlMinFlops = 1 << 20; ///< operations that make a product large
-  /// Of constant matrices: "bf16", "fp16", "int8", "int4"; empty: as they are.
+  /// Of weights: a format's name or a recipe's file; empty: as they are.
   std::string quantize;
+  std::string quantizeReport; ///< file that lists what became of them
   int64_t batch = 0; ///< texts that derived forms compute; 0: the file's number
   int64_t prefillBlock = 64;    ///< tokens of a block; 0: no @prefill
   bool allLogits = false;       ///< @prefill gives the logits of every token

@@ -76,6 +76,10 @@ llvm::ArrayRef<char> readPiece(mlir::Attribute attr, const Piece &piece,
 /// What is parallel within \p visit runs in one thread.
 void forEachInOrder(size_t count, llvm::function_ref<void(size_t)> visit);
 
+/// Equal for constants of equal bytes, in whatever shape. Resources are told by
+/// their handle: they are too large to be read here.
+std::string identifyConstant(mlir::Attribute value);
+
 /// A constant of \p type with these bytes, which are copied. A large one
 /// becomes a resource called \p name.
 mlir::ElementsAttr copyConstant(mlir::ShapedType type, llvm::StringRef name,
@@ -89,6 +93,12 @@ mlir::ElementsAttr copyConstant(mlir::ShapedType type, llvm::StringRef name,
 llvm::Expected<mlir::ElementsAttr>
 makeConstant(mlir::ShapedType type, llvm::StringRef name, BoxReader read);
 
+/// The same with all bytes written at once by \p fill , deferred or not: for
+/// what is not computed box by box.
+llvm::Expected<mlir::ElementsAttr>
+writeConstant(mlir::ShapedType type, llvm::StringRef name,
+              llvm::function_ref<void(llvm::MutableArrayRef<char>)> fill);
+
 /// From now on, the constants that makeConstant makes in \p context have bytes
 /// for the functions above only: the resources stay empty, and are printed
 /// without contents. For a compiler that writes them elsewhere.
@@ -99,6 +109,15 @@ void deferConstants(mlir::MLIRContext &context);
 void addPageOwner(mlir::MLIRContext &context, std::function<void()> release);
 /// Calls all of them: after something large was read.
 void releasePages(mlir::MLIRContext &context);
+
+/// The names of the tensors of the model's file that \p constant was made from;
+/// empty ones where it has no name.
+llvm::SmallVector<llvm::StringRef> getTensorNames(mlir::Attribute constant);
+
+/// The name of a constant that is made from \p tensors , as \p how says; the
+/// function above finds them in it.
+std::string deriveName(llvm::ArrayRef<llvm::StringRef> tensors,
+                       llvm::StringRef how);
 
 } // namespace rwkvc
 

@@ -109,17 +109,49 @@ def BatchProducts : Pass<"rwkvc-batch-products", "::mlir::ModuleOp"> {
                               "Products that are part of one">];
 }
 
-def QuantizeWeights : Pass<"rwkvc-quantize-weights", "::mlir::ModuleOp"> {
-  let summary = "Keep the constant matrices of products in fewer bits";
+def KeepQuantized : Pass<"rwkvc-keep-quantized", "::mlir::ModuleOp"> {
+  let summary = "Read quantised weights of the model's file as they are";
   let description = [{
-    A constant matrix by which something is multiplied is rewritten at compile time, and
-    the product widens its elements in its body, so that sums are of f32 as before:
+    What the file dequantises (`DequantizeLinear` of a constant) and products or
+    reads of rows use is not computed any more: they read the numbers themselves and
+    widen them in their bodies, in the form of `rwkvc-quantize-weights`.
 
-    - `bf16`, `fp16`: its elements, rounded;
-    - `int8`: 32 elements of a column, which are summed one after another, share a scale;
-      an element is a signed number of 8 bits times the scale, 8.5 bits in all;
-    - `int4`: the same with signed numbers of 4 bits, 4.5 bits in all. Byte j of a
-      block holds rows j and 16 + j.
+    ```mlir
+    %w = linalg.generic  // w[k, n] = (q[k, n] - z[n]) * s[n]
+        ins(%q, %s, %z : tensor<768x768xi8>, tensor<1x768xf32>, tensor<1x768xi8>) ...
+    %y = linalg.matmul ins(%x, %w : tensor<1x768xf32>, tensor<768x768xf32>) ...
+    // after
+    %xb = tensor.expand_shape %x [[0], [1, 2]] : tensor<1x768xf32> into tensor<1x24x32xf32>
+    %y = linalg.generic  // y[m, n] += x[m, k, j] * (q[k, j, n] - z[n]) * s[n]
+        ins(%xb, %q, %s, %z : tensor<1x24x32xf32>, tensor<24x32x768xi8>, tensor<768xf32>, tensor<768xi8>)
+    ```
+
+    Numbers, scales and zero points are those of the file. One zero point for all numbers
+    is subtracted from them at compile time, where they still fit 8 bits, and numbers that
+    fit 4 bits are packed in pairs. Blocks of the file that are longer than 32 rows repeat their
+    scales. Left as they are: matrices with scales for fewer than 8 rows, that are summed
+    over different axes, or that something else uses.
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect",
+                           "::mlir::linalg::LinalgDialect",
+                           "::mlir::tensor::TensorDialect"];
+  let statistics = [Statistic<"numMatrices", "matrices", "Matrices kept">];
+}
+
+def QuantizeWeights : Pass<"rwkvc-quantize-weights", "::mlir::ModuleOp"> {
+  let summary = "Keep constant matrices and tables in fewer bits";
+  let description = [{
+    A constant matrix by which something is multiplied, and a table of which rows are read
+    by their number, as of an embedding, are rewritten at compile time. What reads them
+    widens elements in its body, so that sums are of f32 as before:
+
+    - `bf16`, `fp16`: elements, rounded;
+    - `int8`: 32 elements of a column, which are summed one after another, or of a table's
+      row, share a scale; an element is a signed number of 8 bits times the scale;
+    - `int4`: the same with signed numbers of 4 bits. Byte j of a block holds rows j and
+      16 + j;
+    - `uint8`, `uint4`: numbers without a sign, and a block has a zero point as well:
+      an element is (number - zero) * scale.
 
     ```mlir
     %y = linalg.matmul ins(%x, %w : tensor<1x768xf32>, tensor<768x768xf32>) ...
@@ -127,33 +159,45 @@ def QuantizeWeights : Pass<"rwkvc-quantize-weights", "::mlir::ModuleOp"> {
     %xb = tensor.expand_shape %x [[0], [1, 2]] : tensor<1x768xf32> into tensor<1x24x32xf32>
     %y = linalg.generic  // y[m, n] += x[m, k, j] * q[k, j, n] * s[k, n]
         ins(%xb, %q, %s : tensor<1x24x32xf32>, tensor<24x32x768xi8>, tensor<24x768xbf16>)
+
+    %row = tensor.extract_slice %table[%token, 0] [1, 768] [1, 1]
+    // after
+    %q = tensor.extract_slice %numbers[%token, 0, 0] [1, 24, 32] [1, 1, 1]
+    %s = tensor.extract_slice %scales[%token, 0] [1, 24] [1, 1]
+    %b = linalg.generic ins(%q, %s : ...) -> tensor<1x24x32xf32>
+    %row = tensor.collapse_shape %b
     ```
 
     Scales are bf16: they have the range of f32, and numbers are chosen for the
     rounded scale. Of int8 the largest element of a block becomes 127 or less; of int4 it
-    becomes -8, or slightly beyond if the others fit better then.
+    becomes -8, or slightly beyond if the others fit better then. Zero points of uint4 have a
+    sign, since all elements of a block may be far from 0.
 
-    All products with one matrix change, or none: those of all functions stay the same. Not
-    taken are matrices of fewer than `min-elements` elements, with elements that are not
+    `format` is a format's name or the file of a recipe (docs/WeightFormats.md), which
+    decides by names. A name is short for a recipe too: with formats of 4 bits, tables and
+    low-rank matrices have 8.
+
+    All that reads a constant changes, or nothing: functions stay the same. A
+    table that products read as well, as the head of a tied model, is one constant for both.
+    Not taken are constants of fewer than `min-elements` elements, with elements that are not
     finite or beyond the format's range, with a number of summed rows that is no multiple of
-    32 (integers), and products whose sums are not f32. Matrices of low-rank projections,
-    with at most `max-rank` rows or columns and more than four times as many of the other,
-    can have a `low-rank-format` of their own: they are small and errors in them weigh more.
+    32 (formats with blocks), and products whose sums are not f32.
+
+    With `report`, a file in JSON lists all of them, with bits and relative error.
   }];
   let dependentDialects = ["::mlir::arith::ArithDialect",
                            "::mlir::linalg::LinalgDialect",
                            "::mlir::tensor::TensorDialect"];
   let options = [
     Option<"format", "format", "std::string", /*default=*/"",
-           "bf16, fp16, int8 or int4">,
-    Option<"lowRankFormat", "low-rank-format", "std::string", /*default=*/"",
-           "That of low-rank matrices; empty: the same">,
-    Option<"maxRank", "max-rank", "int64_t", /*default=*/"256",
-           "Rows or columns up to which a matrix is of low rank">,
+           "bf16, fp16, int8, int4, uint8, uint4 or a recipe's file, .json">,
+    Option<"report", "report", "std::string", /*default=*/"",
+           "File for the format and error of each weight; empty: none">,
     Option<"minElements", "min-elements", "int64_t", /*default=*/"4096",
-           "Elements from which a matrix is rewritten">
+           "Elements from which a constant is rewritten">
   ];
-  let statistics = [Statistic<"numMatrices", "matrices", "Matrices rewritten">];
+  let statistics = [Statistic<"numMatrices", "matrices", "Matrices rewritten">,
+                    Statistic<"numTables", "tables", "Tables rewritten">];
 }
 
 def FoldAddIntoDest : Pass<"rwkvc-fold-add-into-dest", "::mlir::ModuleOp"> {

@@ -41,6 +41,9 @@ FailureOr<Granularity> getGranularity(Lowering &b, RankedTensorType data,
     return result;
   }
   SmallVector<int64_t> blocks(data.getShape());
+  // A last block may be longer than what is left, also where it is the only.
+  if (block > blocks[*axis] && blocks[*axis] > 0)
+    block = blocks[*axis];
   if (block < 0 || blocks[*axis] % block != 0)
     return b.refuse("blocks of " + Twine(block) + " do not divide axis " +
                     Twine(*axis) + " of size " + Twine(blocks[*axis]));

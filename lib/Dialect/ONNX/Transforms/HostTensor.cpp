@@ -252,7 +252,8 @@ static uint64_t encode(double value, Type type) {
                                    : static_cast<int64_t>(value));
 }
 
-FailureOr<ElementsAttr> rwkvc::onnx::writeElements(const HostTensor &tensor) {
+FailureOr<ElementsAttr> rwkvc::onnx::writeElements(const HostTensor &tensor,
+                                                   StringRef name) {
   std::optional<int64_t> count = countElements(tensor.shape);
   int64_t elementBytes = getElementBytes(tensor.elementType);
   if (!count || *count != tensor.getNumElements() || elementBytes == 0)
@@ -277,5 +278,5 @@ FailureOr<ElementsAttr> rwkvc::onnx::writeElements(const HostTensor &tensor) {
   if (isSplat)
     return ElementsAttr(DenseElementsAttr::getFromRawBuffer(
         type, ArrayRef<char>(bytes).take_front(elementBytes)));
-  return copyConstant(type, "folded", bytes);
+  return copyConstant(type, name, bytes);
 }

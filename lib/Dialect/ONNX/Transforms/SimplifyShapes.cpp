@@ -13,6 +13,7 @@
 #include "ScanSupport.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "rwkvc/Dialect/ONNX/Transforms/Passes.h"
+#include "rwkvc/Support/Constants.h"
 
 namespace rwkvc::onnx {
 #define GEN_PASS_DEF_FOLDCONSTANTS
@@ -24,6 +25,17 @@ namespace rwkvc::onnx {
 using namespace mlir;
 using namespace rwkvc;
 using namespace rwkvc::onnx;
+
+/// The names of the tensors that the large constants among the operands of
+/// \p op were made from.
+static SmallVector<StringRef> getTensors(Operation *op) {
+  SmallVector<StringRef> names;
+  for (Value operand : op->getOperands())
+    if (auto constant = operand.getDefiningOp<ConstantOp>())
+      if (isa<DenseResourceElementsAttr>(constant.getValue()))
+        llvm::append_range(names, getTensorNames(constant.getValue()));
+  return names;
+}
 
 namespace {
 
@@ -217,6 +229,7 @@ bool Simplifier::fold(Operation *op) {
   if (failed(results))
     return false;
 
+  std::string name = deriveName(getTensors(op), "folded");
   SmallVector<ElementsAttr> attributes;
   for (auto [result, tensor] : llvm::zip(op->getResults(), *results)) {
     attributes.emplace_back();
@@ -230,7 +243,7 @@ bool Simplifier::fold(Operation *op) {
         type.getElementType() != tensor.elementType ||
         (enlarges && !isSplat(tensor)))
       return false;
-    FailureOr<ElementsAttr> attribute = writeElements(tensor);
+    FailureOr<ElementsAttr> attribute = writeElements(tensor, name);
     if (failed(attribute))
       return false;
     attributes.back() = *attribute;

@@ -9,7 +9,6 @@
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
-#include "mlir/IR/DialectResourceBlobManager.h"
 #include "mlir/IR/Matchers.h"
 #include "rwkvc/Dialect/WKV/IR/WKV.h"
 #include "rwkvc/Dialect/WKV/Transforms/Passes.h"
@@ -238,12 +237,10 @@ struct FoldEmbeddingNormPass
   /// The table with each row normalised; null where there is no room for it.
   ElementsAttr evaluate(Match &found, ArrayRef<double> scale,
                         ArrayRef<double> bias) {
-    std::string name = "embedding";
-    if (auto resource =
-            dyn_cast<DenseResourceElementsAttr>(found.table.getValue()))
-      name = resource.getRawHandle().getKey().str();
-    llvm::Expected<ElementsAttr> folded = makeConstant(
-        found.type, name + ".normalised", normalise(found, scale, bias));
+    std::string name =
+        deriveName(getTensorNames(found.table.getValue()), "normalised");
+    llvm::Expected<ElementsAttr> folded =
+        makeConstant(found.type, name, normalise(found, scale, bias));
     if (folded)
       return *folded;
     found.norm.emitWarning()

@@ -54,8 +54,9 @@ mlir::FailureOr<HostTensor> readElements(mlir::ElementsAttr attr);
 
 /// The attribute with the elements of \p tensor, rounded to its element type:
 /// dense when equal everywhere, boolean or at most 1 KiB, else a dense
-/// resource.
-mlir::FailureOr<mlir::ElementsAttr> writeElements(const HostTensor &tensor);
+/// resource called \p name .
+mlir::FailureOr<mlir::ElementsAttr>
+writeElements(const HostTensor &tensor, llvm::StringRef name = "folded");
 
 /// Evaluates one op. \p inputs has one entry per operand, null where the
 /// operand is left out. Fails, without a diagnostic, for an op that has no

@@ -72,6 +72,49 @@ def SimplifyShapes : Pass<"onnx-simplify-shapes", "::mlir::ModuleOp"> {
   ];
 }
 
+def ExpandBlockProducts : Pass<"onnx-expand-block-products", "::mlir::ModuleOp"> {
+  let summary = "Write onnxruntime's products with quantised matrices as ONNX";
+  let description = [{
+    `MatMulNBits` of the domain com.microsoft, which onnxruntime's quantisers write,
+    has its matrix in blocks of numbers of 2, 4 or 8 bits. It becomes a product with what
+    `DequantizeLinear` gives; the numbers have a byte each until
+    `rwkvc-keep-quantized` packs them.
+
+    ```mlir
+    %y = "onnx.Custom"(%x, %b, %scales) <{domain = "com.microsoft", op_type = "MatMulNBits", ...}>
+    // after
+    %w = "onnx.DequantizeLinear"(%numbers, %scales, %zeros) <{axis = 1 : i64, block_size = 32 : i64}>
+    %t = "onnx.Transpose"(%w)
+    %y = "onnx.MatMul"(%x, %t)
+    ```
+
+    Not taken, with an error: matrices that are no constants, zero points in floating point,
+    and groups of rows (`g_idx`).
+  }];
+  let dependentDialects = ["::rwkvc::onnx::ONNXDialect"];
+  let statistics = [Statistic<"numProducts", "products", "Products rewritten">];
+}
+
+def GatherQuantized : Pass<"onnx-gather-quantized", "::mlir::ModuleOp"> {
+  let summary = "Gather rows of quantised tables before they are dequantised";
+  let description = [{
+    A file may dequantise a whole table, of which a token needs one row.
+
+    ```mlir
+    %w = "onnx.DequantizeLinear"(%table, %scale, %zero)
+    %row = "onnx.Gather"(%w, %token) <{axis = 0 : i64}>
+    // after
+    %numbers = "onnx.Gather"(%table, %token) <{axis = 0 : i64}>
+    %row = "onnx.DequantizeLinear"(%numbers, %scale, %zero)
+    ```
+
+    Scales of rows, and of blocks of a row, are gathered as well. Not taken: tables of other
+    ranks, and scales for blocks of rows.
+  }];
+  let dependentDialects = ["::rwkvc::onnx::ONNXDialect"];
+  let statistics = [Statistic<"numGathers", "gathers", "Gathers moved">];
+}
+
 def InlineSingleTrips : Pass<"onnx-inline-single-trips", "::mlir::ModuleOp"> {
   let summary = "Replace scans over one element by their bodies";
   let description = [{
