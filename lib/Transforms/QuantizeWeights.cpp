@@ -172,11 +172,13 @@ double Source::measureError(WeightFormat format) const {
   return total.relative();
 }
 
-/// Copies the \p take bytes from \p skip on of each \p line bytes.
-static void copyLines(ArrayRef<char> from, int64_t line, int64_t skip,
-                      int64_t take, char *to) {
+/// Copies the \p take bytes from \p skip on of each \p line bytes; returns what
+/// follows them.
+static char *copyLines(ArrayRef<char> from, int64_t line, int64_t skip,
+                       int64_t take, char *to) {
   for (; !from.empty(); from = from.drop_front(line))
     to = llvm::copy(from.slice(skip, take), to);
+  return to;
 }
 
 /// Elements of \p source in 16 bits.
@@ -194,31 +196,40 @@ namespace {
 enum class Part { Numbers, Scales, Zeros };
 } // namespace
 
-/// A part of the blocks of \p source in \p format .
+/// A part of the blocks of \p source in \p format . A little of the source at a
+/// time, which is much larger than its scales.
 static BoxReader readBlocks(const Source &source, WeightFormat format,
                             Layout layout, Part part) {
   return [=](const Box &box, MutableArrayRef<char> bytes) {
     bool columnsFirst = layout == Layout::ColumnsFirst;
     unsigned axis = columnsFirst ? 1 : 0; // of blocks; bytes are the next one
     unsigned columnAxis = columnsFirst ? 0 : box.sizes.size() - 1;
-    int64_t blocks = box.sizes[axis], columns = box.sizes[columnAxis];
     int64_t perBlock = hasNibbles(format) ? kBlockRows / 2 : kBlockRows;
-    SmallVector<char> room;
-    MatrixView view =
-        source.read(box.offsets[axis] * kBlockRows, blocks * kBlockRows,
-                    box.offsets[columnAxis], columns, room);
-    std::vector<char> numbers(blocks * perBlock * columns),
-        scales(2 * blocks * columns), zeros(blocks * columns);
-    encodeBlocks(view, format, layout, numbers, scales, zeros);
-    if (part == Part::Scales)
-      llvm::copy(scales, bytes.data());
-    if (part == Part::Zeros)
-      llvm::copy(zeros, bytes.data());
-    if (part != Part::Numbers)
-      return;
-    int64_t inner = columnsFirst ? 1 : columns;
-    copyLines(numbers, perBlock * inner, box.offsets[axis + 1] * inner,
-              box.sizes[axis + 1] * inner, bytes.data());
+    SmallVector<char> room, numbers, scales, zeros;
+    Box chunk = box;
+    char *to = bytes.data();
+    for (int64_t at = 0, step = columnsFirst ? 64 : 1; at < box.sizes[0];
+         at += step) {
+      chunk.offsets[0] = box.offsets[0] + at;
+      chunk.sizes[0] = std::min(step, box.sizes[0] - at);
+      int64_t blocks = chunk.sizes[axis], columns = chunk.sizes[columnAxis];
+      MatrixView view =
+          source.read(chunk.offsets[axis] * kBlockRows, blocks * kBlockRows,
+                      chunk.offsets[columnAxis], columns, room);
+      numbers.resize_for_overwrite(blocks * perBlock * columns);
+      scales.resize_for_overwrite(2 * blocks * columns);
+      zeros.resize_for_overwrite(blocks * columns);
+      encodeBlocks(view, format, layout, numbers, scales, zeros);
+      if (part == Part::Scales)
+        to = llvm::copy(scales, to);
+      if (part == Part::Zeros)
+        to = llvm::copy(zeros, to);
+      if (part != Part::Numbers)
+        continue;
+      int64_t inner = columnsFirst ? 1 : columns;
+      to = copyLines(numbers, perBlock * inner, chunk.offsets[axis + 1] * inner,
+                     chunk.sizes[axis + 1] * inner, to);
+    }
   };
 }
 

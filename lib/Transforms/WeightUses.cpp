@@ -199,11 +199,12 @@ struct Decoder {
     return arith::ConstantOp::create(b, b.getI32IntegerAttr(value));
   }
 
-  /// \p number , of 32 bits, less the zero point.
+  /// \p number , in 32 bits or with a sign, less the zero point.
   Value subtract(Value number, Value zero) const {
     if (zero)
       number = arith::SubIOp::create(
-          b, number, toI32(zero, matrix.isUnsigned && !matrix.hasNibbles));
+          b, toI32(number, /*isUnsigned=*/false),
+          toI32(zero, matrix.isUnsigned && !matrix.hasNibbles));
     return toF32(number);
   }
 
@@ -217,15 +218,21 @@ struct Decoder {
 
   /// The same for the two numbers of a byte.
   std::pair<Value, Value> nibbles(Value byte, Value zero) const {
-    Value wide = toI32(byte, matrix.isUnsigned), low, high;
+    Value low, high;
     if (matrix.isUnsigned) {
+      Value wide = toI32(byte, /*isUnsigned=*/true);
       low = arith::AndIOp::create(b, wide, constant(15));
       high = arith::ShRUIOp::create(b, wide, constant(4));
     } else {
-      // With their signs.
-      low = arith::ShLIOp::create(b, wide, constant(28));
-      low = arith::ShRSIOp::create(b, low, constant(28));
-      high = arith::ShRSIOp::create(b, wide, constant(4));
+      // With their signs, in 16 bits: products with numbers of as many need no
+      // more.
+      auto shift = [&](int16_t value) -> Value {
+        return arith::ConstantOp::create(b, b.getI16IntegerAttr(value));
+      };
+      Value wide = arith::ExtSIOp::create(b, b.getI16Type(), byte);
+      low = arith::ShLIOp::create(b, wide, shift(12));
+      low = arith::ShRSIOp::create(b, low, shift(12));
+      high = arith::ShRSIOp::create(b, wide, shift(4));
     }
     return {subtract(low, zero), subtract(high, zero)};
   }

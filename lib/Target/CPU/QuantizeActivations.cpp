@@ -420,8 +420,9 @@ void QuantizeActivationsPass::rewrite(BlockProduct &product) {
         };
         Value sum;
         for (const Term &term : product.terms) {
-          Value weight =
-              arith::ExtSIOp::create(body, i32, compute(compute, term.weight));
+          Value weight = compute(compute, term.weight);
+          if (weight.getType() != i32)
+            weight = arith::ExtSIOp::create(body, i32, weight);
           Value x = arith::ExtSIOp::create(body, i32, args[term.activation]);
           Value next = arith::MulIOp::create(body, x, weight);
           sum = sum ? arith::AddIOp::create(body, sum, next) : next;
