@@ -175,7 +175,8 @@ class CompiledModel(onnx.backend.base.BackendRep):
 
     def __init__(self, model: onnx.ModelProto, options: Mapping[str, Any]):
         self._model = model
-        self._options = dict(options)
+        # It runs where it is compiled.
+        self._options = {"cpu": "native", **options}
         initializers = {tensor.name for tensor in model.graph.initializer}
         self._inputs = [value for value in model.graph.input if value.name not in initializers]
         self._outputs = [value.name for value in model.graph.output]

@@ -54,7 +54,15 @@ LENGTHS = "1,2,3,7,64,65,1000"
 def check_forms(tools, table, model, batch, options, folder):
     """One table row, without the name."""
     library = folder / f"{model.stem}-{batch}.so"
-    command = [tools["rwkvc"], model, "-o", library, f"--batch={batch}", f"--prefill-block={options.block}"]
+    command = [
+        tools["rwkvc"],
+        model,
+        "-o",
+        library,
+        f"--batch={batch}",
+        f"--prefill-block={options.block}",
+        "--mcpu=native",
+    ]
     dimensions = first_match(table["dimensions"], model.stem, "dimensions")
     for dimension in model_dimensions(model):
         if dimension in dimensions:

@@ -32,7 +32,8 @@ BLOCK, STEPS = 48, 48
 
 def compile_model(tools, table, model, format_name, folder):
     library = folder / f"{model.stem}-{format_name or 'file'}.so"
-    command = [tools["rwkvc"], "-q", model, "-o", library, "--forms=step,prefill", "--embed-weights=false"]
+    command = [tools["rwkvc"], "-q", model, "-o", library, "--forms=step,prefill", "--mcpu=native"]
+    command += ["--embed-weights=false"]
     if format_name:
         command.append(f"--quantize={format_name}")
     dimensions = first_match(table["dimensions"], model.stem, "dimensions")
