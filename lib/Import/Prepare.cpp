@@ -86,6 +86,7 @@ private:
   bool copy(Message message, std::string &result) {
     google::protobuf::io::StringOutputStream output(&result);
     google::protobuf::io::CodedOutputStream coded(&output);
+    TensorProto place;
     while (uint32_t tag = input.ReadTag()) {
       if (Wire::GetTagWireType(tag) != Wire::WIRETYPE_LENGTH_DELIMITED) {
         if (!Wire::SkipField(&input, tag, &coded))
@@ -98,7 +99,6 @@ private:
       std::string contents;
       if (message == Message::Tensor && size > kMaxParsedBytes &&
           field == TensorProto::kRawDataFieldNumber) {
-        TensorProto place;
         place.set_data_location(TensorProto::EXTERNAL);
         auto add = [&](const char *key, std::string value) {
           auto *entry = place.add_external_data();
@@ -108,8 +108,6 @@ private:
         add("location", kModelFile.str());
         add("offset", std::to_string(input.CurrentPosition()));
         add("length", std::to_string(size));
-        // Fields of a message that follow one another are one message.
-        coded.WriteString(place.SerializeAsString());
         if (!input.Skip(size))
           return false;
         continue;
@@ -126,6 +124,10 @@ private:
       coded.WriteVarint32(static_cast<uint32_t>(contents.size()));
       coded.WriteString(contents);
     }
+    // Fields of a message that follow one another are one message, and of those
+    // that are there twice the last counts: the tensor may say where its data
+    // is, too.
+    coded.WriteString(place.SerializeAsString());
     return input.ConsumedEntireMessage();
   }
 

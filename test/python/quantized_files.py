@@ -280,7 +280,7 @@ def check(tools, table, model, kind, folder):
     except onnxruntime_errors.Fail as failure:
         # Nothing to compare with: it writes scales per axis for batches of matrices, for instance.
         return ["-"] * (len(COLUMNS) - 3) + [f"none: onnxruntime cannot run it: {str(failure).splitlines()[0][-120:]}"]
-    arguments = ["--embed-weights=false"]
+    arguments = ["--embed-weights=false", "--mcpu=native"]
     original, _, _ = compile_model(tools, model, folder / (name + "-original.so"), dimensions, arguments)
     raised, _, _ = compile_model(tools, source, library, dimensions, arguments)
     sizes = [path.with_suffix(".safetensors").stat().st_size for path in (library, folder / (name + "-original.so"))]
