@@ -330,7 +330,8 @@ static void chooseStreams(linalg::GenericOp op, Schedule &s) {
 /// A product of a row that has many zeros with a matrix is streamed too.
 static void chooseSkipping(linalg::GenericOp op, Schedule &s) {
   auto row = op->getAttrOfType<IntegerAttr>(kSkipZerosAttr);
-  if (!row || s.isReduction[s.lane] || s.reductionLoops().size() != 1 ||
+  if (!row || row.getInt() < 0 || row.getInt() >= op.getNumDpsInputs() ||
+      s.isReduction[s.lane] || s.reductionLoops().size() != 1 ||
       op.getNumDpsInits() != 1 || s.isStreamed[0] ||
       s.accesses[row.getInt()].isScalar ||
       s.accesses[row.getInt()].strides[s.lane] != 0)

@@ -240,13 +240,17 @@ struct PackMatricesPass : cpu::impl::PackMatricesBase<PackMatricesPass> {
         slices.push_back(*found);
         widths.try_emplace(getConstant(read.getSource()), found->width);
       }
-      if (auto row = op->getAttrOfType<IntegerAttr>(kSkipZerosAttr)) {
-        Value matrix = op->getOperand(1 - row.getInt());
-        int64_t size = computeProduct(tensorType(op->getResult(0)).getShape());
+      auto row = op->getAttrOfType<IntegerAttr>(kSkipZerosAttr);
+      auto product = dyn_cast<linalg::LinalgOp>(op);
+      if (!row || !product || product.getNumDpsInputs() != 2 ||
+          (row.getInt() != 0 && row.getInt() != 1))
+        return;
+      Value matrix = op->getOperand(1 - row.getInt());
+      if (Attribute constant = getConstant(matrix))
         widths.try_emplace(
-            getConstant(matrix),
-            findRowWidth(size, tensorType(matrix).getElementType()));
-      }
+            constant, findRowWidth(computeProduct(
+                                       tensorType(op->getResult(0)).getShape()),
+                                   tensorType(matrix).getElementType()));
     });
     SmallVector<Product> products;
     getOperation().walk([&](linalg::LinalgOp op) {
