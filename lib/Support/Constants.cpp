@@ -6,12 +6,12 @@
 //===----------------------------------------------------------------------===//
 
 #include "rwkvc/Support/Constants.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Utils/IndexingUtils.h"
 #include "mlir/IR/AsmState.h"
 #include "mlir/IR/BuiltinDialect.h"
 #include "mlir/IR/DialectInterface.h"
 #include "mlir/IR/DialectResourceBlobManager.h"
-#include "llvm/ADT/DenseMap.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Parallel.h"
@@ -376,6 +376,14 @@ void rwkvc::forEachInOrder(size_t count,
                       for (size_t i; (i = next++) < count;)
                         visit(i);
                     });
+}
+
+llvm::DenseMap<Attribute, int64_t> rwkvc::countConstantUses(Operation *op) {
+  llvm::DenseMap<Attribute, int64_t> uses;
+  op->walk([&](arith::ConstantOp constant) {
+    uses[constant.getValue()] += llvm::range_size(constant->getUses());
+  });
+  return uses;
 }
 
 ElementsAttr rwkvc::copyConstant(ShapedType type, StringRef name,

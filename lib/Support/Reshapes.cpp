@@ -46,6 +46,26 @@ Value rwkvc::undoReshapes(OpBuilder &builder, ArrayRef<Operation *> reshapes,
   return value;
 }
 
+Value rwkvc::splitAxis(ImplicitLocOpBuilder &b, Value value, unsigned axis,
+                       ArrayRef<int64_t> inside) {
+  auto type = cast<RankedTensorType>(value.getType());
+  SmallVector<int64_t> shape;
+  SmallVector<ReassociationIndices> groups;
+  for (auto [i, size] : llvm::enumerate(type.getShape())) {
+    ReassociationIndices &group = groups.emplace_back();
+    group.push_back(shape.size());
+    shape.push_back(size);
+    if (i != axis)
+      continue;
+    for (int64_t part : inside) {
+      shape[group.front()] /= part;
+      group.push_back(shape.size());
+      shape.push_back(part);
+    }
+  }
+  return tensor::ExpandShapeOp::create(b, type.clone(shape), value, groups);
+}
+
 bool rwkvc::hoistReshapes(Value value, Operation *op) {
   Operation *def = value.getDefiningOp();
   if (!def)

@@ -58,10 +58,10 @@ static uint64_t getFeatureBits(const llvm::TargetMachine &machine) {
   return bits;
 }
 
-/// On x86-64: what every machine with AVX2 can run, and what those with AVX-512
-/// can. LLVM makes the same of our kernels when it may use VNNI or BF16 too.
+/// On x86-64: what every machine with AVX2 can run, what those with AVX-512
+/// can, and those that add products of integers to sums in one instruction.
+/// LLVM makes nothing of BF16 and AMX in our kernels.
 static llvm::StringRef getDefaultProcessors(const llvm::Triple &triple) {
-  // The last adds products of integers to sums in one instruction.
   return triple.getArch() == llvm::Triple::x86_64
              ? "x86-64-v3,x86-64-v4,x86-64-v4+avx512vnni"
              : "generic";

@@ -12,6 +12,7 @@
 #include "mlir/IR/ImplicitLocOpBuilder.h"
 #include "mlir/IR/Matchers.h"
 #include "rwkvc/Support/Products.h"
+#include "rwkvc/Support/Reshapes.h"
 #include "rwkvc/Support/Scalars.h"
 
 using namespace mlir;
@@ -102,39 +103,9 @@ OpOperand *rwkvc::matchTableRead(Operation *op) {
              : nullptr;
 }
 
-llvm::DenseMap<Attribute, int64_t> rwkvc::countConstantUses(Operation *op) {
-  llvm::DenseMap<Attribute, int64_t> uses;
-  op->walk([&](arith::ConstantOp constant) {
-    uses[constant.getValue()] += llvm::range_size(constant->getUses());
-  });
-  return uses;
-}
-
 //===----------------------------------------------------------------------===//
 // Loops over blocks
 //===----------------------------------------------------------------------===//
-
-/// \p value with axis \p axis split into the sizes \p inside, the last ones,
-/// and what is left.
-static Value splitAxis(ImplicitLocOpBuilder &b, Value value, unsigned axis,
-                       ArrayRef<int64_t> inside) {
-  auto type = cast<RankedTensorType>(value.getType());
-  SmallVector<int64_t> shape;
-  SmallVector<ReassociationIndices> groups;
-  for (auto [i, size] : llvm::enumerate(type.getShape())) {
-    ReassociationIndices &group = groups.emplace_back();
-    group.push_back(shape.size());
-    shape.push_back(size);
-    if (i != axis)
-      continue;
-    for (int64_t part : inside) {
-      shape[group.front()] /= part;
-      group.push_back(shape.size());
-      shape.push_back(part);
-    }
-  }
-  return tensor::ExpandShapeOp::create(b, type.clone(shape), value, groups);
-}
 
 namespace {
 

@@ -63,9 +63,6 @@ void rewriteProduct(const Product &product, const EncodedMatrix &matrix);
 /// columns are the table's rows; not of nibbles.
 void rewriteTableRead(mlir::Operation *read, const EncodedMatrix &table);
 
-/// How often ops read each constant, through any `arith.constant`.
-llvm::DenseMap<mlir::Attribute, int64_t> countConstantUses(mlir::Operation *op);
-
 } // namespace rwkvc
 
 #endif // RWKVC_LIB_TRANSFORMS_WEIGHTUSES_H

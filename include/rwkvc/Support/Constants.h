@@ -16,6 +16,7 @@
 #define RWKVC_SUPPORT_CONSTANTS_H
 
 #include "mlir/IR/BuiltinAttributes.h"
+#include "llvm/ADT/DenseMap.h"
 #include "llvm/Support/Error.h"
 #include <functional>
 #include <optional>
@@ -79,6 +80,9 @@ void forEachInOrder(size_t count, llvm::function_ref<void(size_t)> visit);
 /// Equal for constants of equal bytes, in whatever shape. Resources are told by
 /// their handle: they are too large to be read here.
 std::string identifyConstant(mlir::Attribute value);
+
+/// How often ops read each constant, through any `arith.constant`.
+llvm::DenseMap<mlir::Attribute, int64_t> countConstantUses(mlir::Operation *op);
 
 /// A constant of \p type with these bytes, which are copied. A large one
 /// becomes a resource called \p name.

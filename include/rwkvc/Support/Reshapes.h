@@ -8,7 +8,7 @@
 #ifndef RWKVC_SUPPORT_RESHAPES_H
 #define RWKVC_SUPPORT_RESHAPES_H
 
-#include "mlir/IR/Builders.h"
+#include "mlir/IR/ImplicitLocOpBuilder.h"
 
 namespace rwkvc {
 
@@ -29,6 +29,11 @@ skipReshapes(mlir::Value value,
 mlir::Value undoReshapes(mlir::OpBuilder &builder,
                          llvm::ArrayRef<mlir::Operation *> reshapes,
                          mlir::Value value);
+
+/// \p value with axis \p axis split into the sizes \p inside, the last ones,
+/// and what is left.
+mlir::Value splitAxis(mlir::ImplicitLocOpBuilder &b, mlir::Value value,
+                      unsigned axis, llvm::ArrayRef<int64_t> inside);
 
 /// Sees to it that \p value is there before \p op : true if it is, or is a
 /// reshape, which may move, of what is.

@@ -16,6 +16,7 @@
 #include "mlir/IR/Matchers.h"
 #include "rwkvc/Support/Constants.h"
 #include "rwkvc/Support/Products.h"
+#include "rwkvc/Support/Reshapes.h"
 #include "rwkvc/Target/CPU/Passes.h"
 #include "llvm/ADT/MapVector.h"
 
@@ -231,10 +232,8 @@ struct PackMatricesPass : cpu::impl::PackMatricesBase<PackMatricesPass> {
     packed.clear();
     SmallVector<Slice> slices;
     Widths widths;
-    llvm::DenseMap<Attribute, int64_t> uses;
+    llvm::DenseMap<Attribute, int64_t> uses = countConstantUses(getOperation());
     getOperation().walk([&](Operation *op) {
-      if (auto constant = dyn_cast<arith::ConstantOp>(op))
-        uses[constant.getValue()] += llvm::range_size(op->getUses());
       auto read = dyn_cast<tensor::ExtractSliceOp>(op);
       if (std::optional<Slice> found = read ? match(read) : std::nullopt) {
         slices.push_back(*found);
@@ -429,17 +428,7 @@ void PackMatricesPass::rewrite(Product &product) {
   // The result's columns, seen as parts.
   unsigned axis = *findAxis(op.getIndexingMapsArray().back(), product.column);
   RankedTensorType type = tensorType(operands.back());
-  SmallVector<int64_t> shape(type.getShape());
-  shape[axis] = product.width;
-  shape.insert(shape.begin() + axis, type.getDimSize(axis) / product.width);
-  SmallVector<ReassociationIndices> groups(type.getRank());
-  for (int64_t i = 0, next = 0; i < type.getRank(); ++i) {
-    groups[i].push_back(next++);
-    if (i == axis)
-      groups[i].push_back(next++);
-  }
-  operands.back() = tensor::ExpandShapeOp::create(b, type.clone(shape),
-                                                  operands.back(), groups);
+  operands.back() = splitAxis(b, operands.back(), axis, product.width);
   auto result = linalg::GenericOp::create(b, operands.back().getType(),
                                           ValueRange(operands).drop_back(),
                                           operands.back(), maps, kinds);
@@ -448,7 +437,10 @@ void PackMatricesPass::rewrite(Product &product) {
   if (Attribute row = op->getAttr(kSkipZerosAttr))
     result->setAttr(kSkipZerosAttr, row);
   rewriter.replaceOpWithNewOp<tensor::CollapseShapeOp>(
-      op, type, result.getResult(0), groups);
+      op, type, result.getResult(0),
+      operands.back()
+          .getDefiningOp<tensor::ExpandShapeOp>()
+          .getReassociationIndices());
   ++numProducts;
   tile(rewriter, result, product.width);
 }

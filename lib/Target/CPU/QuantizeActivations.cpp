@@ -15,6 +15,7 @@
 #include "mlir/IR/Matchers.h"
 #include "rwkvc/Support/Constants.h"
 #include "rwkvc/Support/Products.h"
+#include "rwkvc/Support/Reshapes.h"
 #include "rwkvc/Support/Scalars.h"
 #include "rwkvc/Target/CPU/Passes.h"
 #include "llvm/ADT/MapVector.h"
@@ -200,21 +201,6 @@ static ElementsAttr splitIntoPairs(ElementsAttr constant, unsigned axis) {
   return cast<DenseElementsAttr>(constant).reshape(type.clone(shape));
 }
 
-static Value splitIntoPairs(ImplicitLocOpBuilder &b, Value value,
-                            unsigned axis) {
-  auto type = cast<RankedTensorType>(value.getType());
-  SmallVector<int64_t> shape(type.getShape());
-  shape[axis] /= 2;
-  shape.insert(shape.begin() + axis + 1, 2);
-  SmallVector<ReassociationIndices> groups;
-  for (int64_t i = 0, next = 0; i < type.getRank(); ++i) {
-    groups.emplace_back().push_back(next++);
-    if (i == static_cast<int64_t>(axis))
-      groups.back().push_back(next++);
-  }
-  return tensor::ExpandShapeOp::create(b, type.clone(shape), value, groups);
-}
-
 namespace {
 
 /// Activations in integers: x = numbers * largest / kLargest.
@@ -236,13 +222,11 @@ struct QuantizeActivationsPass
 
   void runOnOperation() override {
     SmallVector<BlockProduct> products;
-    llvm::DenseMap<Attribute, int64_t> uses, taken;
-    getOperation().walk([&](Operation *op) {
-      if (auto constant = dyn_cast<arith::ConstantOp>(op))
-        uses[constant.getValue()] += llvm::range_size(op->getUses());
-      if (auto generic = dyn_cast<linalg::GenericOp>(op))
-        if (std::optional<BlockProduct> found = match(generic, columns))
-          products.push_back(*found);
+    llvm::DenseMap<Attribute, int64_t> taken,
+        uses = countConstantUses(getOperation());
+    getOperation().walk([&](linalg::GenericOp op) {
+      if (std::optional<BlockProduct> found = match(op, columns))
+        products.push_back(*found);
     });
     auto forEachConstant = [](const BlockProduct &product,
                               llvm::function_ref<void(Attribute)> visit) {
@@ -380,7 +364,7 @@ void QuantizeActivationsPass::rewrite(BlockProduct &product) {
     unsigned axis = *findAxis(oldMaps[term.activation], product.inBlock);
     Value &numbers = split[axis];
     if (!numbers)
-      numbers = splitIntoPairs(b, activation.numbers, axis);
+      numbers = splitAxis(b, activation.numbers, axis, 2);
     inputs[term.activation] = numbers;
   }
   for (unsigned i : product.constants) {
