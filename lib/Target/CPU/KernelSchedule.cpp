@@ -10,6 +10,7 @@
 #include "mlir/Dialect/Linalg/Transforms/Transforms.h"
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/IR/Matchers.h"
 #include "rwkvc/Target/CPU/Passes.h"
 #include "llvm/ADT/DenseSet.h"
 
@@ -313,7 +314,8 @@ static void chooseStreams(linalg::GenericOp op, Schedule &s) {
   SmallVector<unsigned> reductions = s.reductionLoops();
   int64_t width = s.ranges[s.lane];
   if (s.isReduction[s.lane] || s.row >= 0 || reductions.size() != 1 ||
-      op.getNumDpsInits() != 1 || width <= s.lanes * kMaxAccumulators)
+      op.getNumDpsInits() != 1 || s.isStreamed[0] ||
+      width <= s.lanes * kMaxAccumulators)
     return;
   bool hasMatrix = llvm::any_of(s.accesses, [&](const Access &a) {
     return !a.isScalar && a.strides[s.lane] == 1 &&
@@ -362,9 +364,36 @@ static bool changesAlong(linalg::GenericOp op, Value value, unsigned loop) {
   });
 }
 
-/// A factor that leaves the innermost of \p reductions .
+std::optional<int64_t> cpu::countSignificantBits(Value value) {
+  int64_t width = value.getType().getIntOrFloatBitWidth();
+  if (isa<BlockArgument>(value))
+    return width;
+  Operation *def = value.getDefiningOp();
+  if (auto extension = dyn_cast<arith::ExtSIOp>(def))
+    return countSignificantBits(extension.getIn());
+  if (!isa<arith::ShLIOp, arith::ShRSIOp, arith::MulIOp, arith::AddIOp>(def))
+    return std::nullopt;
+  std::optional<int64_t> left = countSignificantBits(def->getOperand(0));
+  if (isa<arith::ShLIOp, arith::ShRSIOp>(def)) {
+    APInt amount;
+    if (!left || !matchPattern(def->getOperand(1), m_ConstantInt(&amount)))
+      return std::nullopt;
+    int64_t shift = amount.getLimitedValue(width);
+    return isa<arith::ShLIOp>(def) ? std::min(width, *left + shift)
+                                   : std::max<int64_t>(1, *left - shift);
+  }
+  std::optional<int64_t> right = countSignificantBits(def->getOperand(1));
+  if (!left || !right)
+    return std::nullopt;
+  int64_t bits =
+      isa<arith::MulIOp>(def) ? *left + *right : std::max(*left, *right) + 1;
+  return std::min(width, bits);
+}
+
+/// A factor that leaves the innermost of the reductions of \p s .
 static std::optional<CommonFactor> findFactor(linalg::GenericOp op,
-                                              ArrayRef<unsigned> reductions) {
+                                              const Schedule &s) {
+  SmallVector<unsigned> reductions = s.reductionLoops();
   Value accumulator = op.getRegionOutputArgs()[0];
   auto sum = op.getBody()->getTerminator()->getOperand(0).getDefiningOp();
   if (op.getNumDpsInits() != 1 || reductions.empty() ||
@@ -372,6 +401,7 @@ static std::optional<CommonFactor> findFactor(linalg::GenericOp op,
       !llvm::is_contained(sum->getOperands(), accumulator) ||
       !accumulator.hasOneUse())
     return std::nullopt;
+  int64_t numSummed = s.ranges[reductions.back()] * (s.pair >= 0 ? 2 : 1);
   Value term = sum->getOperand(sum->getOperand(0) == accumulator ? 1 : 0);
   auto product = term.getDefiningOp<arith::MulFOp>();
   if (!product || !product->hasOneUse())
@@ -381,10 +411,14 @@ static std::optional<CommonFactor> findFactor(linalg::GenericOp op,
     if (changesAlong(op, factor, reductions.back()) ||
         !changesAlong(op, rest, reductions.back()))
       continue;
+    // Where the sum cannot overflow.
     Value summed = rest;
-    // An integer of 32 bits is a sum, which cannot overflow, of smaller ones.
-    if (auto widened = rest.getDefiningOp<arith::SIToFPOp>();
-        widened && widened.getIn().getType().isInteger(32))
+    auto widened = rest.getDefiningOp<arith::SIToFPOp>();
+    std::optional<int64_t> bits =
+        widened && widened.getIn().getType().isInteger(32)
+            ? countSignificantBits(widened.getIn())
+            : std::nullopt;
+    if (bits && *bits + llvm::Log2_64_Ceil(numSummed) <= 32)
       summed = widened.getIn();
     return CommonFactor{product, sum, factor, rest, summed};
   }
@@ -431,7 +465,7 @@ static bool choosePairs(linalg::GenericOp op, Schedule &s, int64_t vectorBits) {
   paired.pair = *loop;
   if (!chooseLane(op, paired, vectorBits))
     return false;
-  paired.common = findFactor(op, paired.reductionLoops());
+  paired.common = findFactor(op, paired);
   if (!paired.common || paired.common->summed == paired.common->rest ||
       changesAlong(op, paired.common->factor, *loop))
     return false;
@@ -480,9 +514,8 @@ std::optional<Schedule> cpu::schedule(linalg::GenericOp op,
   chooseTile(op, s, vectorBits);
   chooseStreams(op, s);
   chooseSkipping(op, s);
-  if (SmallVector<unsigned> reductions = s.reductionLoops();
-      !hasPairs && reductions.size() >= 2 && !s.isReduction[s.lane] &&
+  if (!hasPairs && s.reductionLoops().size() >= 2 && !s.isReduction[s.lane] &&
       !s.streams && !s.isStreamed[0])
-    s.common = findFactor(op, reductions);
+    s.common = findFactor(op, s);
   return s;
 }

@@ -71,6 +71,10 @@ struct Schedule {
   int64_t units() const;
 };
 
+/// Bits of \p value , which a body computes from integer arguments with signs,
+/// that are not copies of its sign; none where that is not known.
+std::optional<int64_t> countSignificantBits(mlir::Value value);
+
 /// A reduction of \p op of two iterations that products of integers of at most
 /// 16 bits are summed over. Processors do so in one instruction where both lie
 /// side by side.

@@ -5,6 +5,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "KernelSchedule.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/Math/IR/Math.h"
@@ -27,9 +28,10 @@ namespace rwkvc::cpu {
 
 using namespace mlir;
 using namespace rwkvc;
+using namespace rwkvc::cpu;
 
 /// Activations are from -kLargest to kLargest times a scale.
-static constexpr int64_t kLargest = 32767;
+static constexpr int64_t kLargest = 32767, kActivationBits = 16;
 /// A block whose largest magnitude is smaller is zero.
 static constexpr double kSmallestBlock = 1e-30;
 
@@ -57,27 +59,6 @@ struct BlockProduct {
 };
 
 } // namespace
-
-/// Bits of \p value , computed in a body from an integer argument, that are not
-/// copies of its sign.
-static std::optional<int64_t> countBits(Value value) {
-  int64_t width = value.getType().getIntOrFloatBitWidth();
-  if (isa<BlockArgument>(value))
-    return width;
-  Operation *def = value.getDefiningOp();
-  if (auto extension = dyn_cast<arith::ExtSIOp>(def))
-    return countBits(extension.getIn());
-  APInt amount;
-  if (!isa<arith::ShLIOp, arith::ShRSIOp>(def) ||
-      !matchPattern(def->getOperand(1), m_ConstantInt(&amount)))
-    return std::nullopt;
-  std::optional<int64_t> bits = countBits(def->getOperand(0));
-  if (!bits)
-    return std::nullopt;
-  int64_t shift = amount.getLimitedValue(width);
-  return isa<arith::ShLIOp>(def) ? std::min(width, *bits + shift)
-                                 : std::max<int64_t>(1, *bits - shift);
-}
 
 /// Adds the terms of \p sum to \p terms ; false if it is no sum of products of
 /// an activation and an integer.
@@ -154,19 +135,19 @@ static std::optional<BlockProduct> match(linalg::GenericOp op,
   if (!inBlock || !column || !findAxis(maps.back(), *column))
     return std::nullopt;
   SmallVector<int64_t> ranges = op.getStaticLoopRanges();
-  int64_t bits = llvm::Log2_64_Ceil(kLargest) +
+  int64_t bits = kActivationBits +
                  llvm::Log2_64_Ceil(product.terms.size() * ranges[*inBlock]);
   product.inBlock = *inBlock;
   product.column = *column;
   if (ranges[*column] % columns != 0 || ranges[*inBlock] % 2 != 0)
     return std::nullopt;
   for (const Term &term : product.terms) {
-    std::optional<int64_t> ofWeight = countBits(term.weight);
+    std::optional<int64_t> ofWeight = countSignificantBits(term.weight);
     AffineMap map = maps[term.activation];
     auto type =
         dyn_cast<RankedTensorType>(op->getOperand(term.activation).getType());
     // The block's sum must fit into 32 bits.
-    if (!ofWeight || *ofWeight > 16 || *ofWeight - 1 + bits > 31 || !type ||
+    if (!ofWeight || *ofWeight > 16 || *ofWeight + bits > 32 || !type ||
         !isa<FloatType>(type.getElementType()) ||
         op->getOperand(term.activation) != product.getActivation() ||
         !findAxis(map, *inBlock) || map.isFunctionOfDim(*column))

@@ -322,6 +322,23 @@ func.func @pairs_apart(%x: memref<3x4x2xi16>, %q: memref<3x4x2x8xi8>, %s: memref
   return
 }
 
+// A sum of integers that may not fit into their 32 bits is one of floating-point numbers.
+// CHECK-LABEL: func.func @wide_integers
+// CHECK:       %{{.*}} = scf.for {{.*}} -> (vector<8xf32>)
+// CHECK:         %{{.*}} = scf.for {{.*}} -> (vector<8xf32>)
+// CHECK:           arith.sitofp %{{.*}} : vector<8xi32> to vector<8xf32>
+func.func @wide_integers(%q: memref<3x4x8xi32>, %s: memref<3x8xf32>, %y: memref<8xf32>) {
+  linalg.generic {indexing_maps = [#numbers, #scales, #columns], iterator_types = ["parallel", "reduction", "reduction"]}
+      ins(%q, %s : memref<3x4x8xi32>, memref<3x8xf32>) outs(%y : memref<8xf32>) {
+  ^bb0(%b: i32, %c: f32, %d: f32):
+    %n = arith.sitofp %b : i32 to f32
+    %t = arith.mulf %n, %c : f32
+    %r = arith.addf %d, %t : f32
+    linalg.yield %r : f32
+  }
+  return
+}
+
 // Rows that have nothing but scalars in common, as the parts of a packed matrix, are read from end to end: all four
 // vectors of two parts, and not two of four.
 // CHECK-LABEL: func.func @packed
