@@ -28,7 +28,6 @@ config.substitutions.append(("%python", config.python))
 config.substitutions.append(("%cc", config.cc))
 config.substitutions.append(("%cxx", config.cxx))
 config.substitutions.append(("%root", os.path.dirname(config.test_source_root)))
-config.substitutions.append(("%libgomp", config.libgomp))
 if "RWKVC_TEST_MODELS" in os.environ:
     config.environment["RWKVC_TEST_MODELS"] = os.environ["RWKVC_TEST_MODELS"]
     config.available_features.add("test-models")

@@ -177,10 +177,10 @@ typedef struct rwkvrt_model_info {
 #endif
 
 /**
- * Called by generated code: runs body over [0, n), split evenly over the
- * runtime's threads, and returns when all are done. Every index is visited
- * exactly once; a thread gets one contiguous piece, possibly none. Calls from
- * inside a body, and n == 1, run on the calling thread. Nothing for n <= 0.
+ * Called by generated code: runs body over [0, n) on the runtime's threads, in
+ * contiguous pieces, and returns when all are done. Every index is visited
+ * exactly once, in any order. Calls from inside a body, and n == 1, run on the
+ * calling thread. Nothing for n <= 0.
  */
 RWKVRT_API void rwkvrt_parallel_for(void (*body)(void *ctx, int64_t begin,
                                                  int64_t end),

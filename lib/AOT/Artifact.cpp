@@ -237,9 +237,8 @@ llvm::Error aot::linkExecutable(llvm::ArrayRef<std::string> objects,
   if (options.usesDnnl)
     arguments.append({"-L" + options.runtimeDir, "-lrwkvc-rt-dnnl",
                       "-Wl,-rpath,$ORIGIN:" + options.runtimeDir});
-  // The C++ library and GCC's OpenMP go into the program, so that it runs where
-  // neither is installed.
-  arguments.append({"-Wl,-Bstatic", "-lstdc++", "-lgomp", "-Wl,-Bdynamic",
+  // The C++ library goes into the program, so that it runs where there is none.
+  arguments.append({"-Wl,-Bstatic", "-lstdc++", "-Wl,-Bdynamic",
                     "-static-libgcc", "-ldl", "-lm", "-lpthread"});
   return link(file, options, arguments);
 }

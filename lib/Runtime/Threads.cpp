@@ -1,30 +1,19 @@
-//===- Threads.cpp - Parallel loops over OpenMP ---------------------------===//
+//===- Threads.cpp - Parallel loops of models -----------------------------===//
 //
 // Part of the rwkvc project, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 //===----------------------------------------------------------------------===//
-//
-// Uses the entry points that compilers emit for `#pragma omp parallel`. They
-// are stable, and both LLVM's libomp and GCC's libgomp have them; which one
-// serves is decided when the program is linked.
-//
-//===----------------------------------------------------------------------===//
 
 #include "Support.h"
+#include "ThreadPool.h"
 
 #include <algorithm>
 #include <atomic>
 #include <cstdlib>
+#include <pthread.h>
 #include <sched.h>
 #include <unistd.h>
-
-extern "C" {
-void GOMP_parallel(void (*fn)(void *), void *data, unsigned numThreads,
-                   unsigned flags);
-int omp_get_thread_num(void);
-int omp_get_num_threads(void);
-}
 
 using namespace rwkvrt;
 
@@ -74,37 +63,39 @@ rwkvrt_status rwkvrt_set_num_threads(int32_t threads) {
 }
 
 namespace {
-struct Loop {
-  void (*body)(void *, int64_t, int64_t);
-  void *ctx;
-  int64_t n;
+
+/// The process' pool. Its memory stays, for other threads may be in a loop when
+/// the process ends.
+class ProcessPool {
+public:
+  ProcessPool() {
+    makePool();
+    // Threads do not live on in a child of the process.
+    pthread_atfork(nullptr, nullptr, [] { makePool(); });
+  }
+  ~ProcessPool() { pool->stop(); }
+  ThreadPool *operator->() const { return pool; }
+
+private:
+  static void makePool() { pool = new ThreadPool(usableProcessors()); }
+
+  static ThreadPool *pool;
 };
+
+ThreadPool *ProcessPool::pool = nullptr;
+
 } // namespace
-
-static thread_local bool insideLoop = false;
-
-/// One thread's piece: sizes differ by one at most.
-static void runPiece(void *data) {
-  const Loop &loop = *static_cast<const Loop *>(data);
-  // OpenMP may give fewer threads than asked for.
-  int64_t threads = omp_get_num_threads(), thread = omp_get_thread_num();
-  int64_t size = loop.n / threads, longer = loop.n % threads;
-  int64_t begin = thread * size + std::min(thread, longer);
-  int64_t end = begin + size + (thread < longer ? 1 : 0);
-  if (begin == end)
-    return;
-  insideLoop = true;
-  loop.body(loop.ctx, begin, end);
-  insideLoop = false;
-}
 
 void rwkvrt_parallel_for(void (*body)(void *ctx, int64_t begin, int64_t end),
                          void *ctx, int64_t n) {
   if (n <= 0)
     return;
-  int64_t threads = std::min<int64_t>(rwkvrt_get_num_threads(), n);
-  if (threads == 1 || insideLoop)
+  auto threads =
+      static_cast<int32_t>(std::min<int64_t>(rwkvrt_get_num_threads(), n));
+  if (threads == 1)
     return body(ctx, 0, n);
+  static ProcessPool pool;
   Loop loop = {body, ctx, n};
-  GOMP_parallel(runPiece, &loop, static_cast<unsigned>(threads), 0);
+  if (!pool->run(loop, threads))
+    body(ctx, 0, n);
 }

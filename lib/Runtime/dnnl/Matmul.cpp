@@ -26,11 +26,11 @@ using namespace rwkvrt;
 using namespace rwkvrt::onednn;
 
 extern "C" {
-// OpenMP's. Not weak: a program that contains GCC's libgomp.a then takes them
-// from there, as oneDNN takes the rest.
+// OpenMP's, and what only LLVM's has.
 int omp_get_max_threads(void);
 void omp_set_num_threads(int threads);
 int omp_in_parallel(void);
+__attribute__((weak)) void kmp_set_blocktime(int milliseconds);
 // The core runtime's, absent where generated code runs without it.
 __attribute__((weak)) int32_t rwkvrt_get_num_threads(void);
 }
@@ -86,6 +86,9 @@ public:
     }
     if (rwkvrt_get_num_threads)
       number = rwkvrt_get_num_threads();
+    // The processors belong to the runtime's threads until the next product.
+    if (kmp_set_blocktime)
+      kmp_set_blocktime(0);
     if (number != before)
       omp_set_num_threads(number);
     restore = number != before;

@@ -1,0 +1,272 @@
+//===- ThreadPool.cpp - Threads for many short loops ----------------------===//
+//
+// Part of the rwkvc project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "ThreadPool.h"
+
+#include <algorithm>
+#include <cmath>
+#include <csignal>
+#include <cstdio>
+#include <fcntl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+using namespace rwkvrt;
+using namespace std::chrono_literals;
+
+// Of ThreadPool::state.
+static constexpr uint64_t kInside = (uint64_t(1) << 16) - 1;
+static constexpr uint64_t kOpen = uint64_t(1) << 16;
+static constexpr uint64_t kCallerSleeps = uint64_t(1) << 17;
+static constexpr uint64_t kNextLoop = uint64_t(1) << 18;
+
+static uint64_t loopNumber(uint64_t state) { return state / kNextLoop; }
+
+static thread_local bool isComputing = false;
+
+/// Enough for threads of unequal speed to end together; pieces still take
+/// longer than handing them out.
+static constexpr int64_t kPiecesPerThread = 16;
+/// Longer than what a model computes between loops, shorter than what another
+/// program would notice.
+static constexpr auto kSpinTime = 100us;
+/// A few turns of another program on a processor.
+static constexpr auto kWindow = 10ms;
+/// Processors, on the average over a window, that are missed.
+static constexpr double kMissing = 0.2;
+static constexpr auto kShortestPause = kWindow, kLongestPause = 500ms;
+
+static void relax() {
+#if defined(__x86_64__) || defined(__i386__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
+/// Waits busily until \p isDone or \p limit is over; whether it is done.
+template <typename IsDone, typename Duration>
+static bool spin(IsDone isDone, Duration limit) {
+  constexpr int checksPerLook = 64; // at the clock
+  auto end = std::chrono::steady_clock::time_point();
+  for (int i = 0; !isDone(); ++i) {
+    relax();
+    if (i % checksPerLook)
+      continue;
+    auto now = std::chrono::steady_clock::now();
+    if (i == 0)
+      end = now + limit;
+    else if (now > end)
+      return isDone();
+  }
+  return true;
+}
+
+/// How long a thread of this process that could compute had no processor; 0
+/// where the system does not say.
+static std::chrono::nanoseconds timeWithoutProcessor(pid_t thread) {
+  char path[64], text[96] = {};
+  std::snprintf(path, sizeof path, "/proc/self/task/%d/schedstat", thread);
+  int file = ::open(path, O_RDONLY | O_CLOEXEC);
+  if (file < 0)
+    return 0ns;
+  ssize_t size = ::read(file, text, sizeof text - 1);
+  ::close(file);
+  long long computed = 0, waited = 0;
+  if (size <= 0 || std::sscanf(text, "%lld %lld", &computed, &waited) != 2)
+    return 0ns;
+  return std::chrono::nanoseconds(waited);
+}
+
+static pid_t getThread() { return static_cast<pid_t>(syscall(SYS_gettid)); }
+
+//===----------------------------------------------------------------------===//
+// The caller
+//===----------------------------------------------------------------------===//
+
+bool ThreadPool::run(const Loop &loop, int32_t numThreads) {
+  if (isComputing)
+    return false;
+  std::unique_lock<std::mutex> lock(running, std::try_to_lock);
+  if (!lock)
+    return false;
+  numThreads = limit(grow(numThreads));
+  if (numThreads < 2)
+    return false;
+  open(loop, numThreads);
+  compute(0);
+  close();
+  return true;
+}
+
+/// Makes missing threads; returns how many of \p number there are.
+int32_t ThreadPool::grow(int32_t number) {
+  if (isStopping)
+    return 1;
+  if (static_cast<size_t>(number) <= members.size())
+    return number;
+  // Signals are for the program's own threads.
+  sigset_t all, before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  try {
+    members.reserve(number);
+    while (members.size() < static_cast<size_t>(number)) {
+      auto member = std::make_unique<Member>();
+      auto index = static_cast<int32_t>(members.size());
+      if (index)
+        member->thread =
+            std::thread(&ThreadPool::serve, this, index, std::ref(*member));
+      members.push_back(std::move(member));
+    }
+  } catch (const std::exception &) {
+    // The system has no more: fewer will do.
+  }
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  return static_cast<int32_t>(members.size());
+}
+
+void ThreadPool::open(const Loop &loop, int32_t number) {
+  this->loop = loop;
+  numPieces = std::min<int64_t>(loop.n, number * kPiecesPerThread);
+  for (int32_t i = 0; i < number; ++i) {
+    members[i]->nextPiece.store(numPieces * i / number,
+                                std::memory_order_relaxed);
+    members[i]->endPiece = numPieces * (i + 1) / number;
+  }
+  numThreads = number;
+  state += kNextLoop | kOpen;
+  // Who falls asleep sees the new state first or is seen here.
+  if (numAsleep == 0)
+    return;
+  for (int32_t i = 1; i < number; ++i) {
+    if (!members[i]->isAsleep)
+      continue;
+    std::lock_guard<std::mutex> lock(sleeping);
+    members[i]->wake.notify_one();
+  }
+}
+
+/// Waits until nobody is inside.
+void ThreadPool::close() {
+  state -= kOpen;
+  auto isEmpty = [&] { return (state & kInside) == 0; };
+  if (isEmpty() || (spins() && spin(isEmpty, kSpinTime)))
+    return;
+  std::unique_lock<std::mutex> lock(sleeping);
+  state |= kCallerSleeps;
+  wakeCaller.wait(lock, isEmpty);
+  state &= ~kCallerSleeps;
+}
+
+/// How many of \p number threads find processors. Where other programs need
+/// them as well, fewer threads get more done: no loop has to wait for one that
+/// waits for its turn. After a pause all try again.
+int32_t ThreadPool::limit(int32_t number) {
+  auto now = Clock::now();
+  if (now >= limitedUntil)
+    mostThreads = INT32_MAX;
+  if (mostThreads == 1) {
+    windowBegin = Clock::time_point();
+    return 1;
+  }
+  number = std::min(number, mostThreads);
+  bool isFirst = caller != pthread_self() || windowBegin == Clock::time_point();
+  if (!isFirst && now < windowBegin + kWindow)
+    return number;
+  // A sample is enough of many.
+  std::chrono::nanoseconds waited = timeWithoutProcessor(getThread());
+  for (size_t i = 1; i < std::min<size_t>(members.size(), 8); ++i)
+    waited += timeWithoutProcessor(members[i]->id);
+  double missing = static_cast<double>((waited - waitedBefore).count()) /
+                   std::chrono::nanoseconds(now - windowBegin).count();
+  caller = pthread_self();
+  windowBegin = now;
+  waitedBefore = waited;
+  if (isFirst)
+    return number;
+  if (missing > kMissing) {
+    int32_t all = std::min(static_cast<int32_t>(members.size()), mostThreads);
+    mostThreads = std::max(1, all - static_cast<int32_t>(std::ceil(missing)));
+    pause =
+        std::clamp<Clock::duration>(2 * pause, kShortestPause, kLongestPause);
+    limitedUntil = now + pause;
+  } else if (mostThreads == INT32_MAX) {
+    pause = Clock::duration::zero();
+  }
+  return std::min(number, mostThreads);
+}
+
+//===----------------------------------------------------------------------===//
+// All threads
+//===----------------------------------------------------------------------===//
+
+/// Computes pieces of \p own share, then of the others'.
+void ThreadPool::compute(int32_t own) {
+  int32_t number = numThreads;
+  isComputing = true;
+  for (int32_t i = 0; i < number; ++i) {
+    Member &owner = *members[(own + i) % number];
+    while (owner.nextPiece.load(std::memory_order_relaxed) < owner.endPiece) {
+      int64_t piece = owner.nextPiece.fetch_add(1, std::memory_order_relaxed);
+      if (piece >= owner.endPiece)
+        break;
+      loop.body(loop.ctx, loop.n * piece / numPieces,
+                loop.n * (piece + 1) / numPieces);
+    }
+  }
+  isComputing = false;
+}
+
+void ThreadPool::serve(int32_t index, Member &self) {
+  self.id = getThread();
+  uint64_t lastLoop = 0;
+  while (waitForLoop(index, self, lastLoop)) {
+    uint64_t entered = state.fetch_add(1);
+    lastLoop = loopNumber(entered);
+    if ((entered & kOpen) && index < numThreads)
+      compute(index);
+    uint64_t left = state.fetch_sub(1);
+    if ((left & kInside) == 1 && (left & kCallerSleeps)) {
+      std::lock_guard<std::mutex> lock(sleeping);
+      wakeCaller.notify_one();
+    }
+  }
+}
+
+/// Waits for a loop after \p lastLoop that has a share for the thread; false if
+/// there will be none.
+bool ThreadPool::waitForLoop(int32_t index, Member &self, uint64_t lastLoop) {
+  auto isWanted = [&] {
+    return isStopping || (loopNumber(state) != lastLoop && index < numThreads);
+  };
+  if (!spins() || !spin(isWanted, kSpinTime)) {
+    std::unique_lock<std::mutex> lock(sleeping);
+    ++numAsleep;
+    self.isAsleep = true;
+    self.wake.wait(lock, isWanted);
+    self.isAsleep = false;
+    --numAsleep;
+  }
+  return !isStopping;
+}
+
+void ThreadPool::stop() {
+  if (isComputing) // a loop that ends the process
+    return;
+  std::lock_guard<std::mutex> lock(running);
+  isStopping = true;
+  for (std::unique_ptr<Member> &member : members) {
+    if (!member->thread.joinable())
+      continue;
+    {
+      std::lock_guard<std::mutex> lock(sleeping);
+      member->wake.notify_one();
+    }
+    member->thread.join();
+  }
+}
