@@ -31,6 +31,7 @@ FUSIONS = (
     "rwkvc-fuse-into-parallel-loops",
     "dnnl-fuse-epilogues",
     "cpu-pack-matrices",
+    "rwkvc-group-kernels",
 )
 TRAFFIC = re.compile(
     r"@(\w+): (\d+) kernels; bytes moved: (\d+) of weights, (\d+) of workspace, (\d+) of arguments, (\d+) within"

@@ -21,7 +21,7 @@
 extern "C" {
 #endif
 
-#define RWKVRT_ABI_VERSION 4u
+#define RWKVRT_ABI_VERSION 5u
 
 /** Element types; the values are those of ONNX's TensorProto.DataType. */
 typedef enum rwkvrt_dtype {
@@ -185,6 +185,19 @@ typedef struct rwkvrt_model_info {
 RWKVRT_API void rwkvrt_parallel_for(void (*body)(void *ctx, int64_t begin,
                                                  int64_t end),
                                     void *ctx, int64_t n);
+
+/** A loop as rwkvrt_parallel_for() takes it. */
+typedef struct rwkvrt_loop {
+  void (*body)(void *ctx, int64_t begin, int64_t end);
+  void *ctx;
+  int64_t n;
+} rwkvrt_loop;
+
+/**
+ * Called by generated code: the same for several loops at once, none of which
+ * depends on another.
+ */
+RWKVRT_API void rwkvrt_parallel_loops(const rwkvrt_loop *loops, int32_t count);
 
 #ifdef __cplusplus
 }

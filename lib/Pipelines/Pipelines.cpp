@@ -98,6 +98,7 @@ ArrayRef<StringRef> rwkvc::getOptionalPasses() {
       "rwkvc-batch-products",
       "rwkvc-fold-add-into-dest",
       "rwkvc-fuse-into-parallel-loops",
+      "rwkvc-group-kernels",
       "dnnl-fuse-epilogues",
       "cpu-quantize-activations",
       "cpu-skip-zero-rows",
@@ -246,7 +247,7 @@ static void buildLinalg(OpPassManager &pm, const PipelineOptions &options) {
 }
 
 /// In: tensors. Out: buffers in one workspace.
-static void buildBufferize(OpPassManager &pm) {
+static void buildBufferize(OpPassManager &pm, const PipelineOptions &options) {
   pm.addPass(createUnshareDestinations());
   pm.addPass(bufferization::createEmptyTensorEliminationPass());
   pm.addPass(bufferization::createEmptyTensorToAllocTensorPass());
@@ -254,6 +255,7 @@ static void buildBufferize(OpPassManager &pm) {
   addCleanup(pm);
   OpPassManager &funcs = pm.nest<func::FuncOp>();
   funcs.addPass(bufferization::createBufferHoistingPass());
+  addOptional(pm, options, createGroupKernels());
   pm.addPass(createPlanMemory());
   addCleanup(pm);
 }
@@ -333,7 +335,7 @@ void rwkvc::buildPhase(OpPassManager &pm, Phase phase,
     buildLinalg(pm, options);
     break;
   case Phase::AfterBufferize:
-    buildBufferize(pm);
+    buildBufferize(pm, options);
     break;
   case Phase::BeforeLLVM:
     buildKernels(pm, options);

@@ -88,16 +88,26 @@ static pid_t getThread() { return static_cast<pid_t>(syscall(SYS_gettid)); }
 // The caller
 //===----------------------------------------------------------------------===//
 
-bool ThreadPool::run(const Loop &loop, int32_t numThreads) {
+bool ThreadPool::run(const rwkvrt_loop *loops, int32_t count,
+                     int32_t numThreads) {
   if (isComputing)
     return false;
   std::unique_lock<std::mutex> lock(running, std::try_to_lock);
   if (!lock)
     return false;
+  int64_t most = 0;
+  for (int32_t i = 0; i < count; ++i)
+    most += std::max<int64_t>(loops[i].n, 0);
+  if (most < 2)
+    return false;
+  numThreads = static_cast<int32_t>(std::min<int64_t>(numThreads, most));
   numThreads = limit(grow(numThreads));
   if (numThreads < 2)
     return false;
-  open(loop, numThreads);
+  this->loops = loops;
+  numLoops = count;
+  this->numThreads = numThreads;
+  open();
   compute(0);
   close();
   return true;
@@ -130,15 +140,21 @@ int32_t ThreadPool::grow(int32_t number) {
   return static_cast<int32_t>(members.size());
 }
 
-void ThreadPool::open(const Loop &loop, int32_t number) {
-  this->loop = loop;
-  numPieces = std::min<int64_t>(loop.n, number * kPiecesPerThread);
+int64_t ThreadPool::countPieces(const rwkvrt_loop &loop) const {
+  return std::clamp<int64_t>(loop.n, 0, mostPieces);
+}
+
+/// Gives all threads their shares and lets them in.
+void ThreadPool::open() {
+  int64_t number = numThreads, numPieces = 0;
+  mostPieces = number * kPiecesPerThread;
+  for (int32_t i = 0; i < numLoops; ++i)
+    numPieces += countPieces(loops[i]);
   for (int32_t i = 0; i < number; ++i) {
     members[i]->nextPiece.store(numPieces * i / number,
                                 std::memory_order_relaxed);
     members[i]->endPiece = numPieces * (i + 1) / number;
   }
-  numThreads = number;
   state += kNextLoop | kOpen;
   // Who falls asleep sees the new state first or is seen here.
   if (numAsleep == 0)
@@ -215,11 +231,20 @@ void ThreadPool::compute(int32_t own) {
       int64_t piece = owner.nextPiece.fetch_add(1, std::memory_order_relaxed);
       if (piece >= owner.endPiece)
         break;
-      loop.body(loop.ctx, loop.n * piece / numPieces,
-                loop.n * (piece + 1) / numPieces);
+      computePiece(piece);
     }
   }
   isComputing = false;
+}
+
+/// Pieces are numbered through all loops.
+void ThreadPool::computePiece(int64_t piece) const {
+  const rwkvrt_loop *loop = loops;
+  int64_t number = countPieces(*loop);
+  for (; piece >= number; number = countPieces(*++loop))
+    piece -= number;
+  loop->body(loop->ctx, loop->n * piece / number,
+             loop->n * (piece + 1) / number);
 }
 
 void ThreadPool::serve(int32_t index, Member &self) {

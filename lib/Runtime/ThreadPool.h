@@ -8,6 +8,8 @@
 #ifndef RWKVC_LIB_RUNTIME_THREADPOOL_H
 #define RWKVC_LIB_RUNTIME_THREADPOOL_H
 
+#include "rwkvc-rt/abi.h"
+
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
@@ -21,14 +23,7 @@
 
 namespace rwkvrt {
 
-/// A loop over [0, n), in any order and on any thread.
-struct Loop {
-  void (*body)(void *ctx, int64_t begin, int64_t end);
-  void *ctx;
-  int64_t n;
-};
-
-/// Threads that compute loops, of which a token has about a hundred. Who calls
+/// Threads that compute loops, of which a token has some dozens. Who calls
 /// takes part and never waits for a thread to begin: one that comes late finds
 /// nothing left to do. Threads that wait do so busily for a moment and then
 /// sleep. Where other programs keep processors busy, fewer threads compute for
@@ -41,10 +36,10 @@ public:
   ThreadPool(const ThreadPool &) = delete;
   ThreadPool &operator=(const ThreadPool &) = delete;
 
-  /// Runs \p loop over up to \p numThreads threads, at least two, with the
-  /// caller. False, and nothing is done, inside of a loop, while the pool has
-  /// another one to run, and if the caller is best off alone.
-  bool run(const Loop &loop, int32_t numThreads);
+  /// Runs \p count loops, independent of each other, over up to \p numThreads
+  /// threads with the caller. False, and nothing is done, inside of a loop,
+  /// while the pool has others to run, and if the caller is best off alone.
+  bool run(const rwkvrt_loop *loops, int32_t count, int32_t numThreads);
 
   /// Ends the threads. Loops run on their callers alone from then on.
   void stop();
@@ -65,18 +60,21 @@ private:
 
   int32_t grow(int32_t number);
   int32_t limit(int32_t number);
-  void open(const Loop &loop, int32_t number);
+  int64_t countPieces(const rwkvrt_loop &loop) const;
+  void open();
   void close();
   bool spins() const { return numThreads <= numProcessors; }
   void compute(int32_t own);
+  void computePiece(int64_t piece) const;
   void serve(int32_t index, Member &self);
   bool waitForLoop(int32_t index, Member &self, uint64_t lastLoop);
 
   const int32_t numProcessors;
 
-  // The loop. Changes only while no thread is inside.
-  Loop loop{};
-  int64_t numPieces = 0;
+  // What there is to do. Changes only while no thread is inside.
+  const rwkvrt_loop *loops = nullptr;
+  int32_t numLoops = 0;
+  int64_t mostPieces = 0;                       ///< of a loop
   std::vector<std::unique_ptr<Member>> members; ///< the first is the caller
   std::atomic<int32_t> numThreads{0};           ///< of them
 

@@ -86,16 +86,20 @@ ThreadPool *ProcessPool::pool = nullptr;
 
 } // namespace
 
+void rwkvrt_parallel_loops(const rwkvrt_loop *loops, int32_t count) {
+  int32_t threads = rwkvrt_get_num_threads();
+  if (threads > 1) {
+    static ProcessPool pool;
+    if (pool->run(loops, count, threads))
+      return;
+  }
+  for (int32_t i = 0; i < count; ++i)
+    if (loops[i].n > 0)
+      loops[i].body(loops[i].ctx, 0, loops[i].n);
+}
+
 void rwkvrt_parallel_for(void (*body)(void *ctx, int64_t begin, int64_t end),
                          void *ctx, int64_t n) {
-  if (n <= 0)
-    return;
-  auto threads =
-      static_cast<int32_t>(std::min<int64_t>(rwkvrt_get_num_threads(), n));
-  if (threads == 1)
-    return body(ctx, 0, n);
-  static ProcessPool pool;
-  Loop loop = {body, ctx, n};
-  if (!pool->run(loop, threads))
-    body(ctx, 0, n);
+  rwkvrt_loop loop = {body, ctx, n};
+  rwkvrt_parallel_loops(&loop, 1);
 }

@@ -5,8 +5,8 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "Kernels.h"
 #include "mlir/Dialect/Linalg/Utils/Utils.h"
-#include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/IR/IRMapping.h"
 #include "mlir/Transforms/RegionUtils.h"
 #include "rwkvc/AOT/Interface.h"
@@ -71,23 +71,33 @@ struct OutlineKernelsPass
       copy.erase();
     }
     SmallVector<Operation *> ops;
+    SmallVector<scf::ExecuteRegionOp> groups;
     entry.walk<WalkOrder::PreOrder>([&](Operation *op) {
-      // A parallel loop with all that it computes is one kernel.
-      if (auto loop = dyn_cast<scf::ForallOp>(op);
-          loop && loop->getNumResults() == 0) {
-        ops.push_back(op);
-        return WalkResult::skip();
-      }
-      if (auto linalg = dyn_cast<linalg::LinalgOp>(op);
-          linalg && linalg.hasPureBufferSemantics())
-        ops.push_back(op);
-      return WalkResult::advance();
+      if (auto region = dyn_cast<scf::ExecuteRegionOp>(op);
+          region && region->hasAttr(kIndependentAttr))
+        groups.push_back(region);
+      if (!isKernel(op))
+        return WalkResult::advance();
+      ops.push_back(op);
+      return WalkResult::skip();
     });
     for (Operation *op : ops)
-      outline(op, number++, symbols);
+      outline(op, ("kernel_" + Twine(number++)).str(), symbols);
+    for (scf::ExecuteRegionOp group : groups) {
+      func::FuncOp func =
+          outline(group, "group", symbols); // the table numbers them
+      func->setAttr(kIndependentAttr, UnitAttr::get(&getContext()));
+      Block &body = func.getBody().front();
+      scf::ExecuteRegionOp region =
+          *body.getOps<scf::ExecuteRegionOp>().begin();
+      for (Operation &op : llvm::make_early_inc_range(
+               region.getRegion().front().without_terminator()))
+        op.moveBefore(region);
+      region.erase();
+    }
   }
 
-  void outline(Operation *op, unsigned number, SymbolTable &symbols) {
+  func::FuncOp outline(Operation *op, StringRef name, SymbolTable &symbols) {
     OpBuilder b(op);
     Location loc = op->getLoc();
     llvm::SetVector<Value> used(op->getOperands().begin(),
@@ -102,16 +112,15 @@ struct OutlineKernelsPass
         continue;
       }
       inputs.push_back(value);
-      // Inside a loop, types of views follow from those of what they view.
-      Type type = isa<scf::ForallOp>(op) ? value.getType()
-                                         : withoutOffset(value.getType());
+      // Inside a region, types of views follow from those of what they view.
+      Type type = isa<linalg::LinalgOp>(op) ? withoutOffset(value.getType())
+                                            : value.getType();
       operands.push_back(type == value.getType()
                              ? value
                              : memref::CastOp::create(b, loc, type, value));
     }
     auto type = b.getFunctionType(TypeRange(ValueRange(operands)), {});
-    auto kernel =
-        func::FuncOp::create(loc, ("kernel_" + Twine(number)).str(), type);
+    auto kernel = func::FuncOp::create(loc, name, type);
     kernel.setPrivate();
     symbols.insert(kernel);
     Block *block = kernel.addEntryBlock();
@@ -125,6 +134,7 @@ struct OutlineKernelsPass
     func::ReturnOp::create(inner, loc);
     func::CallOp::create(b, loc, kernel, operands);
     op->erase();
+    return kernel;
   }
 };
 

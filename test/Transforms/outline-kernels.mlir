@@ -51,6 +51,13 @@ func.func @main(%w: memref<4096xi8>, %x: memref<8x4xf32>, %y: memref<8x4xf32>, %
     %q = memref.subview %y[%i, 0] [1, 4] [1, 1] : memref<8x4xf32> to memref<4xf32, strided<[1], offset: ?>>
     linalg.copy ins(%p : memref<4xf32, strided<[1], offset: ?>>) outs(%q : memref<4xf32, strided<[1], offset: ?>>)
   }
+  // Kernels that do not depend on each other become a function that calls them.
+  // CHECK: call @group(%{{.*}}, %{{.*}}, %{{.*}}) : (memref<8xf32>, memref<8xf32>, memref<8x4xf32>) -> ()
+  scf.execute_region no_inline {
+    linalg.exp ins(%a : memref<8xf32>) outs(%b : memref<8xf32>)
+    linalg.fill ins(%two : f32) outs(%y : memref<8x4xf32>)
+    scf.yield
+  } {rwkvc.independent}
   // CHECK-NOT: linalg.
   // CHECK:     return
   return
@@ -78,7 +85,7 @@ func.func @step(%a: memref<8xf32>, %b: memref<8xf32>, %scale: f32) attributes {w
 // CHECK:       func.func private @kernel_4(
 // CHECK-NEXT:    scf.forall
 // CHECK:           linalg.copy
-// MERGED-COUNT-3: func.func private @kernel
+// MERGED-COUNT-5: func.func private @kernel
 // MERGED-NOT:     func.func private @kernel
 
 // ERROR: error: the module has no function @main

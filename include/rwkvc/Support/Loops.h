@@ -22,6 +22,10 @@ std::optional<int64_t> countIterations(mlir::OpFoldResult from,
 std::optional<llvm::SmallVector<int64_t>>
 countIterations(mlir::scf::ForallOp loop);
 
+/// Scalar operations of \p op and the linalg ops in it, with a guess where
+/// lengths or iterations are not known.
+int64_t estimateWork(mlir::Operation *op);
+
 } // namespace rwkvc
 
 #endif // RWKVC_SUPPORT_LOOPS_H

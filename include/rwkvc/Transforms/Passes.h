@@ -23,6 +23,10 @@ namespace rwkvc {
 #define GEN_PASS_REGISTRATION
 #include "rwkvc/Transforms/Passes.h.inc"
 
+/// Of a `scf.execute_region` of kernels, and of the function that it becomes:
+/// no kernel in it depends on another.
+inline constexpr llvm::StringLiteral kIndependentAttr = "rwkvc.independent";
+
 /// The formats that rwkvc-quantize-weights knows.
 llvm::ArrayRef<llvm::StringRef> getWeightFormats();
 

@@ -252,6 +252,47 @@ def UnshareDestinations : Pass<"rwkvc-unshare-destinations", "::mlir::ModuleOp">
   let statistics = [Statistic<"numCloned", "cloned", "Destinations cloned">];
 }
 
+def GroupKernels : Pass<"rwkvc-group-kernels", "::mlir::ModuleOp"> {
+  let summary = "Collect kernels that can run at the same time";
+  let description = [{
+    A kernel is a linalg op on buffers or a `scf.forall` without results. Where two
+    depend on each other, through a buffer, they stay in order; apart from that, large
+    ones move up to the first place at which what they depend on is done, and small ones
+    down to where their results are needed. Kernels that then have the same place
+    become a `scf.execute_region` with the attribute `rwkvc.independent`: threads may
+    share them all without waiting in between.
+
+    ```mlir
+    linalg.matmul ins(%x, %wr) outs(%r)
+    linalg.generic ins(%r) outs(%gate)
+    linalg.matmul ins(%x, %wk) outs(%k)
+    // after
+    scf.execute_region no_inline {
+      linalg.matmul ins(%x, %wr) outs(%r)
+      linalg.matmul ins(%x, %wk) outs(%k)
+      scf.yield
+    } {rwkvc.independent}
+    linalg.generic ins(%r) outs(%gate)
+    ```
+
+    The arguments of the functions that callers know are buffers of their own. An
+    operation with unknown effects on memory stays where it is between the others.
+    Groups keep more buffers in use, so blocks stay as they are if their kernels take
+    so long on the average that waiting at their ends does not matter.
+  }];
+  let dependentDialects = ["::mlir::scf::SCFDialect"];
+  let options = [
+    Option<"minLargeWork", "min-large-work", "int64_t", /*default=*/"1 << 15",
+           "Scalar operations of a kernel that moves up">,
+    Option<"maxMeanWork", "max-mean-work", "int64_t", /*default=*/"1 << 23",
+           "Scalar operations per kernel of a block that has groups">
+  ];
+  let statistics = [
+    Statistic<"numGroups", "groups", "Groups made">,
+    Statistic<"numGrouped", "grouped", "Kernels in them">
+  ];
+}
+
 def PlanMemory : Pass<"rwkvc-plan-memory", "::mlir::ModuleOp"> {
   let summary = "Place every buffer of a function in one caller-owned workspace";
   let description = [{
@@ -287,7 +328,9 @@ def OutlineKernels : Pass<"rwkvc-outline-kernels", "::mlir::ModuleOp"> {
     on the number of distinct kernels and not on the number of layers or forms. Static
     offsets become dynamic, since they are all that tells such kernels apart.
     A copy between buffers that are not contiguous is a kernel too; so is a
-    `scf.forall` with everything in it.
+    `scf.forall` with everything in it. A group of independent kernels
+    (`rwkvc-group-kernels`) becomes a function that calls them and has the attribute
+    `rwkvc.independent`.
 
     ```mlir
     linalg.generic ... ins(%x : memref<64xf32>) outs(%y : memref<64xf32>)

@@ -5,9 +5,11 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "mlir/IR/IRMapping.h"
 #include "mlir/IR/ImplicitLocOpBuilder.h"
 #include "rwkvc/AOT/Interface.h"
 #include "rwkvc/Target/CPU/Passes.h"
+#include "rwkvc/Transforms/Passes.h"
 #include <map>
 
 namespace rwkvc::cpu {
@@ -19,12 +21,18 @@ using namespace mlir;
 using namespace rwkvc;
 using namespace rwkvc::cpu;
 
-/// The runtime's loop over threads; see rwkvc-rt/abi.h.
+/// The runtime's loops over threads; see rwkvc-rt/abi.h.
 static constexpr llvm::StringLiteral kParallelFor = "rwkvrt_parallel_for";
+static constexpr llvm::StringLiteral kParallelLoops = "rwkvrt_parallel_loops";
 
 /// Arguments of a parallel kernel ahead of its own: the range of iterations.
 static unsigned numLeading(LLVM::LLVMFuncOp kernel) {
   return kernel->hasAttr(kParallelUnitsAttr) ? 2 : 0;
+}
+
+/// Arguments after those.
+static unsigned numParameters(LLVM::LLVMFuncOp kernel) {
+  return kernel.getNumArguments() - numLeading(kernel);
 }
 
 namespace {
@@ -38,6 +46,11 @@ struct Kernel {
   SmallVector<unsigned> used;
   LLVM::LLVMStructType context;
   int64_t index = -1; ///< in the tables of the levels
+};
+
+struct Call {
+  LLVM::CallOp op;
+  Kernel *kernel;
 };
 
 struct DispatchKernelsPass
@@ -55,32 +68,77 @@ struct DispatchKernelsPass
     SmallVector<LLVM::LLVMFuncOp> functions(
         getOperation().getOps<LLVM::LLVMFuncOp>());
     for (LLVM::LLVMFuncOp func : functions)
-      if (failed(dispatchCalls(func, symbols)))
+      if (!func->hasAttr(kIndependentAttr) &&
+          failed(dispatchCalls(func, symbols)))
         return signalPassFailure();
+    for (LLVM::LLVMFuncOp func : functions)
+      if (func->hasAttr(kIndependentAttr))
+        symbols.erase(func);
     for (ModuleOp level : levels)
       addTable(level);
   }
 
   LogicalResult dispatchCalls(LLVM::LLVMFuncOp func, SymbolTable &symbols) {
-    SmallVector<std::pair<LLVM::CallOp, Kernel *>> calls;
+    SmallVector<LLVM::CallOp> groups;
+    auto getCallee = [&](LLVM::CallOp call) {
+      return call.getCallee()
+                 ? symbols.lookup<LLVM::LLVMFuncOp>(*call.getCallee())
+                 : nullptr;
+    };
     func.walk([&](LLVM::CallOp call) {
-      auto callee = call.getCallee()
-                        ? symbols.lookup<LLVM::LLVMFuncOp>(*call.getCallee())
-                        : nullptr;
-      if (Kernel *kernel = callee ? findKernel(callee) : nullptr)
-        calls.emplace_back(call, kernel);
+      LLVM::LLVMFuncOp callee = getCallee(call);
+      if (callee && callee->hasAttr(kIndependentAttr))
+        groups.push_back(call);
+    });
+    SmallVector<SmallVector<Call>> regions;
+    llvm::SmallPtrSet<Operation *, 16> inRegions;
+    for (LLVM::CallOp group : groups) {
+      SmallVector<LLVM::CallOp> members = inlineGroup(group, getCallee(group));
+      // Where nothing is parallel, a region costs more than it saves.
+      if (llvm::none_of(members, [&](LLVM::CallOp call) {
+            return isParallel(getCallee(call));
+          }))
+        continue;
+      SmallVector<Call> &region = regions.emplace_back();
+      for (LLVM::CallOp call : members)
+        if (Kernel *kernel = findKernel(getCallee(call), /*isGrouped=*/true)) {
+          region.push_back({call, kernel});
+          inRegions.insert(call);
+        }
+    }
+    func.walk([&](LLVM::CallOp call) {
+      LLVM::LLVMFuncOp callee = getCallee(call);
+      if (!callee || inRegions.contains(call))
+        return;
+      Kernel *kernel = findKernel(callee, /*isGrouped=*/false);
+      if (kernel && (kernel->isParallel || kernel->index >= 0))
+        regions.push_back({{call, kernel}});
     });
     bool isEntry = func->hasAttr(aot::kInterfaceAttr);
-    if (!levels.empty() && !calls.empty() && !isEntry)
-      return calls.front().first.emitError()
+    if (!levels.empty() && !regions.empty() && !isEntry)
+      return regions.front().front().op.emitError()
              << "calls a kernel of several levels from a function that callers "
                 "do not know, '"
              << func.getName() << "'";
     if (!levels.empty() && isEntry)
       addCodeArgument(func);
-    for (auto [call, kernel] : calls)
-      dispatch(call, *kernel, symbols);
+    for (ArrayRef<Call> region : regions)
+      dispatch(region, symbols);
     return success();
+  }
+
+  /// Replaces a call of \p callee, a group of kernels, by the calls in it.
+  static SmallVector<LLVM::CallOp> inlineGroup(LLVM::CallOp group,
+                                               LLVM::LLVMFuncOp callee) {
+    OpBuilder b(group);
+    IRMapping mapping;
+    mapping.map(callee.getArguments(), group.getArgOperands());
+    SmallVector<LLVM::CallOp> calls;
+    for (Operation &op : callee.getBody().front().without_terminator())
+      if (auto call = dyn_cast<LLVM::CallOp>(b.clone(op, mapping)))
+        calls.push_back(call);
+    group.erase();
+    return calls;
   }
 
   /// A last argument for the level's table.
@@ -99,14 +157,25 @@ struct DispatchKernelsPass
       func.getBody().addArgument(pointer, func.getLoc());
   }
 
-  /// Null for what is called directly.
-  Kernel *findKernel(LLVM::LLVMFuncOp callee) {
-    auto [entry, isNew] = kernels.try_emplace(callee);
-    Kernel &kernel = entry->second;
-    if (!isNew)
-      return kernel.definitions.empty() ? nullptr : &kernel;
+  /// Whether \p callee runs on several threads, on one level at least.
+  bool isParallel(LLVM::LLVMFuncOp callee) {
+    return callee->hasAttr(kParallelUnitsAttr) ||
+           (callee.isExternal() && llvm::any_of(levels, [&](ModuleOp level) {
+              auto found =
+                  level.lookupSymbol<LLVM::LLVMFuncOp>(callee.getName());
+              return found && found->hasAttr(kParallelUnitsAttr);
+            }));
+  }
+
+  /// Null for what can only be called directly. A kernel of one thread has a
+  /// task if it is in a group.
+  Kernel *findKernel(LLVM::LLVMFuncOp callee, bool isGrouped) {
+    Kernel &kernel = kernels[callee];
+    if (!kernel.definitions.empty())
+      return &kernel;
     SmallVector<LLVM::LLVMFuncOp> definitions;
-    if (callee->hasAttr(kParallelUnitsAttr)) {
+    if (callee->hasAttr(kParallelUnitsAttr) ||
+        (isGrouped && !callee.isExternal())) {
       definitions.push_back(callee);
     } else if (callee.isExternal()) {
       for (ModuleOp level : levels)
@@ -119,8 +188,7 @@ struct DispatchKernelsPass
     kernel.definitions = definitions;
     kernel.isParallel = llvm::any_of(definitions, numLeading);
     SmallVector<Type> types;
-    unsigned number = callee.getNumArguments() - numLeading(callee);
-    for (unsigned i = 0; i < number; ++i) {
+    for (unsigned i = 0; i < numParameters(callee); ++i) {
       if (llvm::all_of(definitions, [&](LLVM::LLVMFuncOp func) {
             return func.getArgument(numLeading(func) + i).use_empty();
           }))
@@ -154,8 +222,7 @@ struct DispatchKernelsPass
     if (numLeading(definition))
       arguments = {block->getArgument(1), block->getArgument(2)};
     unsigned next = 0;
-    for (unsigned i = 0;
-         i < definition.getNumArguments() - numLeading(definition); ++i) {
+    for (unsigned i = 0; i < numParameters(definition); ++i) {
       Type element = definition.getArgumentTypes()[numLeading(definition) + i];
       if (next == kernel.used.size() || kernel.used[next] != i) {
         arguments.push_back(LLVM::PoisonOp::create(b, element));
@@ -168,44 +235,73 @@ struct DispatchKernelsPass
     LLVM::ReturnOp::create(b, ValueRange());
   }
 
-  void dispatch(LLVM::CallOp call, const Kernel &kernel, SymbolTable &symbols) {
-    ImplicitLocOpBuilder b(call.getLoc(), call);
-    bool hasLevels = kernel.index >= 0;
-    ValueRange operands = call.getArgOperands();
-    ValueRange arguments = hasLevels ? operands : operands.drop_front(2);
-    Value storage = getStorage(call, kernel.context);
-    for (auto [i, number] : llvm::enumerate(kernel.used))
-      LLVM::StoreOp::create(b, arguments[number],
-                            field(b, storage, kernel.context, i));
-    Value task, units;
-    if (hasLevels) {
-      Value table =
-          call->getParentOfType<LLVM::LLVMFuncOp>().getArguments().back();
-      Value entry = LLVM::GEPOp::create(
-          b, pointer, entryType, table,
-          ArrayRef<LLVM::GEPArg>{static_cast<int32_t>(kernel.index)});
-      task = LLVM::LoadOp::create(b, pointer, field(b, entry, entryType, 0));
-      if (kernel.isParallel)
-        units = LLVM::LoadOp::create(b, b.getI64Type(),
-                                     field(b, entry, entryType, 1));
-    } else {
-      task = LLVM::AddressOfOp::create(b, pointer,
-                                       taskName(kernel.definitions.front()));
-      units = operands[1];
+  /// One call of the runtime for all \p calls, which follow each other.
+  void dispatch(ArrayRef<Call> calls, SymbolTable &symbols) {
+    LLVM::CallOp last = calls.back().op;
+    ImplicitLocOpBuilder b(last.getLoc(), last);
+    auto i64 = b.getI64Type();
+    SmallVector<std::array<Value, 3>> loops;
+    for (auto [number, call] : llvm::enumerate(calls)) {
+      const Kernel &kernel = *call.kernel;
+      OperandRange operands = call.op->getOperands();
+      Value context = getStorage(call.op, kernel.context, number);
+      unsigned numRange =
+          operands.size() - numParameters(kernel.definitions.front());
+      for (auto [i, used] : llvm::enumerate(kernel.used))
+        LLVM::StoreOp::create(b, operands[numRange + used],
+                              field(b, context, kernel.context, i));
+      Value task, units;
+      if (kernel.index >= 0) {
+        Value table =
+            call.op->getParentOfType<LLVM::LLVMFuncOp>().getArguments().back();
+        Value entry = LLVM::GEPOp::create(
+            b, pointer, entryType, table,
+            ArrayRef<LLVM::GEPArg>{static_cast<int32_t>(kernel.index)});
+        task = LLVM::LoadOp::create(b, pointer, field(b, entry, entryType, 0));
+        units = LLVM::LoadOp::create(b, i64, field(b, entry, entryType, 1));
+      } else {
+        task = LLVM::AddressOfOp::create(b, pointer,
+                                         taskName(kernel.definitions.front()));
+        units = kernel.isParallel
+                    ? operands[1]
+                    : LLVM::ConstantOp::create(b, i64, 1).getResult();
+      }
+      loops.push_back({task, context, units});
     }
-    if (kernel.isParallel) {
-      LLVM::CallOp::create(b, getParallelFor(symbols),
-                           ValueRange{task, storage, units});
+    ++numRegions;
+    numCalls += calls.size();
+    if (calls.size() > 1) {
+      auto loopType = LLVM::LLVMStructType::getLiteral(&getContext(),
+                                                       {pointer, pointer, i64});
+      Value storage =
+          getStorage(last, LLVM::LLVMArrayType::get(loopType, calls.size()), 0);
+      for (auto [i, loop] : llvm::enumerate(loops))
+        for (auto [j, value] : llvm::enumerate(loop))
+          LLVM::StoreOp::create(
+              b, value,
+              LLVM::GEPOp::create(
+                  b, pointer, loopType, storage,
+                  ArrayRef<LLVM::GEPArg>{static_cast<int32_t>(i),
+                                         static_cast<int32_t>(j)}));
+      Value count = LLVM::ConstantOp::create(
+          b, b.getI32Type(), static_cast<int32_t>(calls.size()));
+      LLVM::CallOp::create(
+          b, getRuntime(kParallelLoops, {pointer, b.getI32Type()}, symbols),
+          ValueRange{storage, count});
+    } else if (calls.front().kernel->isParallel) {
+      LLVM::CallOp::create(
+          b, getRuntime(kParallelFor, {pointer, pointer, i64}, symbols),
+          ValueRange(loops.front()));
     } else {
-      Value zero = LLVM::ConstantOp::create(b, b.getI64Type(), 0);
-      Value one = LLVM::ConstantOp::create(b, b.getI64Type(), 1);
+      auto [task, context, units] = loops.front();
+      Value zero = LLVM::ConstantOp::create(b, i64, 0);
+      Value one = LLVM::ConstantOp::create(b, i64, 1);
       auto type = LLVM::LLVMFunctionType::get(
-          LLVM::LLVMVoidType::get(&getContext()),
-          {pointer, b.getI64Type(), b.getI64Type()});
-      LLVM::CallOp::create(b, type, ValueRange{task, storage, zero, one});
+          LLVM::LLVMVoidType::get(&getContext()), {pointer, i64, i64});
+      LLVM::CallOp::create(b, type, ValueRange{task, context, zero, one});
     }
-    call.erase();
-    ++numCalls;
+    for (const Call &call : calls)
+      call.op->erase();
   }
 
   Value field(ImplicitLocOpBuilder &b, Value base, LLVM::LLVMStructType type,
@@ -215,16 +311,17 @@ struct DispatchKernelsPass
         ArrayRef<LLVM::GEPArg>{0, static_cast<int32_t>(index)});
   }
 
-  /// Room for the arguments in the caller's frame. One of each type is enough:
-  /// the runtime returns when all threads are done.
-  Value getStorage(LLVM::CallOp call, LLVM::LLVMStructType context) {
+  /// Room in the caller's frame, for the arguments of kernel \p index of a
+  /// region. One of each type is enough: the runtime returns when all threads
+  /// are done.
+  Value getStorage(LLVM::CallOp call, Type type, size_t index) {
     auto func = call->getParentOfType<LLVM::LLVMFuncOp>();
-    Value &storage = frames[{func, context}];
+    Value &storage = frames[{func, type, index}];
     if (!storage) {
       auto b = ImplicitLocOpBuilder::atBlockBegin(call.getLoc(),
                                                   &func.getBody().front());
       Value one = LLVM::ConstantOp::create(b, b.getI64Type(), 1);
-      storage = LLVM::AllocaOp::create(b, pointer, context, one);
+      storage = LLVM::AllocaOp::create(b, pointer, type, one);
     }
     return storage;
   }
@@ -257,15 +354,15 @@ struct DispatchKernelsPass
     LLVM::ReturnOp::create(b, value);
   }
 
-  LLVM::LLVMFuncOp getParallelFor(SymbolTable &symbols) {
-    if (auto func = symbols.lookup<LLVM::LLVMFuncOp>(kParallelFor))
+  LLVM::LLVMFuncOp getRuntime(StringRef name, ArrayRef<Type> parameters,
+                              SymbolTable &symbols) {
+    if (auto func = symbols.lookup<LLVM::LLVMFuncOp>(name))
       return func;
     OpBuilder b(&getContext());
-    auto type =
-        LLVM::LLVMFunctionType::get(LLVM::LLVMVoidType::get(&getContext()),
-                                    {pointer, pointer, b.getI64Type()});
-    auto func = LLVM::LLVMFuncOp::create(b, getOperation().getLoc(),
-                                         kParallelFor, type);
+    auto type = LLVM::LLVMFunctionType::get(
+        LLVM::LLVMVoidType::get(&getContext()), parameters);
+    auto func =
+        LLVM::LLVMFuncOp::create(b, getOperation().getLoc(), name, type);
     symbols.insert(func, getOperation().getBody()->begin());
     return func;
   }
@@ -275,7 +372,7 @@ struct DispatchKernelsPass
   int64_t numTableEntries = 0;
   LLVM::LLVMPointerType pointer;
   LLVM::LLVMStructType entryType; ///< of the tables
-  llvm::DenseMap<std::pair<Operation *, Type>, Value> frames;
+  llvm::DenseMap<std::tuple<Operation *, Type, size_t>, Value> frames;
 };
 
 } // namespace

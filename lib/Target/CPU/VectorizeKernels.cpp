@@ -21,9 +21,6 @@ using namespace mlir;
 using namespace rwkvc;
 using namespace rwkvc::cpu;
 
-/// Iterations that a loop of unknown length is taken to have.
-static constexpr int64_t kUnknownTrips = 16;
-
 namespace {
 
 struct VectorizeKernelsPass
@@ -113,27 +110,6 @@ struct VectorizeKernelsPass
         return loop.emitOpError("cannot become a loop");
     }
     return success();
-  }
-
-  /// Scalar operations of \p loop.
-  static int64_t estimateWork(scf::ForallOp loop) {
-    int64_t total = 0;
-    loop.walk([&](linalg::LinalgOp op) {
-      int64_t work = 1;
-      for (int64_t range : op.getStaticLoopRanges())
-        work *= std::max<int64_t>(range, 1);
-      work *= std::max<int64_t>(
-          llvm::range_size(op.getBlock()->without_terminator()), 1);
-      for (Operation *parent = op->getParentOp(); parent != loop;
-           parent = parent->getParentOp())
-        if (auto outer = dyn_cast<scf::ForOp>(parent)) {
-          auto trips = outer.getStaticTripCount();
-          work *= trips ? trips->getSExtValue() : kUnknownTrips;
-        }
-      total += work;
-    });
-    std::optional<SmallVector<int64_t>> counts = countIterations(loop);
-    return total * computeProduct(*counts);
   }
 
   /// Replaces \p loop, the kernel's, by one over the iterations that its two

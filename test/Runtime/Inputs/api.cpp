@@ -381,22 +381,33 @@ static void testParallelFor() {
 /// Many short loops, each with the results of the one before; false if an
 /// index was left out or taken twice.
 static bool runChain(int64_t n, int length) {
-  std::vector<int64_t> values(n);
+  auto body = [](void *context, int64_t begin, int64_t end) {
+    auto &values = *static_cast<std::vector<int64_t> *>(context);
+    for (; begin < end; ++begin)
+      values[begin] = 3 * values[begin] + begin;
+  };
+  // The loop alone, and two more beside one of a single index and an empty one.
+  std::vector<int64_t> values[4] = {std::vector<int64_t>(n),
+                                    std::vector<int64_t>(1),
+                                    std::vector<int64_t>(2 * n),
+                                    {}};
+  std::vector<rwkvrt_loop> loops;
+  for (std::vector<int64_t> &one : values)
+    loops.push_back({body, &one, static_cast<int64_t>(one.size())});
   for (int i = 0; i < length; ++i)
-    rwkvrt_parallel_for(
-        [](void *context, int64_t begin, int64_t end) {
-          auto &values = *static_cast<std::vector<int64_t> *>(context);
-          for (; begin < end; ++begin)
-            values[begin] = 3 * values[begin] + begin;
-        },
-        &values, n);
-  for (int64_t index = 0; index < n; ++index) {
-    int64_t expected = 0;
-    for (int i = 0; i < length; ++i)
-      expected = 3 * expected + index;
-    if (values[index] != expected)
-      return false;
-  }
+    if (i % 2)
+      rwkvrt_parallel_loops(loops.data(), 4);
+    else
+      for (const rwkvrt_loop &loop : loops)
+        rwkvrt_parallel_for(loop.body, loop.ctx, loop.n);
+  for (const std::vector<int64_t> &one : values)
+    for (size_t index = 0; index < one.size(); ++index) {
+      int64_t expected = 0;
+      for (int i = 0; i < length; ++i)
+        expected = 3 * expected + static_cast<int64_t>(index);
+      if (one[index] != expected)
+        return false;
+    }
   return true;
 }
 

@@ -268,9 +268,15 @@ def DispatchKernels : Pass<"cpu-dispatch-kernels", "::mlir::ModuleOp"> {
     ```
 
     What no level runs on several threads is called directly, not through the runtime.
+
+    A call of a group of kernels (`rwkvc.independent`, see `rwkvc-group-kernels`) of which
+    one is parallel becomes one call of `rwkvrt_parallel_loops` for them all.
   }];
   let dependentDialects = ["::mlir::LLVM::LLVMDialect"];
-  let statistics = [Statistic<"numCalls", "calls", "Calls dispatched">];
+  let statistics = [
+    Statistic<"numCalls", "calls", "Calls dispatched">,
+    Statistic<"numRegions", "regions", "Calls of the runtime or of a task">
+  ];
 }
 
 def ExpandMath : Pass<"cpu-expand-math"> {
