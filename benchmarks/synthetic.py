@@ -12,6 +12,7 @@ Speed depends on shapes, not on what the weights say; these keep activations of 
 import argparse
 import dataclasses
 import pathlib
+import statistics
 import sys
 
 import numpy as np
@@ -26,6 +27,7 @@ class Shape:
 
     ranks: of v7's decay, in-context learning rate, value residual and gate; of v6's interpolations and decay
     hidden: width of the channel mix over that of the model
+    zeros: about how much of the channel mix's squared ReLU is zero; trained models have more than the half that is chance
     """
 
     version: int
@@ -34,6 +36,7 @@ class Shape:
     tokens: int
     ranks: tuple = ()
     hidden: float = 4
+    zeros: float = 0.5
 
 
 SHAPES = {
@@ -150,6 +153,10 @@ class _Maker:
                 weights |= self.norm(f"{block}.{name}")
             weights |= {f"{block}.att.{name}": tensor for name, tensor in time_mix(layer).items()}
             weights |= {f"{block}.ffn.{name}": tensor for name, tensor in self.channel_mix().items()}
+            # What the bias of the norm gives every key lies so many deviations below zero.
+            bias = weights[f"{block}.ln2.bias"]
+            shift = np.float32(statistics.NormalDist().inv_cdf(shape.zeros))
+            weights[f"{block}.ffn.key.weight"] -= shift * bias / (bias @ bias)
         return weights
 
 
@@ -157,6 +164,8 @@ def make_weights(shape, seed=0):
     """A checkpoint as in rwkvc.checkpoint: tensor names of the training code to float32 arrays."""
     if shape.width % HEAD_SIZE or shape.layers < 1 or shape.tokens < 1:
         raise ValueError(f"{shape}: the width must be a multiple of {HEAD_SIZE}, layers and tokens positive")
+    if not 0 < shape.zeros < 1:
+        raise ValueError(f"{shape}: the share of zeros must be above 0 and below 1")
     return _Maker(shape, seed).make()
 
 
@@ -168,13 +177,14 @@ def main():
     parser.add_argument("--layers", type=int, help="layers, instead of the release's")
     parser.add_argument("--width", type=int, help=f"width, a multiple of {HEAD_SIZE}, instead of the release's")
     parser.add_argument("--tokens", type=int, help="size of the vocabulary, instead of the release's")
+    parser.add_argument("--zeros", type=float, help="share of zeros in the squared ReLU, instead of one half")
     parser.add_argument("--seed", type=int, default=0, help="of the weights")
     parser.add_argument("-o", "--output", required=True, help="ONNX file to write; large weights go beside it")
     options = parser.parse_args()
     # Here, for other programs take only the weights.
     from rwkvc.export import export_model, save_model
 
-    changes = {name: getattr(options, name) for name in ("layers", "width", "tokens")}
+    changes = {name: getattr(options, name) for name in ("layers", "width", "tokens", "zeros")}
     changes = {name: value for name, value in changes.items() if value is not None}
     try:
         weights = make_weights(dataclasses.replace(SHAPES[options.name], **changes), options.seed)
