@@ -14,6 +14,7 @@
 #include <fcntl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+#include <utility>
 
 using namespace rwkvrt;
 using namespace std::chrono_literals;
@@ -205,13 +206,14 @@ int32_t ThreadPool::limit(int32_t number) {
   waitedBefore = waited;
   if (isFirst)
     return number;
-  if (missing > kMissing) {
+  bool wasCrowded = std::exchange(isCrowded, missing > kMissing);
+  if (isCrowded && wasCrowded) {
     int32_t all = std::min(static_cast<int32_t>(members.size()), mostThreads);
     mostThreads = std::max(1, all - static_cast<int32_t>(std::ceil(missing)));
     pause =
         std::clamp<Clock::duration>(2 * pause, kShortestPause, kLongestPause);
     limitedUntil = now + pause;
-  } else if (mostThreads == INT32_MAX) {
+  } else if (!isCrowded && mostThreads == INT32_MAX) {
     pause = Clock::duration::zero();
   }
   return std::min(number, mostThreads);

@@ -91,6 +91,7 @@ private:
   pthread_t caller{}; ///< of the loop before
   Clock::time_point windowBegin{}, limitedUntil{};
   std::chrono::nanoseconds waitedBefore{}; ///< at the window's begin
+  bool isCrowded = false; ///< processors were missed in the window before
   Clock::duration pause{};
   int32_t mostThreads = INT32_MAX; ///< until then
 };
