@@ -461,12 +461,12 @@ llvm::Error Driver::generateCode(std::vector<Part> &parts) {
   std::mutex lock;
   llvm::Error failure = llvm::Error::success();
   mlir::parallelForEach(&context, parts, [&](Part &part) {
+    optimizeModule(*part.module, *part.target, options.optLevel);
+    if (!isLinked)
+      return;
+    llvm::raw_svector_ostream os(part.object);
     llvm::Error error =
-        optimizeModule(*part.module, *part.target, options.optLevel);
-    if (!error && isLinked) {
-      llvm::raw_svector_ostream os(part.object);
-      error = emitCode(*part.module, *part.target, CodeKind::Object, os);
-    }
+        emitCode(*part.module, *part.target, CodeKind::Object, os);
     std::lock_guard<std::mutex> guard(lock);
     failure = llvm::joinErrors(std::move(failure), std::move(error));
   });
