@@ -12,8 +12,9 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 scripts/setup.sh
 
-# As test/lit.cfg.py does for its tests: what is freed is overwritten at once.
+# As test/lit.cfg.py does for its tests: what is freed is overwritten at once, and the IR verified after each pass.
 export GLIBC_TUNABLES=glibc.malloc.tcache_count=0:glibc.malloc.perturb=165
+export RWKVC_OPTIONS=--verify-each
 
 passed=0
 failed=0

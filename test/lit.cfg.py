@@ -19,6 +19,8 @@ path = [os.path.join(config.rwkvc_build, "bin"), config.llvm_tools, config.envir
 config.environment["PATH"] = os.pathsep.join(path)
 # What is freed is overwritten at once, and what is allocated is not zero: a pass that reads either goes wrong.
 config.environment["GLIBC_TUNABLES"] = "glibc.malloc.tcache_count=0:glibc.malloc.perturb=165"
+# Which pass broke the IR, and not only in which phase.
+config.environment["RWKVC_OPTIONS"] = "--verify-each"
 if platform.libc_ver()[0] == "glibc":
     config.available_features.add("glibc")
 config.substitutions.append(("%rwkvc_lib", os.path.join(config.rwkvc_build, "lib")))

@@ -249,8 +249,10 @@ static void buildLinalg(OpPassManager &pm, const PipelineOptions &options) {
 /// In: tensors. Out: buffers in one workspace.
 static void buildBufferize(OpPassManager &pm, const PipelineOptions &options) {
   pm.addPass(createUnshareDestinations());
-  pm.addPass(bufferization::createEmptyTensorEliminationPass());
-  pm.addPass(bufferization::createEmptyTensorToAllocTensorPass());
+  // In each function, several at a time.
+  OpPassManager &tensors = pm.nest<func::FuncOp>();
+  tensors.addPass(bufferization::createEmptyTensorEliminationPass());
+  tensors.addPass(bufferization::createEmptyTensorToAllocTensorPass());
   pm.addPass(bufferization::createOneShotBufferizePass());
   addCleanup(pm);
   OpPassManager &funcs = pm.nest<func::FuncOp>();

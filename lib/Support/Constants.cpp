@@ -103,8 +103,7 @@ std::optional<int64_t> rwkvc::getRawSize(ShapedType type) {
   return type.getNumElements() * getElementSize(type);
 }
 
-/// The bytes that are there already.
-static std::optional<ArrayRef<char>> getPresentBytes(Attribute attr) {
+std::optional<ArrayRef<char>> rwkvc::findRawBytes(Attribute attr) {
   auto elements = dyn_cast_if_present<ElementsAttr>(attr);
   std::optional<int64_t> size =
       elements ? getRawSize(elements.getShapedType()) : std::nullopt;
@@ -121,7 +120,7 @@ static std::optional<ArrayRef<char>> getPresentBytes(Attribute attr) {
 }
 
 bool rwkvc::hasRawBytes(Attribute attr) {
-  return getPresentBytes(attr) || findDeferred(attr);
+  return findRawBytes(attr) || findDeferred(attr);
 }
 
 std::string rwkvc::identifyConstant(Attribute value) {
@@ -187,13 +186,13 @@ static llvm::Expected<AsmResourceBlob> evaluate(const Deferred &deferred) {
 }
 
 std::optional<ArrayRef<char>> rwkvc::getRawBytes(Attribute attr) {
-  auto bytes = getPresentBytes(attr);
+  auto bytes = findRawBytes(attr);
   const Deferred *deferred = bytes ? nullptr : findDeferred(attr);
   if (!deferred)
     return bytes;
   static std::mutex mutex;
   std::lock_guard<std::mutex> lock(mutex);
-  if (auto meanwhile = getPresentBytes(attr))
+  if (auto meanwhile = findRawBytes(attr))
     return meanwhile;
   llvm::Expected<AsmResourceBlob> blob = evaluate(*deferred);
   if (!blob) {
@@ -202,7 +201,7 @@ std::optional<ArrayRef<char>> rwkvc::getRawBytes(Attribute attr) {
   }
   cast<DenseResourceElementsAttr>(attr).getRawHandle().getResource()->setBlob(
       std::move(*blob));
-  return getPresentBytes(attr);
+  return findRawBytes(attr);
 }
 
 /// Copies elements of \p run bytes, as many along each axis as \p counts says
@@ -311,7 +310,7 @@ static void readView(const Deferred &deferred, ShapedType type, const Box &box,
 
 void rwkvc::readBox(Attribute attr, const Box &box,
                     MutableArrayRef<char> bytes) {
-  if (auto present = getPresentBytes(attr)) {
+  if (auto present = findRawBytes(attr)) {
     auto type = cast<ElementsAttr>(attr).getShapedType();
     return copyBox(present->data(), type.getShape(), getElementSize(type), box,
                    bytes);
@@ -361,7 +360,7 @@ SmallVector<Piece> rwkvc::getPieces(ShapedType type) {
 
 ArrayRef<char> rwkvc::readPiece(Attribute attr, const Piece &piece,
                                 SmallVectorImpl<char> &room) {
-  if (auto present = getPresentBytes(attr))
+  if (auto present = findRawBytes(attr))
     return present->slice(piece.offset, piece.size);
   room.resize_for_overwrite(piece.size);
   readBox(attr, piece.box, room);

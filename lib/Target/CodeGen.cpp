@@ -6,11 +6,11 @@
 //===----------------------------------------------------------------------===//
 
 #include "rwkvc/Target/CodeGen.h"
-#include "mlir/ExecutionEngine/OptUtils.h"
 #include "llvm/Bitcode/BitcodeReader.h"
 #include "llvm/Bitcode/BitcodeWriter.h"
 #include "llvm/IR/LegacyPassManager.h"
 #include "llvm/Linker/Linker.h"
+#include "llvm/Passes/PassBuilder.h"
 
 using namespace rwkvc;
 
@@ -29,11 +29,30 @@ void rwkvc::prepareModule(llvm::Module &module, const TargetInfo &target) {
     }
 }
 
-llvm::Error rwkvc::optimizeModule(llvm::Module &module,
-                                  const TargetInfo &target, unsigned level) {
+void rwkvc::optimizeModule(llvm::Module &module, const TargetInfo &target,
+                           unsigned level) {
+  const llvm::OptimizationLevel levels[] = {
+      llvm::OptimizationLevel::O0, llvm::OptimizationLevel::O1,
+      llvm::OptimizationLevel::O2, llvm::OptimizationLevel::O3};
   std::unique_ptr<llvm::TargetMachine> machine = target.createMachine();
-  return mlir::makeOptimizingTransformer(level, /*sizeLevel=*/0,
-                                         machine.get())(&module);
+  // Kernels are vectors already; searching the functions that call them for
+  // more is a sixth of the time.
+  llvm::PipelineTuningOptions tuning;
+  tuning.SLPVectorization = false;
+  llvm::PassBuilder builder(machine.get(), tuning);
+  llvm::LoopAnalysisManager loops;
+  llvm::FunctionAnalysisManager functions;
+  llvm::CGSCCAnalysisManager components;
+  llvm::ModuleAnalysisManager modules;
+  builder.registerModuleAnalyses(modules);
+  builder.registerCGSCCAnalyses(components);
+  builder.registerFunctionAnalyses(functions);
+  builder.registerLoopAnalyses(loops);
+  builder.crossRegisterProxies(loops, functions, components, modules);
+  llvm::ModulePassManager passes =
+      level == 0 ? builder.buildO0DefaultPipeline(levels[0])
+                 : builder.buildPerModuleDefaultPipeline(levels[level]);
+  passes.run(module, modules);
 }
 
 llvm::Error rwkvc::linkModule(llvm::Module &target,

@@ -534,6 +534,10 @@ void Fusion::rewrite(IRRewriter &rewriter) {
              [](Operation *a, Operation *b) { return a->isBeforeInBlock(b); });
   Operation *last = loop->isBeforeInBlock(ordered.back()) ? ordered.back()
                                                           : loop.getOperation();
+  Operation *first = loop->isBeforeInBlock(ordered.front())
+                         ? loop.getOperation()
+                         : ordered.front();
+  Operation *before = first->getPrevNode();
   rewriter.setInsertionPointAfter(last);
   ImplicitLocOpBuilder b(loop.getLoc(), rewriter);
 
@@ -648,7 +652,10 @@ void Fusion::rewrite(IRRewriter &rewriter) {
   for (Operation *op : llvm::reverse(ordered))
     if (!afterLoop.contains(op))
       rewriter.eraseOp(op);
-  sortTopologically(block);
+  // What reads the results between the first of the ops and the last comes
+  // after the loop; the rest of the block is in order.
+  Block::iterator start = before ? ++before->getIterator() : block->begin();
+  sortTopologically(block, llvm::make_range(start, ++fused->getIterator()));
 }
 
 namespace {

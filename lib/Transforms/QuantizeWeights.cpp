@@ -48,9 +48,9 @@ struct Source {
   unsigned rowAxis;
   int64_t rows, columns;
 
-  /// Part of it, in \p bytes .
+  /// Part of it; in \p room where its bytes are not there.
   MatrixView read(int64_t row, int64_t numRows, int64_t column,
-                  int64_t numColumns, SmallVectorImpl<char> &bytes) const;
+                  int64_t numColumns, SmallVectorImpl<char> &room) const;
   /// The largest magnitude; infinite where an element is no number.
   float findLargest() const;
   /// The relative error of it in \p format .
@@ -123,20 +123,32 @@ static std::optional<Description> describe(Attribute value,
 }
 
 MatrixView Source::read(int64_t row, int64_t numRows, int64_t column,
-                        int64_t numColumns,
-                        SmallVectorImpl<char> &bytes) const {
+                        int64_t numColumns, SmallVectorImpl<char> &room) const {
+  // Lines lie one after another, of rows or of columns.
+  auto strides = [&](int64_t ofRows, int64_t ofColumns) {
+    return rowAxis == 0 ? std::pair<int64_t, int64_t>(ofColumns, 1)
+                        : std::pair<int64_t, int64_t>(1, ofRows);
+  };
+  int64_t size = element.getIntOrFloatBitWidth() / 8;
+  if (std::optional<ArrayRef<char>> bytes = findRawBytes(value)) {
+    auto [rowStride, columnStride] = strides(rows, columns);
+    int64_t first = row * rowStride + column * columnStride;
+    return {bytes->drop_front(first * size),
+            element,
+            numRows,
+            numColumns,
+            rowStride,
+            columnStride};
+  }
   Box box{{row, column}, {numRows, numColumns}};
-  int64_t strides[] = {numColumns, 1};
   if (rowAxis == 1) {
     std::swap(box.offsets[0], box.offsets[1]);
     std::swap(box.sizes[0], box.sizes[1]);
-    strides[0] = 1;
-    strides[1] = numRows;
   }
-  bytes.resize_for_overwrite(numRows * numColumns *
-                             element.getIntOrFloatBitWidth() / 8);
-  readBox(value, box, bytes);
-  return {bytes, element, numRows, numColumns, strides[0], strides[1]};
+  room.resize_for_overwrite(numRows * numColumns * size);
+  readBox(value, box, room);
+  auto [rowStride, columnStride] = strides(numRows, numColumns);
+  return {room, element, numRows, numColumns, rowStride, columnStride};
 }
 
 float Source::findLargest() const {
@@ -145,11 +157,7 @@ float Source::findLargest() const {
   std::vector<float> largest(pieces.size());
   forEachInOrder(pieces.size(), [&](size_t i) {
     SmallVector<char> room;
-    int64_t count = pieces[i].box.getNumElements();
-    largest[i] =
-        MatrixView{
-            readPiece(value, pieces[i], room), element, 1, count, count, 1}
-            .findLargest();
+    largest[i] = rwkvc::findLargest(readPiece(value, pieces[i], room), element);
   });
   releasePages(*value.getContext());
   return largest.empty() ? 0.0f : *llvm::max_element(largest);
@@ -205,7 +213,12 @@ static BoxReader readBlocks(const Source &source, WeightFormat format,
     unsigned axis = columnsFirst ? 1 : 0; // of blocks; bytes are the next one
     unsigned columnAxis = columnsFirst ? 0 : box.sizes.size() - 1;
     int64_t perBlock = hasNibbles(format) ? kBlockRows / 2 : kBlockRows;
-    SmallVector<char> room, numbers, scales, zeros;
+    bool isWhole = part != Part::Numbers || box.sizes[axis + 1] == perBlock;
+    int64_t perScale = part == Part::Numbers  ? perBlock
+                       : part == Part::Scales ? 2
+                                              : 1;
+    SmallVector<char> room, numbers;
+    MutableArrayRef<char> none;
     Box chunk = box;
     char *to = bytes.data();
     for (int64_t at = 0, step = columnsFirst ? 64 : 1; at < box.sizes[0];
@@ -216,19 +229,19 @@ static BoxReader readBlocks(const Source &source, WeightFormat format,
       MatrixView view =
           source.read(chunk.offsets[axis] * kBlockRows, blocks * kBlockRows,
                       chunk.offsets[columnAxis], columns, room);
-      numbers.resize_for_overwrite(blocks * perBlock * columns);
-      scales.resize_for_overwrite(2 * blocks * columns);
-      zeros.resize_for_overwrite(blocks * columns);
-      encodeBlocks(view, format, layout, numbers, scales, zeros);
-      if (part == Part::Scales)
-        to = llvm::copy(scales, to);
-      if (part == Part::Zeros)
-        to = llvm::copy(zeros, to);
-      if (part != Part::Numbers)
-        continue;
+      size_t size = blocks * columns * perScale;
+      if (!isWhole)
+        numbers.resize_for_overwrite(size);
+      MutableArrayRef<char> made =
+          isWhole ? MutableArrayRef<char>(to, size) : numbers;
+      encodeBlocks(view, format, layout, part == Part::Numbers ? made : none,
+                   part == Part::Scales ? made : none,
+                   part == Part::Zeros ? made : none);
       int64_t inner = columnsFirst ? 1 : columns;
-      to = copyLines(numbers, perBlock * inner, chunk.offsets[axis + 1] * inner,
-                     chunk.sizes[axis + 1] * inner, to);
+      to = isWhole ? made.end()
+                   : copyLines(numbers, perBlock * inner,
+                               chunk.offsets[axis + 1] * inner,
+                               chunk.sizes[axis + 1] * inner, to);
     }
   };
 }

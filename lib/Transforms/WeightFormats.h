@@ -39,13 +39,11 @@ struct MatrixView {
   mlir::Type element; ///< f16, bf16, f32 or f64
   int64_t rows, columns;
   int64_t rowStride, columnStride; ///< in elements
-
-  /// Writes to \p values those from \p first on in steps of \p stride elements.
-  void read(int64_t first, int64_t stride,
-            llvm::MutableArrayRef<float> values) const;
-  /// The largest magnitude; infinite where an element is no number.
-  float findLargest() const;
 };
+
+/// The largest magnitude of elements of such a type; infinite where one is no
+/// number.
+float findLargest(llvm::ArrayRef<char> bytes, mlir::Type element);
 
 /// Elements of a column, one below another, that share a scale.
 inline constexpr int64_t kBlockRows = 32;
@@ -67,6 +65,8 @@ void encode16(const MatrixView &matrix, mlir::Type element, Layout layout,
 /// Numbers of 4 bits are [K/32, 16, N] or [N, K/32, 16]: byte j of a block has
 /// row j in its low and row 16 + j in its high half. Their zero points have a
 /// sign, as all elements of a block may lie on one side of 0.
+///
+/// What has no room is not computed.
 void encodeBlocks(const MatrixView &matrix, WeightFormat format, Layout layout,
                   llvm::MutableArrayRef<char> numbers,
                   llvm::MutableArrayRef<char> scales,

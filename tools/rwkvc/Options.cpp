@@ -251,9 +251,10 @@ DriverOptions rwkvc::parseCommandLine(int argc, char **argv) {
   cl::list<std::string> skipPass("skip-pass", cl::CommaSeparated,
                                  cl::desc(skipHelp), cl::value_desc("pass"),
                                  cl::cat(category));
-  cl::opt<bool> verifyEach("verify-each", cl::init(true),
-                           cl::desc("Verify the IR after each pass "
-                                    "(default: true)"),
+  cl::opt<bool> verifyEach("verify-each",
+                           cl::desc("Verify the IR after each pass, and not "
+                                    "only after each phase, to find a pass "
+                                    "that breaks it"),
                            cl::cat(category));
   cl::opt<bool> timing("timing", cl::desc("Report each pass's time"),
                        cl::cat(category));
@@ -272,7 +273,8 @@ DriverOptions rwkvc::parseCommandLine(int argc, char **argv) {
       "  rwkvc model.onnx --explain        what was recognised\n\n"
       "The compiled model reads prompts in blocks of tokens (prefill), writes "
       "text token\nby token (step), and keeps the file's own inputs and "
-      "outputs (original); --forms\nchooses among these.\n");
+      "outputs (original); --forms\nchooses among these.\n",
+      /*Errs=*/nullptr, /*VFS=*/nullptr, "RWKVC_OPTIONS");
 
   DriverOptions options;
   options.input = input;

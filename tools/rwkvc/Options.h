@@ -45,7 +45,7 @@ struct DriverOptions {
   std::vector<std::string> customOps; ///< files
   std::vector<std::string> dialectPlugins, passPlugins;
   std::map<Phase, std::vector<std::string>> insertions; ///< text pipelines
-  bool verifyEach = true, timing = false, quiet = false;
+  bool verifyEach = false, timing = false, quiet = false;
 
   /// The phases to run, in order.
   std::vector<Phase> getPhases() const;

@@ -54,6 +54,9 @@ bool hasRawBytes(mlir::Attribute attr);
 /// too where there is no room for it; readBox needs none.
 std::optional<llvm::ArrayRef<char>> getRawBytes(mlir::Attribute attr);
 
+/// These bytes of a constant that is not deferred.
+std::optional<llvm::ArrayRef<char>> findRawBytes(mlir::Attribute attr);
+
 /// Those of a box, for a constant that has bytes.
 void readBox(mlir::Attribute attr, const Box &box,
              llvm::MutableArrayRef<char> bytes);

@@ -19,8 +19,8 @@ void prepareModule(llvm::Module &module, const TargetInfo &target);
 
 /// Runs LLVM's optimiser at \p level, 0 to 3. Modules of different contexts may
 /// be optimised at once.
-llvm::Error optimizeModule(llvm::Module &module, const TargetInfo &target,
-                           unsigned level);
+void optimizeModule(llvm::Module &module, const TargetInfo &target,
+                    unsigned level);
 
 /// Moves the contents of \p source , of any context, into \p target.
 llvm::Error linkModule(llvm::Module &target,

@@ -14,7 +14,9 @@
 #include "rwkvc/Dialect/WKV/Transforms/Passes.h"
 #include "rwkvc/Support/Constants.h"
 #include "llvm/Support/Endian.h"
+#include <array>
 #include <cmath>
+#include <vector>
 
 namespace rwkvc::wkv {
 #define GEN_PASS_DEF_FOLDEMBEDDINGNORM
@@ -33,10 +35,31 @@ public:
       : semantics(type.getFloatSemantics()), width(type.getWidth()),
         isSingle(type.isF32()) {}
 
-  double read(const char *data, int64_t i) const {
+  /// Those that follow one another.
+  void read(const char *data, MutableArrayRef<double> numbers) const {
     if (isSingle)
-      return llvm::bit_cast<float>(
-          llvm::support::endian::read32le(data + 4 * i));
+      for (auto [i, number] : llvm::enumerate(numbers))
+        number = llvm::bit_cast<float>(
+            llvm::support::endian::read32le(data + 4 * i));
+    else
+      for (auto [i, number] : llvm::enumerate(numbers))
+        number = readOne(data, i);
+  }
+
+  /// Writes them from element \p first on.
+  void write(char *data, int64_t first, ArrayRef<double> numbers) const {
+    if (isSingle)
+      for (auto [i, number] : llvm::enumerate(numbers))
+        llvm::support::endian::write32le(
+            data + 4 * (first + i),
+            llvm::bit_cast<uint32_t>(static_cast<float>(number)));
+    else
+      for (auto [i, number] : llvm::enumerate(numbers))
+        writeOne(data, first + i, number);
+  }
+
+private:
+  double readOne(const char *data, int64_t i) const {
     APInt bits(width, 0);
     for (unsigned byte = 0; byte < width / 8; ++byte)
       bits.insertBits(static_cast<uint8_t>(data[i * (width / 8) + byte]),
@@ -47,10 +70,7 @@ public:
     return value.convertToDouble();
   }
 
-  void write(char *data, int64_t i, double number) const {
-    if (isSingle)
-      return llvm::support::endian::write32le(
-          data + 4 * i, llvm::bit_cast<uint32_t>(static_cast<float>(number)));
+  void writeOne(char *data, int64_t i, double number) const {
     APFloat value(number);
     bool lost;
     value.convert(semantics, APFloat::rmNearestTiesToEven, &lost);
@@ -60,7 +80,6 @@ public:
           static_cast<char>(bits.extractBitsAsZExtValue(8, 8 * byte));
   }
 
-private:
   const llvm::fltSemantics &semantics;
   unsigned width;
   bool isSingle;
@@ -88,14 +107,17 @@ static std::optional<SmallVector<double>> readRow(Value value, int64_t width,
   if (elements.getNumElements() != width)
     return std::nullopt;
   Codec codec(cast<FloatType>(elements.getElementType()));
-  if (auto dense = dyn_cast<DenseElementsAttr>(attr); dense && dense.isSplat())
-    return SmallVector<double>(width, codec.read(dense.getRawData().data(), 0));
+  if (auto dense = dyn_cast<DenseElementsAttr>(attr);
+      dense && dense.isSplat()) {
+    double number;
+    codec.read(dense.getRawData().data(), number);
+    return SmallVector<double>(width, number);
+  }
   std::optional<ArrayRef<char>> bytes = getRawBytes(attr);
   if (!bytes)
     return std::nullopt;
   SmallVector<double> row(width);
-  for (int64_t i = 0; i < width; ++i)
-    row[i] = codec.read(bytes->data(), i);
+  codec.read(bytes->data(), row);
   return row;
 }
 
@@ -260,22 +282,40 @@ struct FoldEmbeddingNormPass
                                               MutableArrayRef<char> to) {
       Codec codec(cast<FloatType>(type.getElementType()));
       int64_t width = type.getDimSize(1), next = 0;
-      SmallVector<double> row(width);
+      // Sums of several rows at once: each add waits for the one before it.
+      constexpr int64_t kRows = 8;
+      std::vector<double> values(kRows * width);
       SmallVector<char> from;
-      from.resize_for_overwrite(width * type.getElementTypeBitWidth() / 8);
-      for (int64_t r = 0; r < box.sizes[0]; ++r) {
-        readBox(table, Box{{box.offsets[0] + r, 0}, {1, width}}, from);
-        double sum = 0.0, squares = 0.0;
+      for (int64_t first = 0; first < box.sizes[0]; first += kRows) {
+        int64_t count = std::min(kRows, box.sizes[0] - first);
+        from.resize_for_overwrite(count * width *
+                                  type.getElementTypeBitWidth() / 8);
+        readBox(table, Box{{box.offsets[0] + first, 0}, {count, width}}, from);
+        codec.read(from.data(),
+                   MutableArrayRef(values).take_front(count * width));
+        std::array<double, kRows> means{}, squares{};
         for (int64_t i = 0; i < width; ++i)
-          sum += row[i] = codec.read(from.data(), i);
-        for (double &value : row) {
-          value -= sum / width;
-          squares += value * value;
+          for (int64_t r = 0; r < kRows; ++r)
+            means[r] += values[r * width + i];
+        for (double &mean : means)
+          mean /= width;
+        for (int64_t i = 0; i < width; ++i)
+          for (int64_t r = 0; r < kRows; ++r) {
+            double value = values[r * width + i] -= means[r];
+            squares[r] += value * value;
+          }
+        for (int64_t r = 0; r < count; ++r) {
+          double inverse =
+              1.0 / (std::sqrt(squares[r] / width + epsilon) + rootEpsilon);
+          auto row = MutableArrayRef(values).slice(r * width + box.offsets[1],
+                                                   box.sizes[1]);
+          for (auto [i, value] : llvm::enumerate(row)) {
+            int64_t column = box.offsets[1] + i;
+            value = value * inverse * scale[column] + bias[column];
+          }
+          codec.write(to.data(), next, row);
+          next += row.size();
         }
-        double inverse =
-            1.0 / (std::sqrt(squares / width + epsilon) + rootEpsilon);
-        for (int64_t i = box.offsets[1]; i < box.offsets[1] + box.sizes[1]; ++i)
-          codec.write(to.data(), next++, row[i] * inverse * scale[i] + bias[i]);
       }
     };
   }

@@ -118,24 +118,36 @@ struct Norm {
   double rootEpsilon = 0.0; // layer norm only
 };
 
-double apply(const Norm &norm, ArrayRef<double> row, unsigned i) {
+Array apply(const Norm &norm, ArrayRef<double> row) {
   double mean = 0.0, squares = 0.0, n = row.size();
   if (norm.kind == Kind::LayerNorm) {
     for (double x : row)
       mean += x / n;
     for (double x : row)
       squares += (x - mean) * (x - mean) / n;
-    return (row[i] - mean) /
-           (std::sqrt(squares + norm.epsilon) + norm.rootEpsilon);
+  } else {
+    for (double x : row)
+      squares += x * x;
   }
+  double length = std::sqrt(squares), divisor = 0.0;
+  switch (norm.kind) {
+  case Kind::LayerNorm:
+    divisor = std::sqrt(squares + norm.epsilon) + norm.rootEpsilon;
+    break;
+  case Kind::L2Max:
+    divisor = std::max(length, norm.epsilon);
+    break;
+  case Kind::L2Add:
+    divisor = length + norm.epsilon;
+    break;
+  case Kind::L2Root:
+    divisor = std::sqrt(squares + norm.epsilon);
+    break;
+  }
+  Array result;
   for (double x : row)
-    squares += x * x;
-  double length = std::sqrt(squares);
-  if (norm.kind == Kind::L2Max)
-    return row[i] / std::max(length, norm.epsilon);
-  if (norm.kind == Kind::L2Add)
-    return row[i] / (length + norm.epsilon);
-  return row[i] / std::sqrt(squares + norm.epsilon);
+    result.push_back((x - mean) / divisor);
+  return result;
 }
 
 struct Samples {
@@ -169,14 +181,13 @@ std::optional<Samples> sample(Value input, Value output, unsigned seed) {
 
 bool fits(const Norm &norm, const Samples &samples) {
   for (auto [input, output] : llvm::zip(samples.inputs, samples.outputs))
-    for (size_t i = 0; i < input.size(); ++i) {
-      size_t start = i - i % samples.rowSize;
-      double expected =
-          apply(norm, ArrayRef<double>(input).slice(start, samples.rowSize),
-                i - start);
-      if (!(std::abs(expected - output[i]) <=
-            1e-6 * std::max(1e-6, std::abs(expected))))
-        return false;
+    for (size_t start = 0; start < input.size(); start += samples.rowSize) {
+      Array row =
+          apply(norm, ArrayRef<double>(input).slice(start, samples.rowSize));
+      for (auto [i, expected] : llvm::enumerate(row))
+        if (!(std::abs(expected - output[start + i]) <=
+              1e-6 * std::max(1e-6, std::abs(expected))))
+          return false;
     }
   return true;
 }
@@ -376,11 +387,12 @@ void RaiseNormPass::raiseOperator(Operation *op) {
   if (same) {
     const Array &expected = (*result)[0].data, &input = (*result)[1].data;
     const Array &factor = (*result)[2].data, &offset = (*result)[3].data;
-    Array own(count);
+    Array own;
+    for (int64_t start = 0; start < count; start += width)
+      llvm::append_range(own,
+                         apply({Kind::LayerNorm, epsilon},
+                               ArrayRef<double>(input).slice(start, width)));
     for (int64_t i = 0; i < count; ++i) {
-      int64_t start = i - i % width;
-      own[i] = apply({Kind::LayerNorm, epsilon},
-                     ArrayRef<double>(input).slice(start, width), i - start);
       if (!factor.empty())
         own[i] *= factor[i % static_cast<int64_t>(factor.size())];
       if (!offset.empty())
