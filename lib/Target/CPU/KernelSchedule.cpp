@@ -224,12 +224,12 @@ static bool chooseLane(linalg::GenericOp op, Schedule &s, int64_t vectorBits) {
   bool found = false;
   for (unsigned d = 0; d < s.ranges.size(); ++d) {
     int64_t lanes = vectorBits / 32;
-    while (lanes > s.ranges[d])
+    // Pairs have no remainder loop.
+    while (lanes > s.ranges[d] || (s.pair >= 0 && s.ranges[d] % lanes != 0))
       lanes /= 2;
     if (lanes < 4 || (s.isReduction[d] && !combiners) ||
         !isBodyVectorizable(op, d) ||
-        (s.pair >= 0 && (s.isReduction[d] || s.ranges[d] % lanes != 0 ||
-                         !isInterleaved(s, d))))
+        (s.pair >= 0 && (s.isReduction[d] || !isInterleaved(s, d))))
       continue;
     bool stores = llvm::all_of(
         ArrayRef<Access>(s.accesses).drop_front(op.getNumDpsInputs()),

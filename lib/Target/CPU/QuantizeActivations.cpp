@@ -85,8 +85,7 @@ static bool collectTerms(linalg::GenericOp op, Value sum,
   return false;
 }
 
-static std::optional<BlockProduct> match(linalg::GenericOp op,
-                                         int64_t columns) {
+static std::optional<BlockProduct> match(linalg::GenericOp op) {
   if (!op.hasPureTensorSemantics() || op.hasIndexSemantics() ||
       op.getNumDpsInits() != 1 || op.getNumReductionLoops() != 2 ||
       op->getParentOfType<scf::ForallOp>() ||
@@ -139,7 +138,7 @@ static std::optional<BlockProduct> match(linalg::GenericOp op,
                  llvm::Log2_64_Ceil(product.terms.size() * ranges[*inBlock]);
   product.inBlock = *inBlock;
   product.column = *column;
-  if (ranges[*column] % columns != 0 || ranges[*inBlock] % 2 != 0)
+  if (ranges[*inBlock] % 2 != 0)
     return std::nullopt;
   for (const Term &term : product.terms) {
     std::optional<int64_t> ofWeight = countSignificantBits(term.weight);
@@ -194,19 +193,12 @@ struct QuantizeActivationsPass
     : cpu::impl::QuantizeActivationsBase<QuantizeActivationsPass> {
   using QuantizeActivationsBase::QuantizeActivationsBase;
 
-  LogicalResult initialize(MLIRContext *context) override {
-    if (columns < 1)
-      return emitError(UnknownLoc::get(context))
-             << "columns=" << int64_t(columns) << ": expected at least 1";
-    return success();
-  }
-
   void runOnOperation() override {
     SmallVector<BlockProduct> products;
     llvm::DenseMap<Attribute, int64_t> taken,
         uses = countConstantUses(getOperation());
     getOperation().walk([&](linalg::GenericOp op) {
-      if (std::optional<BlockProduct> found = match(op, columns))
+      if (std::optional<BlockProduct> found = match(op))
         products.push_back(*found);
     });
     auto forEachConstant = [](const BlockProduct &product,

@@ -33,16 +33,13 @@ def QuantizeActivations
             : tensor<24x16x2xi16>, tensor<24x16x2x768xi8>, tensor<24x768xbf16>, tensor<24xf32>)
     ```
 
-    Applies to matrices that only such products read, with columns that
-    `cpu-pack-matrices` can pack, and not within parallel loops. A block whose
-    largest activation is below 1e-30 counts as zero.
+    Applies to matrices that only such products read, and not within parallel loops.
+    A block whose largest activation is below 1e-30 counts as zero.
   }];
   let dependentDialects = ["::mlir::arith::ArithDialect",
                            "::mlir::linalg::LinalgDialect",
                            "::mlir::math::MathDialect",
                            "::mlir::tensor::TensorDialect"];
-  let options = [Option<"columns", "columns", "int64_t", /*default=*/"32",
-                        "What the number of a matrix's columns is a multiple of">];
   let statistics = [Statistic<"numProducts", "products", "Products rewritten">];
 }
 
@@ -105,9 +102,20 @@ def PackMatrices : Pass<"cpu-pack-matrices", "::mlir::ModuleOp"> {
 
     Parts of a matrix of which `cpu.skip_zeros` lets rows be skipped are `row-bytes` wide.
 
+    Columns that are left beyond the parts are a product of their own, with a part as
+    wide as the next multiple of eight; its last columns are zeros, and what they
+    yield is dropped.
+
+    ```mlir
+    %main = tensor.extract_slice %y[0, 0] [1, 50272] [1, 1]
+    ... // with tensor<1571x768x32xbf16>
+    %rest = tensor.extract_slice %y[0, 50272] [1, 5] [1, 1]
+    ... // with tensor<1x768x8xbf16>
+    ```
+
     Constants that are needed in their own order too, by an op of another kind or in
-    another function, stay, and so do those whose columns are no multiple of
-    `columns`, unless slices of them are read. Large ones are computed when their bytes are needed,
+    another function, stay, and so do those of fewer than eight columns and of no
+    whole part. Large ones are computed when their bytes are needed,
     or now in a temporary file without a name (Support/Constants.h); where that fails, they
     stay and a warning says why.
   }];
