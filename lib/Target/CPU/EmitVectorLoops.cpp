@@ -538,6 +538,13 @@ private:
   /// side.
   Value loadPairs(unsigned operand, int64_t row, int64_t part, int64_t lanes) {
     const Access &access = s.accesses[operand];
+    // The same for both.
+    if (access.isScalar || access.strides[s.pair] == 0) {
+      Value value = load(operand, row, part, lanes);
+      if (isa<VectorType>(value.getType()))
+        value = vector::InterleaveOp::create(b, value, value);
+      return value;
+    }
     Value number = elementNumber(operand, row, part, lanes);
     Type element = cast<MemRefType>(bases[operand].getType()).getElementType();
     auto load = [&](int64_t size) -> Value {

@@ -371,12 +371,25 @@ std::optional<int64_t> cpu::countSignificantBits(Value value) {
   Operation *def = value.getDefiningOp();
   if (auto extension = dyn_cast<arith::ExtSIOp>(def))
     return countSignificantBits(extension.getIn());
-  if (!isa<arith::ShLIOp, arith::ShRSIOp, arith::MulIOp, arith::AddIOp>(def))
+  if (auto extension = dyn_cast<arith::ExtUIOp>(def))
+    return extension.getIn().getType().getIntOrFloatBitWidth() + 1;
+  if (isa<arith::AndIOp>(def)) {
+    APInt mask;
+    if (!matchPattern(def->getOperand(1), m_ConstantInt(&mask)) ||
+        mask.isNegative())
+      return std::nullopt;
+    return mask.getActiveBits() + 1;
+  }
+  if (!isa<arith::ShLIOp, arith::ShRSIOp, arith::ShRUIOp, arith::MulIOp,
+           arith::AddIOp, arith::SubIOp>(def))
     return std::nullopt;
   std::optional<int64_t> left = countSignificantBits(def->getOperand(0));
-  if (isa<arith::ShLIOp, arith::ShRSIOp>(def)) {
+  if (isa<arith::ShLIOp, arith::ShRSIOp, arith::ShRUIOp>(def)) {
     APInt amount;
-    if (!left || !matchPattern(def->getOperand(1), m_ConstantInt(&amount)))
+    // What is shifted in from above must be copies of the sign.
+    if (!left || !matchPattern(def->getOperand(1), m_ConstantInt(&amount)) ||
+        (isa<arith::ShRUIOp>(def) &&
+         !def->getOperand(0).getDefiningOp<arith::ExtUIOp>()))
       return std::nullopt;
     int64_t shift = amount.getLimitedValue(width);
     return isa<arith::ShLIOp>(def) ? std::min(width, *left + shift)
@@ -440,9 +453,8 @@ std::optional<unsigned> cpu::findPairLoop(linalg::LinalgOp op) {
                      element.getIntOrFloatBitWidth() > 1 &&
                      element.getIntOrFloatBitWidth() <= 16;
       bool hasLoop = map.isFunctionOfDim(loop);
-      isPair &= isSmall == hasLoop &&
-                (!hasLoop || map.getResultPosition(
-                                 getAffineDimExpr(loop, op.getContext())));
+      isPair &= !hasLoop || (isSmall && map.getResultPosition(getAffineDimExpr(
+                                            loop, op.getContext())));
       count += hasLoop;
     }
     if (isPair && count >= 2)
@@ -456,8 +468,10 @@ static bool choosePairs(linalg::GenericOp op, Schedule &s, int64_t vectorBits) {
   std::optional<unsigned> loop = findPairLoop(op);
   if (!loop ||
       !llvm::all_of(op.getBody()->without_terminator(),
-                    llvm::IsaPred<arith::ExtSIOp, arith::ExtFOp, arith::ShLIOp,
-                                  arith::ShRSIOp, arith::MulIOp, arith::AddIOp,
+                    llvm::IsaPred<arith::ExtSIOp, arith::ExtUIOp, arith::ExtFOp,
+                                  arith::TruncIOp, arith::ShLIOp,
+                                  arith::ShRSIOp, arith::ShRUIOp, arith::AndIOp,
+                                  arith::MulIOp, arith::AddIOp, arith::SubIOp,
                                   arith::SIToFPOp, arith::MulFOp, arith::AddFOp,
                                   arith::ConstantOp>))
     return false;

@@ -285,6 +285,12 @@ func.func @changing_factor(%x: memref<3x4xf32>, %q: memref<3x4x8xf32>, %y: memre
 // CHECK:           arith.addi %[[S]], %[[AB]]
 // CHECK:         %[[F:.*]] = arith.sitofp %[[SUM]] : vector<8xi32> to vector<8xf32>
 // CHECK:         arith.mulf %[[F]],
+// What both have in common is interleaved with itself.
+// CHECK-LABEL: func.func @pairs_with_zeros
+// CHECK:           %[[Z:.*]] = vector.load %{{.*}} : {{.*}}, vector<8xi8>
+// CHECK:           vector.interleave %[[Z]], %[[Z]] : vector<8xi8> -> vector<16xi8>
+// CHECK:           arith.subi %{{.*}}, %{{.*}} : vector<16xi16>
+// CHECK:           vector.deinterleave %{{.*}} : vector<16xi32> -> vector<8xi32>
 // CHECK-LABEL: func.func @pairs_apart
 // CHECK-NOT:   vector.deinterleave
 // CHECK:       return
@@ -299,6 +305,23 @@ func.func @pairs(%x: memref<3x4x2xi16>, %q: memref<3x4x8x2xi8>, %s: memref<3x8xf
   ^bb0(%a: i16, %b: i8, %c: f32, %d: f32):
     %na = arith.extsi %a : i16 to i32
     %nb = arith.extsi %b : i8 to i32
+    %p = arith.muli %na, %nb : i32
+    %f = arith.sitofp %p : i32 to f32
+    %t = arith.mulf %f, %c : f32
+    %r = arith.addf %d, %t : f32
+    linalg.yield %r : f32
+  }
+  return
+}
+func.func @pairs_with_zeros(%x: memref<3x4x2xi16>, %q: memref<3x4x24x2xi8>, %s: memref<3x24xf32>, %z: memref<3x24xi8>, %y: memref<24xf32>) {
+  linalg.generic {indexing_maps = [#pairs, #side_by_side, #scale, #scale, #sum], iterator_types = ["parallel", "reduction", "reduction", "reduction"]}
+      ins(%x, %q, %s, %z : memref<3x4x2xi16>, memref<3x4x24x2xi8>, memref<3x24xf32>, memref<3x24xi8>) outs(%y : memref<24xf32>) {
+  ^bb0(%a: i16, %b: i8, %c: f32, %i: i8, %d: f32):
+    %number = arith.extui %b : i8 to i16
+    %zero = arith.extui %i : i8 to i16
+    %w = arith.subi %number, %zero : i16
+    %na = arith.extsi %a : i16 to i32
+    %nb = arith.extsi %w : i16 to i32
     %p = arith.muli %na, %nb : i32
     %f = arith.sitofp %p : i32 to f32
     %t = arith.mulf %f, %c : f32
