@@ -433,9 +433,86 @@ static std::optional<CommonFactor> findFactor(linalg::GenericOp op,
             : std::nullopt;
     if (bits && *bits + llvm::Log2_64_Ceil(numSummed) <= 32)
       summed = widened.getIn();
-    return CommonFactor{product, sum, factor, rest, summed};
+    return CommonFactor{product, sum, factor, rest, summed, {}, {}};
   }
   return std::nullopt;
+}
+
+void cpu::forEachTerm(Value value, Block *body,
+                      llvm::function_ref<void(Value)> visit,
+                      llvm::function_ref<void(Operation *)> visitSum) {
+  Operation *sum = value.getDefiningOp();
+  if (!isa_and_nonnull<arith::AddFOp, arith::AddIOp>(sum) ||
+      !sum->hasOneUse() || sum->getBlock() != body)
+    return visit(value);
+  visitSum(sum);
+  forEachTerm(sum->getOperand(0), body, visit, visitSum);
+  forEachTerm(sum->getOperand(1), body, visit, visitSum);
+}
+
+/// Whether \p access is to an argument of the function, the same one in all
+/// parallel loops and the lanes, of which pairs of rows lie one behind another.
+static bool isRowOfPairs(linalg::GenericOp op, const Schedule &s,
+                         const Access &access) {
+  auto argument = dyn_cast<BlockArgument>(access.operand);
+  if (access.isScalar || !argument ||
+      !isa<FunctionOpInterface>(argument.getOwner()->getParentOp()))
+    return false;
+  for (unsigned d = 0; d < s.ranges.size(); ++d)
+    if (!s.isReduction[d] && s.ranges[d] > 1 && access.strides[d] != 0)
+      return false;
+  return access.strides[s.pair] == 1 &&
+         access.strides[s.reductionLoops().back()] == 2;
+}
+
+/// Finds a zero point that terms of pairs have in common. Of one row, sums of
+/// what it multiplies are small work; several rows would need as many, and share
+/// weights from which it was subtracted.
+static void findZero(linalg::GenericOp op, Schedule &s) {
+  if (s.row >= 0 || s.reductionLoops().size() != 2)
+    return;
+  unsigned loop = s.reductionLoops().back();
+  Value zero;
+  SmallVector<unsigned, 2> multiplied;
+  auto skipExtension = [](Value value) {
+    auto extension = value.getDefiningOp<arith::ExtSIOp>();
+    return extension ? extension.getIn() : value;
+  };
+  auto addTerm = [&](Value term) {
+    auto product = term.getDefiningOp<arith::MulIOp>();
+    for (unsigned i : {0u, 1u}) {
+      if (!product)
+        return false;
+      auto weight =
+          skipExtension(product->getOperand(i)).getDefiningOp<arith::SubIOp>();
+      auto x =
+          dyn_cast<BlockArgument>(skipExtension(product->getOperand(1 - i)));
+      if (!weight || !x || x.getOwner() != op.getBody())
+        continue;
+      // Exact, and the same for all of a block.
+      int64_t width = weight.getType().getIntOrFloatBitWidth();
+      std::optional<int64_t> left = countSignificantBits(weight.getLhs());
+      std::optional<int64_t> right = countSignificantBits(weight.getRhs());
+      if (!left || !right || std::max(*left, *right) >= width ||
+          (zero && zero != weight.getRhs()) ||
+          changesAlong(op, weight.getRhs(), loop) ||
+          changesAlong(op, weight.getRhs(), s.pair) ||
+          !isRowOfPairs(op, s, s.accesses[x.getArgNumber()]))
+        return false;
+      zero = weight.getRhs();
+      multiplied.push_back(x.getArgNumber());
+      return true;
+    }
+    return false;
+  };
+  bool isShared = true;
+  forEachTerm(
+      s.common->summed, op.getBody(),
+      [&](Value term) { isShared &= addTerm(term); }, [](Operation *) {});
+  if (!isShared)
+    return;
+  s.common->zero = zero;
+  s.common->multiplied = multiplied;
 }
 
 std::optional<unsigned> cpu::findPairLoop(linalg::LinalgOp op) {
@@ -528,6 +605,8 @@ std::optional<Schedule> cpu::schedule(linalg::GenericOp op,
   chooseTile(op, s, vectorBits);
   chooseStreams(op, s);
   chooseSkipping(op, s);
+  if (hasPairs)
+    findZero(op, s);
   if (!hasPairs && s.reductionLoops().size() >= 2 && !s.isReduction[s.lane] &&
       !s.streams && !s.isStreamed[0])
     s.common = findFactor(op, s);
