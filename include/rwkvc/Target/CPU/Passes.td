@@ -33,6 +33,9 @@ def QuantizeActivations
             : tensor<24x16x2xi16>, tensor<24x16x2x768xi8>, tensor<24x768xbf16>, tensor<24xf32>)
     ```
 
+    Numbers may be without a sign, and a block's zero point subtracted from them; that
+    is done in 16 bits.
+
     Applies to matrices that only such products read, and not within parallel loops.
     A block whose largest activation is below 1e-30 counts as zero.
   }];
@@ -141,7 +144,9 @@ def VectorizeKernels : Pass<"cpu-vectorize-kernels", "::mlir::ModuleOp"> {
     Products of integers of at most 16 bits that are summed over pairs of rows, which
     lie side by side, are added in lanes (`vector.deinterleave`), which LLVM makes one
     instruction. A factor that the innermost sum does not depend on leaves it, and so
-    does the conversion of its integers to floating point.
+    does the conversion of its integers to floating point; and where there is one row, a
+    zero point that all terms subtract from their weights does, times the sum of what it
+    multiplies, which is computed where the kernel begins.
     Where an operand does not depend on a further parallel loop, several of that
     loop's iterations share its loads. What cannot be vectorised (a body with
     control flow, an index map that is not linear, boolean buffers) becomes
