@@ -386,8 +386,8 @@ private:
     OpBuilder::InsertionGuard guard(b);
     b.setInsertionPointToStart(&func.getFunctionBody().front());
     Type type = s.common->summed.getType();
-    blockSums = memref::AllocaOp::create(
-        b, MemRefType::get(s.ranges[block], type));
+    blockSums =
+        memref::AllocaOp::create(b, MemRefType::get(s.ranges[block], type));
     Values buffers;
     for (unsigned input : s.common->multiplied)
       buffers.push_back(flatten(s.accesses[input].operand));
@@ -413,15 +413,15 @@ private:
   /// Subtracts the zero point of a block, times the sum of what weights are
   /// multiplied with, from \p terms .
   void subtractZeros(Values &terms, int64_t unroll, int64_t lanes) {
-    Value total = memref::LoadOp::create(b, blockSums,
-                                         ivs[s.reductionLoops().front()]);
+    Value total =
+        memref::LoadOp::create(b, blockSums, ivs[s.reductionLoops().front()]);
     total = broadcast(total, lanes);
     Values zeros = evaluate(Values(terms.size()), unroll, lanes, Part::Zero);
     for (auto [term, zero] : llvm::zip_equal(terms, zeros)) {
       if (zero.getType() != term.getType())
         zero = arith::ExtSIOp::create(b, term.getType(), zero);
-      term = arith::SubIOp::create(b, term,
-                                   arith::MulIOp::create(b, total, zero));
+      term =
+          arith::SubIOp::create(b, term, arith::MulIOp::create(b, total, zero));
     }
   }
 

@@ -450,13 +450,38 @@ void cpu::forEachTerm(Value value, Block *body,
   forEachTerm(sum->getOperand(1), body, visit, visitSum);
 }
 
-/// Whether \p access is to an argument of the function, the same one in all
-/// parallel loops and the lanes, of which pairs of rows lie one behind another.
+/// Whether something in \p func may write elements of \p type .
+static bool writesElements(FunctionOpInterface func, Type type) {
+  auto result = func->walk([&](Operation *op) {
+    if (op == func || op->hasTrait<OpTrait::HasRecursiveMemoryEffects>() ||
+        isMemoryEffectFree(op))
+      return WalkResult::advance();
+    auto interface = dyn_cast<MemoryEffectOpInterface>(op);
+    if (!interface)
+      return WalkResult::interrupt();
+    SmallVector<MemoryEffects::EffectInstance> effects;
+    interface.getEffects<MemoryEffects::Write>(effects);
+    bool mayWrite = llvm::any_of(effects, [&](auto &effect) {
+      return !effect.getValue() ||
+             getElementTypeOrSelf(effect.getValue().getType()) == type;
+    });
+    return mayWrite ? WalkResult::interrupt() : WalkResult::advance();
+  });
+  return result.wasInterrupted();
+}
+
+/// Whether \p access is to an argument that the function only reads, to the
+/// same elements in all parallel loops and the lanes, of which pairs lie one
+/// behind another.
 static bool isRowOfPairs(linalg::GenericOp op, const Schedule &s,
                          const Access &access) {
   auto argument = dyn_cast<BlockArgument>(access.operand);
-  if (access.isScalar || !argument ||
-      !isa<FunctionOpInterface>(argument.getOwner()->getParentOp()))
+  auto func =
+      argument
+          ? dyn_cast<FunctionOpInterface>(argument.getOwner()->getParentOp())
+          : nullptr;
+  if (access.isScalar || !func ||
+      writesElements(func, getElementTypeOrSelf(argument.getType())))
     return false;
   for (unsigned d = 0; d < s.ranges.size(); ++d)
     if (!s.isReduction[d] && s.ranges[d] > 1 && access.strides[d] != 0)
@@ -466,10 +491,10 @@ static bool isRowOfPairs(linalg::GenericOp op, const Schedule &s,
 }
 
 /// Finds a zero point that terms of pairs have in common. Of one row, sums of
-/// what it multiplies are small work; several rows would need as many, and share
-/// weights from which it was subtracted.
+/// what it multiplies are small work; several rows would need as many, and
+/// share weights from which it was subtracted.
 static void findZero(linalg::GenericOp op, Schedule &s) {
-  if (s.row >= 0 || s.reductionLoops().size() != 2)
+  if (s.reductionLoops().size() != 2)
     return;
   unsigned loop = s.reductionLoops().back();
   Value zero;
@@ -544,13 +569,13 @@ std::optional<unsigned> cpu::findPairLoop(linalg::LinalgOp op) {
 static bool choosePairs(linalg::GenericOp op, Schedule &s, int64_t vectorBits) {
   std::optional<unsigned> loop = findPairLoop(op);
   if (!loop ||
-      !llvm::all_of(op.getBody()->without_terminator(),
-                    llvm::IsaPred<arith::ExtSIOp, arith::ExtUIOp, arith::ExtFOp,
-                                  arith::TruncIOp, arith::ShLIOp,
-                                  arith::ShRSIOp, arith::ShRUIOp, arith::AndIOp,
-                                  arith::MulIOp, arith::AddIOp, arith::SubIOp,
-                                  arith::SIToFPOp, arith::MulFOp, arith::AddFOp,
-                                  arith::ConstantOp>))
+      !llvm::all_of(
+          op.getBody()->without_terminator(),
+          llvm::IsaPred<arith::ExtSIOp, arith::ExtUIOp, arith::ExtFOp,
+                        arith::TruncIOp, arith::ShLIOp, arith::ShRSIOp,
+                        arith::ShRUIOp, arith::AndIOp, arith::MulIOp,
+                        arith::AddIOp, arith::SubIOp, arith::SIToFPOp,
+                        arith::MulFOp, arith::AddFOp, arith::ConstantOp>))
     return false;
   Schedule paired = s;
   paired.pair = *loop;

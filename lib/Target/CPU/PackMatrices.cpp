@@ -203,8 +203,8 @@ static BoxReader pack(const Layout &layout, ColumnRange range) {
   RankedTensorType type = layout.type();
   unsigned rank = type.getRank(), axis = layout.axis;
   int64_t elementSize = type.getElementTypeBitWidth() / 8;
-  return [=, source = layout.constant, pair = layout.pair](
-             const Box &box, MutableArrayRef<char> target) {
+  return [=, source = layout.constant,
+          pair = layout.pair](const Box &box, MutableArrayRef<char> target) {
     // The box of the source, with all of each part.
     Box from{SmallVector<int64_t, 4>(rank), SmallVector<int64_t, 4>(rank)};
     unsigned next = 1, inPart = rank - (pair ? 1 : 0);
@@ -364,7 +364,8 @@ struct PackMatricesPass : cpu::impl::PackMatricesBase<PackMatricesPass> {
   }
 
   /// What \p op reads of \p range of a constant.
-  ElementsAttr getPacked(Operation *op, const Layout &layout, ColumnRange range) {
+  ElementsAttr getPacked(Operation *op, const Layout &layout,
+                         ColumnRange range) {
     ElementsAttr &result = packed[{layout.key(), range.first}];
     if (result)
       return result;
@@ -422,7 +423,8 @@ void PackMatricesPass::tile(IRRewriter &rewriter, linalg::GenericOp product,
 /// The product of the columns \p range , in \p place , which has as many as all
 /// their parts.
 Value PackMatricesPass::multiply(ImplicitLocOpBuilder &b, Product &product,
-                                 ColumnRange range, ArrayRef<ElementsAttr> constants,
+                                 ColumnRange range,
+                                 ArrayRef<ElementsAttr> constants,
                                  Value place) {
   linalg::LinalgOp op = product.op;
   // Loops: over the parts, the old ones but that over columns, over the columns
@@ -555,9 +557,9 @@ void PackMatricesPass::rewrite(Product &product) {
 
 void PackMatricesPass::rewrite(Slice &slice) {
   Layout layout = getLayout(slice);
-  ElementsAttr constant = getPacked(
-      slice.op, layout,
-      {0, layout.type().getDimSize(layout.axis), layout.width});
+  ElementsAttr constant =
+      getPacked(slice.op, layout,
+                {0, layout.type().getDimSize(layout.axis), layout.width});
   if (!constant)
     return;
   IRRewriter rewriter(slice.op);

@@ -337,9 +337,8 @@ static Value narrow(ImplicitLocOpBuilder &b, Value value,
     return b.create(b.getLoc(), def->getName().getIdentifier(), in, i16)
         ->getResult(0);
   }
-  bool isExact =
-      isa_and_nonnull<arith::AddIOp, arith::SubIOp, arith::MulIOp,
-                      arith::AndIOp>(def);
+  bool isExact = isa_and_nonnull<arith::AddIOp, arith::SubIOp, arith::MulIOp,
+                                 arith::AndIOp>(def);
   if (isa_and_nonnull<arith::ShLIOp, arith::ShRSIOp, arith::ShRUIOp>(def) &&
       matchPattern(def->getOperand(1), m_ConstantInt(&number)) &&
       number.ult(kActivationBits)) {

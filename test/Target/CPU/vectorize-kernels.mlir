@@ -300,7 +300,11 @@ func.func @changing_factor(%x: memref<3x4xf32>, %q: memref<3x4x8xf32>, %y: memre
 // CHECK:       %[[ZW:.*]] = arith.extui %{{.*}} : vector<8xi8> to vector<8xi32>
 // CHECK:       %[[LESS:.*]] = arith.muli %[[ALL]], %[[ZW]]
 // CHECK:       arith.subi %{{.*}}, %[[LESS]] : vector<8xi32>
-// Of several rows it is subtracted from the weights, which they share; it is there twice, for both of the pair.
+// Where the activations are written in the same function, or there are several rows, it is subtracted from the weights; it is there
+// twice, for both of a pair.
+// CHECK-LABEL: func.func @written_with_zeros
+// CHECK-NOT:   memref.alloca
+// CHECK:       arith.subi %{{.*}}, %{{.*}} : vector<16xi16>
 // CHECK-LABEL: func.func @rows_with_zeros
 // CHECK-NOT:   memref.alloca
 // CHECK:       %[[Z:.*]] = vector.load %{{.*}} : {{.*}}, vector<8xi8>
@@ -330,6 +334,25 @@ func.func @pairs(%x: memref<3x4x2xi16>, %q: memref<3x4x8x2xi8>, %s: memref<3x8xf
   return
 }
 func.func @pairs_with_zeros(%x: memref<3x4x2xi16>, %q: memref<3x4x24x2xi8>, %s: memref<3x24xf32>, %z: memref<3x24xi8>, %y: memref<24xf32>) {
+  linalg.generic {indexing_maps = [#pairs, #side_by_side, #scale, #scale, #sum], iterator_types = ["parallel", "reduction", "reduction", "reduction"]}
+      ins(%x, %q, %s, %z : memref<3x4x2xi16>, memref<3x4x24x2xi8>, memref<3x24xf32>, memref<3x24xi8>) outs(%y : memref<24xf32>) {
+  ^bb0(%a: i16, %b: i8, %c: f32, %i: i8, %d: f32):
+    %number = arith.extui %b : i8 to i16
+    %zero = arith.extui %i : i8 to i16
+    %w = arith.subi %number, %zero : i16
+    %na = arith.extsi %a : i16 to i32
+    %nb = arith.extsi %w : i16 to i32
+    %p = arith.muli %na, %nb : i32
+    %f = arith.sitofp %p : i32 to f32
+    %t = arith.mulf %f, %c : f32
+    %r = arith.addf %d, %t : f32
+    linalg.yield %r : f32
+  }
+  return
+}
+func.func @written_with_zeros(%x: memref<3x4x2xi16>, %q: memref<3x4x24x2xi8>, %s: memref<3x24xf32>, %z: memref<3x24xi8>, %y: memref<24xf32>) {
+  %one = arith.constant 1 : i16
+  linalg.fill ins(%one : i16) outs(%x : memref<3x4x2xi16>)
   linalg.generic {indexing_maps = [#pairs, #side_by_side, #scale, #scale, #sum], iterator_types = ["parallel", "reduction", "reduction", "reduction"]}
       ins(%x, %q, %s, %z : memref<3x4x2xi16>, memref<3x4x24x2xi8>, memref<3x24xf32>, memref<3x24xi8>) outs(%y : memref<24xf32>) {
   ^bb0(%a: i16, %b: i8, %c: f32, %i: i8, %d: f32):
