@@ -133,11 +133,11 @@ func.func @stay(%x: tensor<1x3xf32>, %v: tensor<3x4xf32>, %y: tensor<1x4xf32>, %
 
 // -----
 
-// More than two parts become a parallel loop over pairs of them, or over single ones where their number is odd.
+// More than two parts become a parallel loop.
 // CHECK-LABEL: func.func @pairs(
-// CHECK:       scf.forall (%[[P:.*]]) = (0) to (4) step (2) shared_outs(%{{.*}} = %{{.*}}) -> (tensor<1x4x2xf32>)
-// CHECK-DAG:     tensor.extract_slice %{{.*}}[%[[P]], 0, 0] [2, 1, 2] [1, 1, 1] : tensor<4x1x2xf32>
-// CHECK-DAG:     tensor.extract_slice %{{.*}}[0, %[[P]], 0] [1, 2, 2] [1, 1, 1] : tensor<1x4x2xf32>
+// CHECK:       scf.forall (%[[P:.*]]) in (4) shared_outs(%{{.*}} = %{{.*}}) -> (tensor<1x4x2xf32>)
+// CHECK-DAG:     tensor.extract_slice %{{.*}}[%[[P]], 0, 0] [1, 1, 2] [1, 1, 1] : tensor<4x1x2xf32>
+// CHECK-DAG:     tensor.extract_slice %{{.*}}[0, %[[P]], 0] [1, 1, 2] [1, 1, 1] : tensor<1x4x2xf32>
 // CHECK:         linalg.generic
 // CHECK:         tensor.parallel_insert_slice
 func.func @pairs(%x: tensor<1x1xf32>, %y: tensor<1x8xf32>) -> tensor<1x8xf32> {

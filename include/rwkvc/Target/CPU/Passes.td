@@ -81,16 +81,16 @@ def PackMatrices : Pass<"cpu-pack-matrices", "::mlir::ModuleOp"> {
     %y = linalg.generic  // y[m, n] += x[m, k] * w[k, n]
         ins(%x, %w : tensor<1x768xf32>, tensor<768x3072xbf16>)
     // after
-    %y = scf.forall (%p) = (0) to (96) step (2) {
+    %y = scf.forall (%p) in (96) {
       linalg.generic  // y[m, p, n] += x[m, k] * w[p, k, n]
-          ins(%x, %part : tensor<1x768xf32>, tensor<2x768x32xbf16>)
+          ins(%x, %part : tensor<1x768xf32>, tensor<1x768x32xbf16>)
     }
     ```
 
     Where products of small integers are summed over pairs of rows, the two lie side
     by side within a part, as instructions that add them need it.
 
-    The product becomes a parallel loop over parts, or pairs of them, into which
+    The product becomes a parallel loop over more than two parts, into which
     `rwkvc-fuse-into-parallel-loops` takes what follows it.
 
     Iterations of a parallel loop that each read some columns of a constant have those
