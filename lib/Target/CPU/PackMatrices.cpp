@@ -401,7 +401,7 @@ struct PackMatricesPass : cpu::impl::PackMatricesBase<PackMatricesPass> {
 
 /// Makes \p product a parallel loop over parts of \p width columns, unless
 /// there are two narrow ones at most. One at a time: two that are read side by
-/// side take half as long again from memory.
+/// side take up to half as long again.
 void PackMatricesPass::tile(IRRewriter &rewriter, linalg::GenericOp product,
                             int64_t width) {
   int64_t parts = product.getStaticLoopRanges()[0];
