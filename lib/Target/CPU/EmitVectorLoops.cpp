@@ -34,6 +34,8 @@ public:
     for (const Access &access : s.accesses)
       bases.push_back(access.isScalar ? access.operand
                                       : flatten(access.operand));
+    if (s.common && s.common->zero)
+      sumBlocks();
   }
 
   void emit(Value begin, Value end) {
@@ -46,8 +48,8 @@ private:
   using Values = SmallVector<Value>;
 
   /// What of the body is computed: all of it, or, of a sum with a common
-  /// factor, the inner sum or what is done with it.
-  enum class Part { All, Terms, Total };
+  /// factor, the inner sum, what is done with it, or the zero point.
+  enum class Part { All, Terms, Total, Zero };
 
   Value index(int64_t value) {
     return arith::ConstantIndexOp::create(b, value);
@@ -358,6 +360,8 @@ private:
           return evaluate(Values(carried), unroll, lanes, Part::Terms);
         });
     ivs[loop] = index(0);
+    if (s.common->zero)
+      subtractZeros(terms, unroll, lanes);
     if (s.common->summed != s.common->rest)
       for (Value &term : terms)
         term = arith::SIToFPOp::create(
@@ -366,6 +370,59 @@ private:
     Values results = evaluate(Values(sums), unroll, lanes, Part::Total);
     partials.clear();
     return results;
+  }
+
+  bool subtractsZero(Operation *each) {
+    return s.common->zero && isa<arith::SubIOp>(each) &&
+           each->getOperand(1) == s.common->zero;
+  }
+
+  /// Where the kernel begins, adds up what weights of each block are multiplied
+  /// with.
+  void sumBlocks() {
+    SmallVector<unsigned> reductions = s.reductionLoops();
+    unsigned block = reductions[0], inBlock = reductions[1];
+    auto func = op->getParentOfType<FunctionOpInterface>();
+    OpBuilder::InsertionGuard guard(b);
+    b.setInsertionPointToStart(&func.getFunctionBody().front());
+    Type type = s.common->summed.getType();
+    blockSums =
+        memref::AllocaOp::create(b, MemRefType::get(s.ranges[block], type));
+    Values buffers;
+    for (unsigned input : s.common->multiplied)
+      buffers.push_back(flatten(s.accesses[input].operand));
+    loop(index(0), index(s.ranges[block]), 1, [&](Value iv) {
+      Value total;
+      for (auto [input, buffer] :
+           llvm::zip_equal(s.common->multiplied, buffers)) {
+        const Access &access = s.accesses[input];
+        Value first =
+            add(scaled(iv, access.strides[block]), index(access.constant));
+        Type element = cast<MemRefType>(buffer.getType()).getElementType();
+        auto row = VectorType::get(2 * s.ranges[inBlock], element);
+        Value all = vector::LoadOp::create(b, row, buffer, first);
+        all = arith::ExtSIOp::create(b, row.clone(type), all);
+        Value sum =
+            vector::ReductionOp::create(b, vector::CombiningKind::ADD, all);
+        total = total ? add(total, sum) : sum;
+      }
+      memref::StoreOp::create(b, total, blockSums, iv);
+    });
+  }
+
+  /// Subtracts the zero point of a block, times the sum of what weights are
+  /// multiplied with, from \p terms .
+  void subtractZeros(Values &terms, int64_t unroll, int64_t lanes) {
+    Value total =
+        memref::LoadOp::create(b, blockSums, ivs[s.reductionLoops().front()]);
+    total = broadcast(total, lanes);
+    Values zeros = evaluate(Values(terms.size()), unroll, lanes, Part::Zero);
+    for (auto [term, zero] : llvm::zip_equal(terms, zeros)) {
+      if (zero.getType() != term.getType())
+        zero = arith::ExtSIOp::create(b, term.getType(), zero);
+      term =
+          arith::SubIOp::create(b, term, arith::MulIOp::create(b, total, zero));
+    }
   }
 
   /// The present value of an output; null where nothing reads it.
@@ -538,6 +595,13 @@ private:
   /// side.
   Value loadPairs(unsigned operand, int64_t row, int64_t part, int64_t lanes) {
     const Access &access = s.accesses[operand];
+    // The same for both.
+    if (access.isScalar || access.strides[s.pair] == 0) {
+      Value value = load(operand, row, part, lanes);
+      if (isa<VectorType>(value.getType()))
+        value = vector::InterleaveOp::create(b, value, value);
+      return value;
+    }
     Value number = elementNumber(operand, row, part, lanes);
     Type element = cast<MemRefType>(bases[operand].getType()).getElementType();
     auto load = [&](int64_t size) -> Value {
@@ -582,10 +646,12 @@ private:
         for (unsigned i = 0; i < op.getNumDpsInputs(); ++i) {
           auto isNeeded = [&](Operation *user) {
             return ops.contains(user) ||
-                   (which != Part::Terms &&
+                   (which != Part::Terms && which != Part::Zero &&
                     user == op.getBody()->getTerminator());
           };
-          if (llvm::none_of(op.getRegionInputArgs()[i].getUsers(), isNeeded))
+          BlockArgument argument = op.getRegionInputArgs()[i];
+          if (llvm::none_of(argument.getUsers(), isNeeded) &&
+              (which != Part::Zero || argument != s.common->zero))
             continue;
           const Access &access = s.accesses[i];
           bool perRow = s.row >= 0 && access.strides[s.row] != 0;
@@ -596,7 +662,7 @@ private:
           if (!value)
             value = hasPairs ? loadPairs(i, row, part, lanes)
                              : load(i, row, part, lanes);
-          mapping.map(op.getRegionInputArgs()[i], value);
+          mapping.map(argument, value);
         }
         auto slot = [&](unsigned output) {
           return (output * rows + row) * unroll + part;
@@ -607,7 +673,16 @@ private:
         if (which == Part::Total)
           mapping.map(s.common->rest, partials[slot(0)]);
         for (Operation *each : ops)
-          clone(*each, mapping, row, part, hasPairs ? 2 * lanes : lanes);
+          if (which == Part::Terms && subtractsZero(each))
+            mapping.map(each->getResult(0),
+                        mapping.lookupOrDefault(each->getOperand(0)));
+          else
+            clone(*each, mapping, row, part, hasPairs ? 2 * lanes : lanes);
+        if (which == Part::Zero) {
+          results[slot(0)] =
+              broadcast(mapping.lookupOrDefault(s.common->zero), lanes);
+          continue;
+        }
         if (which == Part::Terms) {
           results[slot(0)] = accumulators[slot(0)];
           addTerms(s.common->summed, mapping, results[slot(0)]);
@@ -630,9 +705,13 @@ private:
     }
     BackwardSliceOptions options;
     options.filter = [&](Operation *each) {
-      return each->getBlock() == op.getBody();
+      return each->getBlock() == op.getBody() &&
+             (which != Part::Terms || !s.common->zero ||
+              each != s.common->zero.getDefiningOp());
     };
-    Value root = which == Part::Terms ? s.common->summed : s.common->factor;
+    Value root = which == Part::Terms   ? s.common->summed
+                 : which == Part::Total ? s.common->factor
+                                        : s.common->zero;
     if (Operation *def = root.getDefiningOp();
         def && def->getBlock() == op.getBody()) {
       (void)getBackwardSlice(def, &ops, options);
@@ -641,26 +720,13 @@ private:
     if (which == Part::Total) {
       ops.insert(s.common->product);
       ops.insert(s.common->sum);
-    } else {
+    } else if (which == Part::Terms) {
       // Sums of terms are added one by one.
       forEachTerm(
-          s.common->summed, [](Value) {},
+          s.common->summed, op.getBody(), [](Value) {},
           [&](Operation *sum) { ops.remove(sum); });
     }
     return ops;
-  }
-
-  /// Calls \p visit for every term of \p value , a sum of terms or one, and
-  /// \p visitSum for the sums.
-  void forEachTerm(Value value, llvm::function_ref<void(Value)> visit,
-                   llvm::function_ref<void(Operation *)> visitSum) {
-    Operation *sum = value.getDefiningOp();
-    if (!isa_and_nonnull<arith::AddFOp, arith::AddIOp>(sum) ||
-        !sum->hasOneUse() || sum->getBlock() != op.getBody())
-      return visit(value);
-    visitSum(sum);
-    forEachTerm(sum->getOperand(0), visit, visitSum);
-    forEachTerm(sum->getOperand(1), visit, visitSum);
   }
 
   /// Adds the terms of \p value to \p total .
@@ -683,7 +749,7 @@ private:
       sum.setFastmath(arith::FastMathFlags::contract);
       total = sum;
     };
-    forEachTerm(value, addTerm, [](Operation *) {});
+    forEachTerm(value, op.getBody(), addTerm, [](Operation *) {});
   }
 
   void clone(Operation &inner, IRMapping &mapping, int64_t row, int64_t part,
@@ -746,6 +812,7 @@ private:
   Values ivs;       ///< index of each loop, of the tile's first member
   Values bases;     ///< operands as one-dimensional buffers, or scalars
   Values partials;  ///< sums that a common factor multiplies, while it does
+  Value blockSums;  ///< of what a common zero point multiplies, if there is one
   Values preloaded; ///< inputs that need no load at present, or empty
   Value begin, end;
   int64_t rows; ///< iterations of the row loop that go together at present

@@ -224,12 +224,12 @@ static bool chooseLane(linalg::GenericOp op, Schedule &s, int64_t vectorBits) {
   bool found = false;
   for (unsigned d = 0; d < s.ranges.size(); ++d) {
     int64_t lanes = vectorBits / 32;
-    while (lanes > s.ranges[d])
+    // Pairs have no remainder loop.
+    while (lanes > s.ranges[d] || (s.pair >= 0 && s.ranges[d] % lanes != 0))
       lanes /= 2;
     if (lanes < 4 || (s.isReduction[d] && !combiners) ||
         !isBodyVectorizable(op, d) ||
-        (s.pair >= 0 && (s.isReduction[d] || s.ranges[d] % lanes != 0 ||
-                         !isInterleaved(s, d))))
+        (s.pair >= 0 && (s.isReduction[d] || !isInterleaved(s, d))))
       continue;
     bool stores = llvm::all_of(
         ArrayRef<Access>(s.accesses).drop_front(op.getNumDpsInputs()),
@@ -371,12 +371,25 @@ std::optional<int64_t> cpu::countSignificantBits(Value value) {
   Operation *def = value.getDefiningOp();
   if (auto extension = dyn_cast<arith::ExtSIOp>(def))
     return countSignificantBits(extension.getIn());
-  if (!isa<arith::ShLIOp, arith::ShRSIOp, arith::MulIOp, arith::AddIOp>(def))
+  if (auto extension = dyn_cast<arith::ExtUIOp>(def))
+    return extension.getIn().getType().getIntOrFloatBitWidth() + 1;
+  if (isa<arith::AndIOp>(def)) {
+    APInt mask;
+    if (!matchPattern(def->getOperand(1), m_ConstantInt(&mask)) ||
+        mask.isNegative())
+      return std::nullopt;
+    return mask.getActiveBits() + 1;
+  }
+  if (!isa<arith::ShLIOp, arith::ShRSIOp, arith::ShRUIOp, arith::MulIOp,
+           arith::AddIOp, arith::SubIOp>(def))
     return std::nullopt;
   std::optional<int64_t> left = countSignificantBits(def->getOperand(0));
-  if (isa<arith::ShLIOp, arith::ShRSIOp>(def)) {
+  if (isa<arith::ShLIOp, arith::ShRSIOp, arith::ShRUIOp>(def)) {
     APInt amount;
-    if (!left || !matchPattern(def->getOperand(1), m_ConstantInt(&amount)))
+    // What is shifted in from above must be copies of the sign.
+    if (!left || !matchPattern(def->getOperand(1), m_ConstantInt(&amount)) ||
+        (isa<arith::ShRUIOp>(def) &&
+         !def->getOperand(0).getDefiningOp<arith::ExtUIOp>()))
       return std::nullopt;
     int64_t shift = amount.getLimitedValue(width);
     return isa<arith::ShLIOp>(def) ? std::min(width, *left + shift)
@@ -420,9 +433,111 @@ static std::optional<CommonFactor> findFactor(linalg::GenericOp op,
             : std::nullopt;
     if (bits && *bits + llvm::Log2_64_Ceil(numSummed) <= 32)
       summed = widened.getIn();
-    return CommonFactor{product, sum, factor, rest, summed};
+    return CommonFactor{product, sum, factor, rest, summed, {}, {}};
   }
   return std::nullopt;
+}
+
+void cpu::forEachTerm(Value value, Block *body,
+                      llvm::function_ref<void(Value)> visit,
+                      llvm::function_ref<void(Operation *)> visitSum) {
+  Operation *sum = value.getDefiningOp();
+  if (!isa_and_nonnull<arith::AddFOp, arith::AddIOp>(sum) ||
+      !sum->hasOneUse() || sum->getBlock() != body)
+    return visit(value);
+  visitSum(sum);
+  forEachTerm(sum->getOperand(0), body, visit, visitSum);
+  forEachTerm(sum->getOperand(1), body, visit, visitSum);
+}
+
+/// Whether something in \p func may write elements of \p type .
+static bool writesElements(FunctionOpInterface func, Type type) {
+  auto result = func->walk([&](Operation *op) {
+    if (op == func || op->hasTrait<OpTrait::HasRecursiveMemoryEffects>() ||
+        isMemoryEffectFree(op))
+      return WalkResult::advance();
+    auto interface = dyn_cast<MemoryEffectOpInterface>(op);
+    if (!interface)
+      return WalkResult::interrupt();
+    SmallVector<MemoryEffects::EffectInstance> effects;
+    interface.getEffects<MemoryEffects::Write>(effects);
+    bool mayWrite = llvm::any_of(effects, [&](auto &effect) {
+      return !effect.getValue() ||
+             getElementTypeOrSelf(effect.getValue().getType()) == type;
+    });
+    return mayWrite ? WalkResult::interrupt() : WalkResult::advance();
+  });
+  return result.wasInterrupted();
+}
+
+/// Whether \p access is to an argument that the function only reads, to the
+/// same elements in all parallel loops and the lanes, of which pairs lie one
+/// behind another.
+static bool isRowOfPairs(linalg::GenericOp op, const Schedule &s,
+                         const Access &access) {
+  auto argument = dyn_cast<BlockArgument>(access.operand);
+  auto func =
+      argument
+          ? dyn_cast<FunctionOpInterface>(argument.getOwner()->getParentOp())
+          : nullptr;
+  if (access.isScalar || !func ||
+      writesElements(func, getElementTypeOrSelf(argument.getType())))
+    return false;
+  for (unsigned d = 0; d < s.ranges.size(); ++d)
+    if (!s.isReduction[d] && s.ranges[d] > 1 && access.strides[d] != 0)
+      return false;
+  return access.strides[s.pair] == 1 &&
+         access.strides[s.reductionLoops().back()] == 2;
+}
+
+/// Finds a zero point that terms of pairs have in common. Of one row, sums of
+/// what it multiplies are small work; several rows would need as many, and
+/// share weights from which it was subtracted.
+static void findZero(linalg::GenericOp op, Schedule &s) {
+  if (s.reductionLoops().size() != 2)
+    return;
+  unsigned loop = s.reductionLoops().back();
+  Value zero;
+  SmallVector<unsigned, 2> multiplied;
+  auto skipExtension = [](Value value) {
+    auto extension = value.getDefiningOp<arith::ExtSIOp>();
+    return extension ? extension.getIn() : value;
+  };
+  auto addTerm = [&](Value term) {
+    auto product = term.getDefiningOp<arith::MulIOp>();
+    for (unsigned i : {0u, 1u}) {
+      if (!product)
+        return false;
+      auto weight =
+          skipExtension(product->getOperand(i)).getDefiningOp<arith::SubIOp>();
+      auto x =
+          dyn_cast<BlockArgument>(skipExtension(product->getOperand(1 - i)));
+      if (!weight || !x || x.getOwner() != op.getBody())
+        continue;
+      // Exact, and the same for all of a block.
+      int64_t width = weight.getType().getIntOrFloatBitWidth();
+      std::optional<int64_t> left = countSignificantBits(weight.getLhs());
+      std::optional<int64_t> right = countSignificantBits(weight.getRhs());
+      if (!left || !right || std::max(*left, *right) >= width ||
+          (zero && zero != weight.getRhs()) ||
+          changesAlong(op, weight.getRhs(), loop) ||
+          changesAlong(op, weight.getRhs(), s.pair) ||
+          !isRowOfPairs(op, s, s.accesses[x.getArgNumber()]))
+        return false;
+      zero = weight.getRhs();
+      multiplied.push_back(x.getArgNumber());
+      return true;
+    }
+    return false;
+  };
+  bool isShared = true;
+  forEachTerm(
+      s.common->summed, op.getBody(),
+      [&](Value term) { isShared &= addTerm(term); }, [](Operation *) {});
+  if (!isShared)
+    return;
+  s.common->zero = zero;
+  s.common->multiplied = multiplied;
 }
 
 std::optional<unsigned> cpu::findPairLoop(linalg::LinalgOp op) {
@@ -440,9 +555,8 @@ std::optional<unsigned> cpu::findPairLoop(linalg::LinalgOp op) {
                      element.getIntOrFloatBitWidth() > 1 &&
                      element.getIntOrFloatBitWidth() <= 16;
       bool hasLoop = map.isFunctionOfDim(loop);
-      isPair &= isSmall == hasLoop &&
-                (!hasLoop || map.getResultPosition(
-                                 getAffineDimExpr(loop, op.getContext())));
+      isPair &= !hasLoop || (isSmall && map.getResultPosition(getAffineDimExpr(
+                                            loop, op.getContext())));
       count += hasLoop;
     }
     if (isPair && count >= 2)
@@ -455,11 +569,13 @@ std::optional<unsigned> cpu::findPairLoop(linalg::LinalgOp op) {
 static bool choosePairs(linalg::GenericOp op, Schedule &s, int64_t vectorBits) {
   std::optional<unsigned> loop = findPairLoop(op);
   if (!loop ||
-      !llvm::all_of(op.getBody()->without_terminator(),
-                    llvm::IsaPred<arith::ExtSIOp, arith::ExtFOp, arith::ShLIOp,
-                                  arith::ShRSIOp, arith::MulIOp, arith::AddIOp,
-                                  arith::SIToFPOp, arith::MulFOp, arith::AddFOp,
-                                  arith::ConstantOp>))
+      !llvm::all_of(
+          op.getBody()->without_terminator(),
+          llvm::IsaPred<arith::ExtSIOp, arith::ExtUIOp, arith::ExtFOp,
+                        arith::TruncIOp, arith::ShLIOp, arith::ShRSIOp,
+                        arith::ShRUIOp, arith::AndIOp, arith::MulIOp,
+                        arith::AddIOp, arith::SubIOp, arith::SIToFPOp,
+                        arith::MulFOp, arith::AddFOp, arith::ConstantOp>))
     return false;
   Schedule paired = s;
   paired.pair = *loop;
@@ -514,6 +630,8 @@ std::optional<Schedule> cpu::schedule(linalg::GenericOp op,
   chooseTile(op, s, vectorBits);
   chooseStreams(op, s);
   chooseSkipping(op, s);
+  if (hasPairs)
+    findZero(op, s);
   if (!hasPairs && s.reductionLoops().size() >= 2 && !s.isReduction[s.lane] &&
       !s.streams && !s.isStreamed[0])
     s.common = findFactor(op, s);

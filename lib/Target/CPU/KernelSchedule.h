@@ -31,7 +31,19 @@ struct CommonFactor {
   mlir::Operation *sum = nullptr;     ///< the accumulator plus the product
   mlir::Value factor, rest;           ///< operands of the product
   mlir::Value summed; ///< the integer that the rest is, or the rest
+  /// What every term of the sum subtracts from its weight, a block's zero
+  /// point; null where terms are added as they are. The sum is that of terms
+  /// without it, less the zero point times the sum of what weights are
+  /// multiplied with: inputs `multiplied`, one for each term.
+  mlir::Value zero;
+  llvm::SmallVector<unsigned, 2> multiplied;
 };
+
+/// Calls \p visit for every term of \p value of \p body , a sum of terms or
+/// one, and \p visitSum for the sums.
+void forEachTerm(mlir::Value value, mlir::Block *body,
+                 llvm::function_ref<void(mlir::Value)> visit,
+                 llvm::function_ref<void(mlir::Operation *)> visitSum);
 
 struct Schedule {
   llvm::SmallVector<int64_t> ranges;

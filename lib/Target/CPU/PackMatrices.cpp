@@ -18,7 +18,6 @@
 #include "rwkvc/Support/Products.h"
 #include "rwkvc/Support/Reshapes.h"
 #include "rwkvc/Target/CPU/Passes.h"
-#include "llvm/ADT/MapVector.h"
 
 namespace rwkvc::cpu {
 #define GEN_PASS_DEF_PACKMATRICES
@@ -29,6 +28,10 @@ using namespace mlir;
 using namespace rwkvc;
 using namespace rwkvc::cpu;
 
+/// Columns that fill no part are made a multiple of this; a matrix that has
+/// fewer stays.
+static constexpr int64_t kColumnUnit = 8;
+
 namespace {
 
 /// A product and its loop over the columns of its constants.
@@ -37,6 +40,14 @@ struct Product {
   unsigned column;                   ///< the loop
   int64_t width;                     ///< columns of a part
   SmallVector<unsigned, 2> matrices; ///< numbers of the constant operands
+};
+
+/// Columns of a product from `first` on, in parts of equal width. Of a last
+/// part that is wider than what is left, the others are zero.
+struct ColumnRange {
+  int64_t first, size, width;
+
+  int64_t parts() const { return llvm::divideCeil(size, width); }
 };
 
 /// Some columns of a constant, of which an iteration of a parallel loop needs
@@ -56,6 +67,9 @@ struct Layout {
 
   using Key = std::tuple<Attribute, unsigned, int64_t, std::optional<unsigned>>;
   Key key() const { return {constant, axis, width, pair}; }
+  RankedTensorType type() const {
+    return cast<RankedTensorType>(cast<TypedAttr>(constant).getType());
+  }
 };
 
 /// How many columns of a constant go together where slices of it are read.
@@ -139,8 +153,9 @@ static std::optional<Product> match(linalg::LinalgOp op, int64_t columns,
     }
     if (product.width == 0)
       product.width = columns;
+    int64_t size = op.getStaticLoopRanges()[loop];
     if (!isMatch || product.matrices.empty() ||
-        op.getStaticLoopRanges()[loop] % product.width != 0)
+        (size % product.width != 0 && size < kColumnUnit))
       continue;
     // Two loops that would do: not a product with a matrix.
     if (found)
@@ -169,28 +184,48 @@ static char *copyStrided(const char *from, ArrayRef<int64_t> shape,
   return to;
 }
 
-/// \p source , of \p rank axes, with \p axis split into parts of \p width
-/// elements: the parts first, then the other axes, then the elements of a part,
-/// and last \p pair , one of the other axes.
-static BoxReader pack(Attribute source, unsigned rank, unsigned axis,
-                      std::optional<unsigned> pair, int64_t width,
-                      int64_t elementSize) {
-  return [=](const Box &box, MutableArrayRef<char> target) {
+/// \p bytes of a row-major tensor whose axis \p axis has \p size elements and
+/// not \p shape says, with zeros behind them.
+static void padAxis(SmallVectorImpl<char> &bytes, ArrayRef<int64_t> shape,
+                    unsigned axis, int64_t size, int64_t elementSize) {
+  int64_t inner = computeProduct(shape.drop_front(axis + 1)) * elementSize;
+  int64_t outer = computeProduct(shape.take_front(axis));
+  SmallVector<char> padded(outer * shape[axis] * inner, 0);
+  for (int64_t i = 0; i < outer; ++i)
+    std::memcpy(padded.data() + i * shape[axis] * inner,
+                bytes.data() + i * size * inner, size * inner);
+  bytes = std::move(padded);
+}
+
+/// Columns \p range of the source of \p layout , split into parts: the parts
+/// first, then the other axes, then the columns of a part, and last the pair.
+static BoxReader pack(const Layout &layout, ColumnRange range) {
+  RankedTensorType type = layout.type();
+  unsigned rank = type.getRank(), axis = layout.axis;
+  int64_t elementSize = type.getElementTypeBitWidth() / 8;
+  return [=, source = layout.constant,
+          pair = layout.pair](const Box &box, MutableArrayRef<char> target) {
     // The box of the source, with all of each part.
     Box from{SmallVector<int64_t, 4>(rank), SmallVector<int64_t, 4>(rank)};
     unsigned next = 1, inPart = rank - (pair ? 1 : 0);
     for (unsigned i = 0; i < rank; ++i) {
       unsigned of = i == pair ? rank : i == axis ? 0 : next++;
-      int64_t unit = i == axis ? width : 1;
-      from.offsets[i] = box.offsets[of] * unit;
-      from.sizes[i] = box.sizes[of] * unit;
+      from.offsets[i] = box.offsets[of];
+      from.sizes[i] = box.sizes[of];
     }
+    int64_t skipped = from.offsets[axis] * range.width;
+    int64_t size = from.sizes[axis] * range.width;
+    from.offsets[axis] = range.first + skipped;
+    from.sizes[axis] = std::min(size, range.size - skipped);
     SmallVector<char> bytes;
     bytes.resize_for_overwrite(from.getNumElements() * elementSize);
     readBox(source, from, bytes);
+    if (int64_t present = std::exchange(from.sizes[axis], size);
+        present != size)
+      padAxis(bytes, from.sizes, axis, present, elementSize);
 
     SmallVector<int64_t> strides = computeStrides(from.sizes);
-    SmallVector<int64_t> steps{width * strides[axis]};
+    SmallVector<int64_t> steps{range.width * strides[axis]};
     for (unsigned i = 0; i < rank; ++i)
       if (i != axis && i != pair)
         steps.push_back(strides[i]);
@@ -315,23 +350,35 @@ struct PackMatricesPass : cpu::impl::PackMatricesBase<PackMatricesPass> {
     return {getConstant(source), last, slice.width, std::nullopt};
   }
 
-  ElementsAttr getPacked(Operation *op, const Layout &layout) {
-    ElementsAttr &result = packed[layout.key()];
+  /// The columns of a product, those that fill no part as a narrower one.
+  static SmallVector<ColumnRange, 2> getRanges(Product &product) {
+    int64_t size = product.op.getStaticLoopRanges()[product.column];
+    int64_t rest = size % product.width;
+    int64_t ofRest = llvm::alignTo(rest, kColumnUnit);
+    SmallVector<ColumnRange, 2> ranges;
+    if (rest != size)
+      ranges.push_back({0, size - rest, product.width});
+    if (rest != 0)
+      ranges.push_back({size - rest, rest, ofRest});
+    return ranges;
+  }
+
+  /// What \p op reads of \p range of a constant.
+  ElementsAttr getPacked(Operation *op, const Layout &layout,
+                         ColumnRange range) {
+    ElementsAttr &result = packed[{layout.key(), range.first}];
     if (result)
       return result;
-    auto type =
-        cast<RankedTensorType>(cast<TypedAttr>(layout.constant).getType());
-    SmallVector<int64_t> shape{type.getDimSize(layout.axis) / layout.width};
+    RankedTensorType type = layout.type();
+    SmallVector<int64_t> shape{range.parts()};
     for (unsigned i = 0; i < type.getRank(); ++i)
       if (i != layout.axis && i != layout.pair)
         shape.push_back(type.getDimSize(i));
-    shape.push_back(layout.width);
+    shape.push_back(range.width);
     if (layout.pair)
       shape.push_back(type.getDimSize(*layout.pair));
-    llvm::Expected<ElementsAttr> made = makeConstant(
-        type.clone(shape), "packed",
-        pack(layout.constant, type.getRank(), layout.axis, layout.pair,
-             layout.width, type.getElementTypeBitWidth() / 8));
+    llvm::Expected<ElementsAttr> made =
+        makeConstant(type.clone(shape), "packed", pack(layout, range));
     if (made)
       return result = *made;
     op->emitWarning()
@@ -343,24 +390,26 @@ struct PackMatricesPass : cpu::impl::PackMatricesBase<PackMatricesPass> {
 
   void rewrite(Product &product);
   void rewrite(Slice &slice);
+  Value multiply(ImplicitLocOpBuilder &b, Product &product, ColumnRange range,
+                 ArrayRef<ElementsAttr> constants, Value place);
   void tile(IRRewriter &rewriter, linalg::GenericOp product, int64_t width);
 
-  llvm::MapVector<Layout::Key, ElementsAttr> packed;
+  llvm::DenseMap<std::pair<Layout::Key, int64_t>, ElementsAttr> packed;
 };
 
 } // namespace
 
-/// Makes \p product a parallel loop over parts of \p width columns, or pairs of
-/// narrow ones.
+/// Makes \p product a parallel loop over parts of \p width columns, unless
+/// there are two narrow ones at most. One at a time: two that are read side by
+/// side take up to half as long again.
 void PackMatricesPass::tile(IRRewriter &rewriter, linalg::GenericOp product,
                             int64_t width) {
   int64_t parts = product.getStaticLoopRanges()[0];
-  int64_t together = parts % 2 == 0 && width <= columns ? 2 : 1;
-  if (parts == together)
+  if (parts == 1 || (parts == 2 && width <= columns))
     return;
   SmallVector<OpFoldResult> sizes(product.getNumLoops(),
                                   rewriter.getIndexAttr(0));
-  sizes[0] = rewriter.getIndexAttr(together);
+  sizes[0] = rewriter.getIndexAttr(1);
   scf::SCFTilingOptions options;
   options.setTileSizes(sizes);
   options.setLoopType(scf::SCFTilingOptions::LoopType::ForallOp);
@@ -371,16 +420,13 @@ void PackMatricesPass::tile(IRRewriter &rewriter, linalg::GenericOp product,
   rewriter.replaceOp(product, tiled->replacements);
 }
 
-void PackMatricesPass::rewrite(Product &product) {
+/// The product of the columns \p range , in \p place , which has as many as all
+/// their parts.
+Value PackMatricesPass::multiply(ImplicitLocOpBuilder &b, Product &product,
+                                 ColumnRange range,
+                                 ArrayRef<ElementsAttr> constants,
+                                 Value place) {
   linalg::LinalgOp op = product.op;
-  SmallVector<ElementsAttr> constants;
-  for (unsigned i : product.matrices) {
-    constants.push_back(getPacked(op, getLayout(product, i)));
-    if (!constants.back())
-      return;
-  }
-  IRRewriter rewriter(op);
-  ImplicitLocOpBuilder b(op.getLoc(), rewriter);
   // Loops: over the parts, the old ones but that over columns, over the columns
   // of a part.
   unsigned numLoops = op.getNumLoops() + 1;
@@ -427,26 +473,93 @@ void PackMatricesPass::rewrite(Product &product) {
   }
   // The result's columns, seen as parts.
   unsigned axis = *findAxis(op.getIndexingMapsArray().back(), product.column);
-  RankedTensorType type = tensorType(operands.back());
-  operands.back() = splitAxis(b, operands.back(), axis, product.width);
+  operands.back() = splitAxis(b, place, axis, range.width);
   auto result = linalg::GenericOp::create(b, operands.back().getType(),
                                           ValueRange(operands).drop_back(),
                                           operands.back(), maps, kinds);
-  rewriter.inlineRegionBefore(op->getRegion(0), result.getRegion(),
-                              result.getRegion().begin());
+  IRMapping mapping;
+  op->getRegion(0).cloneInto(&result.getRegion(), mapping);
   if (Attribute row = op->getAttr(kSkipZerosAttr))
     result->setAttr(kSkipZerosAttr, row);
-  rewriter.replaceOpWithNewOp<tensor::CollapseShapeOp>(
-      op, type, result.getResult(0),
+  auto whole = tensor::CollapseShapeOp::create(
+      b, place.getType(), result.getResult(0),
       operands.back()
           .getDefiningOp<tensor::ExpandShapeOp>()
           .getReassociationIndices());
+  IRRewriter rewriter(b);
+  tile(rewriter, result, range.width);
+  return whole;
+}
+
+void PackMatricesPass::rewrite(Product &product) {
+  linalg::LinalgOp op = product.op;
+  SmallVector<ColumnRange, 2> ranges = getRanges(product);
+  SmallVector<SmallVector<ElementsAttr>> constants;
+  for (ColumnRange range : ranges) {
+    constants.emplace_back();
+    for (unsigned i : product.matrices) {
+      constants.back().push_back(getPacked(op, getLayout(product, i), range));
+      if (!constants.back().back())
+        return;
+    }
+  }
+  IRRewriter rewriter(op);
+  ImplicitLocOpBuilder b(op.getLoc(), rewriter);
+  Value place = op.getDpsInits()[0];
+  RankedTensorType type = tensorType(place);
+  unsigned axis = *findAxis(op.getIndexingMapsArray().back(), product.column);
+  if (ranges.size() == 1 && ranges[0].size % ranges[0].width == 0) {
+    place = multiply(b, product, ranges[0], constants[0], place);
+    rewriter.replaceOp(op, place);
+    ++numProducts;
+    return;
+  }
+  SmallVector<OpFoldResult> zeros(type.getRank(), b.getIndexAttr(0)),
+      ones(type.getRank(), b.getIndexAttr(1));
+  auto makeRoom = [&](int64_t size) -> Value {
+    SmallVector<int64_t> shape(type.getShape());
+    shape[axis] = size;
+    return tensor::EmptyOp::create(b, shape, type.getElementType());
+  };
+  // Each range is filled by itself where all is.
+  Value start;
+  if (auto fill = place.getDefiningOp<linalg::FillOp>()) {
+    start = fill.getInputs()[0];
+    place = fill.getOutputs()[0];
+  }
+  for (auto [range, matrices] : llvm::zip_equal(ranges, constants)) {
+    int64_t size = range.parts() * range.width;
+    SmallVector<OpFoldResult> offsets(zeros),
+        sizes = getAsIndexOpFoldResult(b.getContext(), type.getShape());
+    offsets[axis] = b.getIndexAttr(range.first);
+    sizes[axis] = b.getIndexAttr(range.size);
+    Value part;
+    if (start) {
+      part = linalg::FillOp::create(b, start, makeRoom(size)).getResult(0);
+    } else {
+      part = tensor::ExtractSliceOp::create(b, place, offsets, sizes, ones);
+      if (size != range.size) {
+        Value zero = arith::ConstantOp::create(
+            b, cast<TypedAttr>(b.getZeroAttr(type.getElementType())));
+        Value room =
+            linalg::FillOp::create(b, zero, makeRoom(size)).getResult(0);
+        part = tensor::InsertSliceOp::create(b, part, room, zeros, sizes, ones);
+      }
+    }
+    part = multiply(b, product, range, matrices, part);
+    if (size != range.size)
+      part = tensor::ExtractSliceOp::create(b, part, zeros, sizes, ones);
+    place = tensor::InsertSliceOp::create(b, part, place, offsets, sizes, ones);
+  }
+  rewriter.replaceOp(op, place);
   ++numProducts;
-  tile(rewriter, result, product.width);
 }
 
 void PackMatricesPass::rewrite(Slice &slice) {
-  ElementsAttr constant = getPacked(slice.op, getLayout(slice));
+  Layout layout = getLayout(slice);
+  ElementsAttr constant =
+      getPacked(slice.op, layout,
+                {0, layout.type().getDimSize(layout.axis), layout.width});
   if (!constant)
     return;
   IRRewriter rewriter(slice.op);

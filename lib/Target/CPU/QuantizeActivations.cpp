@@ -40,7 +40,9 @@ namespace {
 /// An activation times an integer weight.
 struct Term {
   unsigned activation; ///< number of the operand
-  Value weight;        ///< integer in the body
+  Value weight;        ///< integer in the body, with a sign unless it is a
+                       ///< number of the matrix
+  bool isUnsigned;
 };
 
 /// acc + factor * sum of terms, over blocks and over what is in a block, the
@@ -71,22 +73,26 @@ static bool collectTerms(linalg::GenericOp op, Value sum,
   if (!product)
     return false;
   for (unsigned i : {0u, 1u}) {
-    auto number = product->getOperand(i).getDefiningOp<arith::SIToFPOp>();
+    Operation *number = product->getOperand(i).getDefiningOp();
     Value other = product->getOperand(1 - i);
     if (auto extension = other.getDefiningOp<arith::ExtFOp>())
       other = extension.getIn();
     auto activation = dyn_cast<BlockArgument>(other);
-    if (!number || !activation || activation.getOwner() != op.getBody() ||
+    if (!isa_and_nonnull<arith::SIToFPOp, arith::UIToFPOp>(number) ||
+        !activation || activation.getOwner() != op.getBody() ||
         op.isDpsInit(op.getMatchingOpOperand(activation)))
       continue;
-    terms.push_back({activation.getArgNumber(), number.getIn()});
+    Value weight = number->getOperand(0);
+    bool isUnsigned = isa<arith::UIToFPOp>(number);
+    if (isUnsigned && !isa<BlockArgument>(weight))
+      return false;
+    terms.push_back({activation.getArgNumber(), weight, isUnsigned});
     return true;
   }
   return false;
 }
 
-static std::optional<BlockProduct> match(linalg::GenericOp op,
-                                         int64_t columns) {
+static std::optional<BlockProduct> match(linalg::GenericOp op) {
   if (!op.hasPureTensorSemantics() || op.hasIndexSemantics() ||
       op.getNumDpsInits() != 1 || op.getNumReductionLoops() != 2 ||
       op->getParentOfType<scf::ForallOp>() ||
@@ -139,15 +145,18 @@ static std::optional<BlockProduct> match(linalg::GenericOp op,
                  llvm::Log2_64_Ceil(product.terms.size() * ranges[*inBlock]);
   product.inBlock = *inBlock;
   product.column = *column;
-  if (ranges[*column] % columns != 0 || ranges[*inBlock] % 2 != 0)
+  if (ranges[*inBlock] % 2 != 0)
     return std::nullopt;
   for (const Term &term : product.terms) {
     std::optional<int64_t> ofWeight = countSignificantBits(term.weight);
+    if (ofWeight && term.isUnsigned)
+      ++*ofWeight;
     AffineMap map = maps[term.activation];
     auto type =
         dyn_cast<RankedTensorType>(op->getOperand(term.activation).getType());
     // The block's sum must fit into 32 bits.
-    if (!ofWeight || *ofWeight > 16 || *ofWeight + bits > 32 || !type ||
+    if (!ofWeight || *ofWeight > 16 || *ofWeight + bits > 32 ||
+        term.weight.getType().getIntOrFloatBitWidth() > 32 || !type ||
         !isa<FloatType>(type.getElementType()) ||
         op->getOperand(term.activation) != product.getActivation() ||
         !findAxis(map, *inBlock) || map.isFunctionOfDim(*column))
@@ -194,19 +203,12 @@ struct QuantizeActivationsPass
     : cpu::impl::QuantizeActivationsBase<QuantizeActivationsPass> {
   using QuantizeActivationsBase::QuantizeActivationsBase;
 
-  LogicalResult initialize(MLIRContext *context) override {
-    if (columns < 1)
-      return emitError(UnknownLoc::get(context))
-             << "columns=" << int64_t(columns) << ": expected at least 1";
-    return success();
-  }
-
   void runOnOperation() override {
     SmallVector<BlockProduct> products;
     llvm::DenseMap<Attribute, int64_t> taken,
         uses = countConstantUses(getOperation());
     getOperation().walk([&](linalg::GenericOp op) {
-      if (std::optional<BlockProduct> found = match(op, columns))
+      if (std::optional<BlockProduct> found = match(op))
         products.push_back(*found);
     });
     auto forEachConstant = [](const BlockProduct &product,
@@ -315,6 +317,48 @@ Quantized QuantizeActivationsPass::quantize(ImplicitLocOpBuilder &b,
   return {numbers, largest};
 }
 
+/// The low 16 bits of \p value of a body, in ops of as many bits where they
+/// yield the same; \p compute gives what they read.
+static Value narrow(ImplicitLocOpBuilder &b, Value value,
+                    llvm::function_ref<Value(Value)> compute) {
+  Type i16 = b.getIntegerType(kActivationBits);
+  Operation *def = value.getDefiningOp();
+  APInt number;
+  if (matchPattern(value, m_ConstantInt(&number)))
+    return arith::ConstantOp::create(
+        b, b.getIntegerAttr(i16, number.sextOrTrunc(kActivationBits)));
+  if (isa_and_nonnull<arith::ExtSIOp, arith::ExtUIOp>(def)) {
+    Value in = compute(def->getOperand(0));
+    int64_t width = in.getType().getIntOrFloatBitWidth();
+    if (width > kActivationBits)
+      return arith::TruncIOp::create(b, i16, in);
+    if (width == kActivationBits)
+      return in;
+    return b.create(b.getLoc(), def->getName().getIdentifier(), in, i16)
+        ->getResult(0);
+  }
+  bool isExact = isa_and_nonnull<arith::AddIOp, arith::SubIOp, arith::MulIOp,
+                                 arith::AndIOp>(def);
+  if (isa_and_nonnull<arith::ShLIOp, arith::ShRSIOp, arith::ShRUIOp>(def) &&
+      matchPattern(def->getOperand(1), m_ConstantInt(&number)) &&
+      number.ult(kActivationBits)) {
+    // All bits that come down must be there.
+    std::optional<int64_t> bits = countSignificantBits(def->getOperand(0));
+    isExact = isa<arith::ShLIOp>(def) ||
+              (bits && *bits <= kActivationBits &&
+               (isa<arith::ShRSIOp>(def) ||
+                def->getOperand(0).getDefiningOp<arith::ExtUIOp>()));
+  }
+  if (!isExact)
+    return arith::TruncIOp::create(b, i16, compute(value));
+  Value left = narrow(b, def->getOperand(0), compute);
+  Value right = narrow(b, def->getOperand(1), compute);
+  return b
+      .create(b.getLoc(), def->getName().getIdentifier(),
+              ValueRange{left, right}, i16)
+      ->getResult(0);
+}
+
 void QuantizeActivationsPass::rewrite(BlockProduct &product) {
   linalg::GenericOp op = product.op;
   IRRewriter rewriter(op);
@@ -383,10 +427,18 @@ void QuantizeActivationsPass::rewrite(BlockProduct &product) {
           body.clone(*value.getDefiningOp(), mapping);
           return mapping.lookup(value);
         };
+        auto computeSmall = [&](Value value) {
+          return narrow(body, value,
+                        [&](Value own) { return compute(compute, own); });
+        };
         Value sum;
         for (const Term &term : product.terms) {
-          Value weight = compute(compute, term.weight);
-          if (weight.getType() != i32)
+          Value weight = term.weight.getType().isInteger(32)
+                             ? computeSmall(term.weight)
+                             : compute(compute, term.weight);
+          if (term.isUnsigned)
+            weight = arith::ExtUIOp::create(body, i32, weight);
+          else
             weight = arith::ExtSIOp::create(body, i32, weight);
           Value x = arith::ExtSIOp::create(body, i32, args[term.activation]);
           Value next = arith::MulIOp::create(body, x, weight);

@@ -285,6 +285,32 @@ func.func @changing_factor(%x: memref<3x4xf32>, %q: memref<3x4x8xf32>, %y: memre
 // CHECK:           arith.addi %[[S]], %[[AB]]
 // CHECK:         %[[F:.*]] = arith.sitofp %[[SUM]] : vector<8xi32> to vector<8xf32>
 // CHECK:         arith.mulf %[[F]],
+// A zero point is subtracted from a block's sum, as it is times the sum of the activations, which is computed once.
+// CHECK-LABEL: func.func @pairs_with_zeros
+// CHECK:       %[[SUMS:.*]] = memref.alloca() : memref<3xi32>
+// CHECK:       scf.for %[[BLOCK:.*]] = %{{.*}} to %{{.*}} step %{{.*}} {
+// CHECK:         %[[ROWS:.*]] = vector.load %{{.*}} : {{.*}}, vector<8xi16>
+// CHECK:         %[[WIDE:.*]] = arith.extsi %[[ROWS]] : vector<8xi16> to vector<8xi32>
+// CHECK:         %[[SUM:.*]] = vector.reduction <add>, %[[WIDE]] : vector<8xi32> into i32
+// CHECK:         memref.store %[[SUM]], %[[SUMS]][%[[BLOCK]]]
+// CHECK-NOT:   arith.subi
+// CHECK:       vector.deinterleave %{{.*}} : vector<16xi32> -> vector<8xi32>
+// CHECK:       %[[OFBLOCK:.*]] = memref.load %[[SUMS]]
+// CHECK:       %[[ALL:.*]] = vector.broadcast %[[OFBLOCK]] : i32 to vector<8xi32>
+// CHECK:       %[[ZW:.*]] = arith.extui %{{.*}} : vector<8xi8> to vector<8xi32>
+// CHECK:       %[[LESS:.*]] = arith.muli %[[ALL]], %[[ZW]]
+// CHECK:       arith.subi %{{.*}}, %[[LESS]] : vector<8xi32>
+// Where the activations are written in the same function, or there are several rows, it is subtracted from the weights; it is there
+// twice, for both of a pair.
+// CHECK-LABEL: func.func @written_with_zeros
+// CHECK-NOT:   memref.alloca
+// CHECK:       arith.subi %{{.*}}, %{{.*}} : vector<16xi16>
+// CHECK-LABEL: func.func @rows_with_zeros
+// CHECK-NOT:   memref.alloca
+// CHECK:       %[[Z:.*]] = vector.load %{{.*}} : {{.*}}, vector<8xi8>
+// CHECK:       vector.interleave %[[Z]], %[[Z]] : vector<8xi8> -> vector<16xi8>
+// CHECK:       arith.subi %{{.*}}, %{{.*}} : vector<16xi16>
+// CHECK:       vector.deinterleave %{{.*}} : vector<16xi32> -> vector<8xi32>
 // CHECK-LABEL: func.func @pairs_apart
 // CHECK-NOT:   vector.deinterleave
 // CHECK:       return
@@ -299,6 +325,63 @@ func.func @pairs(%x: memref<3x4x2xi16>, %q: memref<3x4x8x2xi8>, %s: memref<3x8xf
   ^bb0(%a: i16, %b: i8, %c: f32, %d: f32):
     %na = arith.extsi %a : i16 to i32
     %nb = arith.extsi %b : i8 to i32
+    %p = arith.muli %na, %nb : i32
+    %f = arith.sitofp %p : i32 to f32
+    %t = arith.mulf %f, %c : f32
+    %r = arith.addf %d, %t : f32
+    linalg.yield %r : f32
+  }
+  return
+}
+func.func @pairs_with_zeros(%x: memref<3x4x2xi16>, %q: memref<3x4x24x2xi8>, %s: memref<3x24xf32>, %z: memref<3x24xi8>, %y: memref<24xf32>) {
+  linalg.generic {indexing_maps = [#pairs, #side_by_side, #scale, #scale, #sum], iterator_types = ["parallel", "reduction", "reduction", "reduction"]}
+      ins(%x, %q, %s, %z : memref<3x4x2xi16>, memref<3x4x24x2xi8>, memref<3x24xf32>, memref<3x24xi8>) outs(%y : memref<24xf32>) {
+  ^bb0(%a: i16, %b: i8, %c: f32, %i: i8, %d: f32):
+    %number = arith.extui %b : i8 to i16
+    %zero = arith.extui %i : i8 to i16
+    %w = arith.subi %number, %zero : i16
+    %na = arith.extsi %a : i16 to i32
+    %nb = arith.extsi %w : i16 to i32
+    %p = arith.muli %na, %nb : i32
+    %f = arith.sitofp %p : i32 to f32
+    %t = arith.mulf %f, %c : f32
+    %r = arith.addf %d, %t : f32
+    linalg.yield %r : f32
+  }
+  return
+}
+func.func @written_with_zeros(%x: memref<3x4x2xi16>, %q: memref<3x4x24x2xi8>, %s: memref<3x24xf32>, %z: memref<3x24xi8>, %y: memref<24xf32>) {
+  %one = arith.constant 1 : i16
+  linalg.fill ins(%one : i16) outs(%x : memref<3x4x2xi16>)
+  linalg.generic {indexing_maps = [#pairs, #side_by_side, #scale, #scale, #sum], iterator_types = ["parallel", "reduction", "reduction", "reduction"]}
+      ins(%x, %q, %s, %z : memref<3x4x2xi16>, memref<3x4x24x2xi8>, memref<3x24xf32>, memref<3x24xi8>) outs(%y : memref<24xf32>) {
+  ^bb0(%a: i16, %b: i8, %c: f32, %i: i8, %d: f32):
+    %number = arith.extui %b : i8 to i16
+    %zero = arith.extui %i : i8 to i16
+    %w = arith.subi %number, %zero : i16
+    %na = arith.extsi %a : i16 to i32
+    %nb = arith.extsi %w : i16 to i32
+    %p = arith.muli %na, %nb : i32
+    %f = arith.sitofp %p : i32 to f32
+    %t = arith.mulf %f, %c : f32
+    %r = arith.addf %d, %t : f32
+    linalg.yield %r : f32
+  }
+  return
+}
+#rows_of_pairs = affine_map<(m, n, b, k, two) -> (m, b, k, two)>
+#shared_pairs = affine_map<(m, n, b, k, two) -> (b, k, n, two)>
+#shared_scale = affine_map<(m, n, b, k, two) -> (b, n)>
+#rows_sum = affine_map<(m, n, b, k, two) -> (m, n)>
+func.func @rows_with_zeros(%x: memref<4x3x4x2xi16>, %q: memref<3x4x24x2xi8>, %s: memref<3x24xf32>, %z: memref<3x24xi8>, %y: memref<4x24xf32>) {
+  linalg.generic {indexing_maps = [#rows_of_pairs, #shared_pairs, #shared_scale, #shared_scale, #rows_sum], iterator_types = ["parallel", "parallel", "reduction", "reduction", "reduction"]}
+      ins(%x, %q, %s, %z : memref<4x3x4x2xi16>, memref<3x4x24x2xi8>, memref<3x24xf32>, memref<3x24xi8>) outs(%y : memref<4x24xf32>) {
+  ^bb0(%a: i16, %b: i8, %c: f32, %i: i8, %d: f32):
+    %number = arith.extui %b : i8 to i16
+    %zero = arith.extui %i : i8 to i16
+    %w = arith.subi %number, %zero : i16
+    %na = arith.extsi %a : i16 to i32
+    %nb = arith.extsi %w : i16 to i32
     %p = arith.muli %na, %nb : i32
     %f = arith.sitofp %p : i32 to f32
     %t = arith.mulf %f, %c : f32

@@ -33,16 +33,16 @@ def QuantizeActivations
             : tensor<24x16x2xi16>, tensor<24x16x2x768xi8>, tensor<24x768xbf16>, tensor<24xf32>)
     ```
 
-    Applies to matrices that only such products read, with columns that
-    `cpu-pack-matrices` can pack, and not within parallel loops. A block whose
-    largest activation is below 1e-30 counts as zero.
+    Numbers may be without a sign, and a block's zero point subtracted from them; that
+    is done in 16 bits.
+
+    Applies to matrices that only such products read, and not within parallel loops.
+    A block whose largest activation is below 1e-30 counts as zero.
   }];
   let dependentDialects = ["::mlir::arith::ArithDialect",
                            "::mlir::linalg::LinalgDialect",
                            "::mlir::math::MathDialect",
                            "::mlir::tensor::TensorDialect"];
-  let options = [Option<"columns", "columns", "int64_t", /*default=*/"32",
-                        "What the number of a matrix's columns is a multiple of">];
   let statistics = [Statistic<"numProducts", "products", "Products rewritten">];
 }
 
@@ -81,16 +81,16 @@ def PackMatrices : Pass<"cpu-pack-matrices", "::mlir::ModuleOp"> {
     %y = linalg.generic  // y[m, n] += x[m, k] * w[k, n]
         ins(%x, %w : tensor<1x768xf32>, tensor<768x3072xbf16>)
     // after
-    %y = scf.forall (%p) = (0) to (96) step (2) {
+    %y = scf.forall (%p) in (96) {
       linalg.generic  // y[m, p, n] += x[m, k] * w[p, k, n]
-          ins(%x, %part : tensor<1x768xf32>, tensor<2x768x32xbf16>)
+          ins(%x, %part : tensor<1x768xf32>, tensor<1x768x32xbf16>)
     }
     ```
 
     Where products of small integers are summed over pairs of rows, the two lie side
     by side within a part, as instructions that add them need it.
 
-    The product becomes a parallel loop over parts, or pairs of them, into which
+    The product becomes a parallel loop over more than two parts, into which
     `rwkvc-fuse-into-parallel-loops` takes what follows it.
 
     Iterations of a parallel loop that each read some columns of a constant have those
@@ -105,9 +105,20 @@ def PackMatrices : Pass<"cpu-pack-matrices", "::mlir::ModuleOp"> {
 
     Parts of a matrix of which `cpu.skip_zeros` lets rows be skipped are `row-bytes` wide.
 
+    Columns that are left beyond the parts are a product of their own, with a part as
+    wide as the next multiple of eight; its last columns are zeros, and what they
+    yield is dropped.
+
+    ```mlir
+    %main = tensor.extract_slice %y[0, 0] [1, 50272] [1, 1]
+    ... // with tensor<1571x768x32xbf16>
+    %rest = tensor.extract_slice %y[0, 50272] [1, 5] [1, 1]
+    ... // with tensor<1x768x8xbf16>
+    ```
+
     Constants that are needed in their own order too, by an op of another kind or in
-    another function, stay, and so do those whose columns are no multiple of
-    `columns`, unless slices of them are read. Large ones are computed when their bytes are needed,
+    another function, stay, and so do those of fewer than eight columns and of no
+    whole part. Large ones are computed when their bytes are needed,
     or now in a temporary file without a name (Support/Constants.h); where that fails, they
     stay and a warning says why.
   }];
@@ -133,7 +144,9 @@ def VectorizeKernels : Pass<"cpu-vectorize-kernels", "::mlir::ModuleOp"> {
     Products of integers of at most 16 bits that are summed over pairs of rows, which
     lie side by side, are added in lanes (`vector.deinterleave`), which LLVM makes one
     instruction. A factor that the innermost sum does not depend on leaves it, and so
-    does the conversion of its integers to floating point.
+    does the conversion of its integers to floating point; and where there is one row, a
+    zero point that all terms subtract from their weights does, times the sum of what it
+    multiplies, which is computed where the kernel begins.
     Where an operand does not depend on a further parallel loop, several of that
     loop's iterations share its loads. What cannot be vectorised (a body with
     control flow, an index map that is not linear, boolean buffers) becomes

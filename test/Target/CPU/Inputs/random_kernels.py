@@ -145,6 +145,8 @@ class Case:
             self.operand(rng, "i8", matrix),
             self.operand(rng, rng.choice(("f32", "bf16")), [block, column]),
         ]
+        if rng.random() < 0.4:  # zero points
+            self.inputs.append(self.operand(rng, "i8", [block, column]))
         self.outputs = [self.operand(rng, "f32", [*rows, column])]
 
     def operand(self, rng, element, dims, constants=False):
@@ -174,12 +176,21 @@ class Case:
         return self.op(f"{name} {value}", f"{element} to {self.accumulator}")
 
     def block_body(self, rng):
-        x, weight = (self.op(f"arith.extsi %in{i}", f"{self.inputs[i].element} to i32") for i in (0, 1))
-        if rng.random() < 0.5:  # two terms, as halves of a byte are
-            low = self.op(f"arith.muli {x}, {self.op(f'arith.shrsi {weight}, %shift', 'i32')}", "i32")
-            product = self.op(f"arith.addi {low}, {self.op(f'arith.muli {x}, {weight}', 'i32')}", "i32")
+        x = self.op("arith.extsi %in0", "i16 to i32")
+        has_zeros, has_halves = len(self.inputs) > 3, rng.random() < 0.5
+        if has_zeros:  # numbers without a sign, less their block's zero point
+            number = self.op("arith.extui %in1", "i8 to i16")
+            zero = self.op("arith.extsi %in3", "i8 to i16")
+            halves = [f"arith.andi {number}, %mask", f"arith.shrui {number}, %half_byte"]
+            weights = [self.op(half, "i16") for half in halves] if has_halves else [number]
+            weights = [self.op(f"arith.subi {weight}, {zero}", "i16") for weight in weights]
+            weights = [self.op(f"arith.extsi {weight}", "i16 to i32") for weight in weights]
         else:
-            product = self.op(f"arith.muli {x}, {weight}", "i32")
+            weights = [self.op("arith.extsi %in1", "i8 to i32")]
+            if has_halves:
+                weights.append(self.op(f"arith.shrsi {weights[0]}, %shift", "i32"))
+        terms = [self.op(f"arith.muli {x}, {weight}", "i32") for weight in weights]
+        product = self.op(f"arith.addi {terms[0]}, {terms[1]}", "i32") if has_halves else terms[0]
         value = self.op(f"arith.sitofp {product}", "i32 to f32")
         value = self.op(f"arith.mulf {value}, {self.widen('%in2', self.inputs[2].element)}")
         self.yields = [self.op(f"arith.addf %out0, {value}")]
@@ -275,6 +286,7 @@ class Case:
         lines = [f"func.func private @kernel_{self.name}({arguments}) {{"]
         lines += [f"  %{name} = arith.constant {value:e} : {floating}" for name, value in constants.items()]
         lines += ["  %shift = arith.constant 1 : i32", "  %izero = arith.constant 0 : i32"]
+        lines += ["  %mask = arith.constant 15 : i16", "  %half_byte = arith.constant 4 : i16"]
         lines += ["  %row = arith.constant 1 : index"]
         skips = ", cpu.skip_zeros = 0 : i64" if self.skips else ""
         lines += [f"  linalg.generic {{indexing_maps = [{', '.join(maps)}], iterator_types = [{kinds}]{skips}}}"]
@@ -329,7 +341,7 @@ class Case:
     def bound(self):
         """How large one term may be: inputs are below 1, loop numbers below their range, integers below 10."""
         if self.has_pairs:
-            return 200.0
+            return 200.0 if len(self.inputs) == 3 else 5000.0
         return max(self.ranges) if any("linalg.index" in line for line in self.lines) else 2.0
 
 
