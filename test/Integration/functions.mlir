@@ -19,7 +19,7 @@
 //
 // RUN: rwkvc -q %s --from=after-raise --emit=before-llvm -o - | FileCheck %s --check-prefix=KERNELS
 // KERNELS-LABEL: func.func @step
-// KERNELS:         call @[[PRODUCT:kernel_[0-9]+]]({{.*}}) : (memref<2x8xf32>, memref<8x16xf32>, memref<2x16xf32>)
+// KERNELS:         call @[[PRODUCT:kernel_[0-9]+]]({{.*}}) : (memref<2x8xf32>, memref<1x8x16xf32>, memref<2x1x16xf32>)
 // KERNELS-LABEL: func.func @prefill
 // KERNELS:         call @[[PRODUCT]](
 //
