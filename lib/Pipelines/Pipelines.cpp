@@ -103,6 +103,7 @@ ArrayRef<StringRef> rwkvc::getOptionalPasses() {
       "cpu-quantize-activations",
       "cpu-skip-zero-rows",
       "cpu-pack-matrices",
+      "cpu-pad-rows",
       "cpu-prefetch-rows",
   };
   // clang-format on
@@ -253,6 +254,7 @@ static void buildBufferize(OpPassManager &pm, const PipelineOptions &options) {
   OpPassManager &tensors = pm.nest<func::FuncOp>();
   tensors.addPass(bufferization::createEmptyTensorEliminationPass());
   tensors.addPass(bufferization::createEmptyTensorToAllocTensorPass());
+  addOptional(tensors, options, cpu::createPadRows());
   pm.addPass(bufferization::createOneShotBufferizePass());
   addCleanup(pm);
   OpPassManager &funcs = pm.nest<func::FuncOp>();

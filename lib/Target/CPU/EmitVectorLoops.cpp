@@ -118,12 +118,25 @@ private:
       ivs[d] = iv;
       emitOuter(loops, level + 1);
     };
-    loop(index(0), index(full), step, body);
-    if (full == s.ranges[d])
-      return;
-    rows = s.ranges[d] - full;
-    body(index(full));
-    rows = s.rows;
+    auto all = [&] {
+      loop(index(0), index(full), step, body);
+      if (full == s.ranges[d])
+        return;
+      rows = s.ranges[d] - full;
+      body(index(full));
+      rows = s.rows;
+    };
+    if (!isRow || !s.depth)
+      return all();
+    int64_t steps = s.ranges[s.reductionLoops().front()];
+    loop(index(0), index(steps), s.depth, [&](Value first) {
+      firstStep = first;
+      endStep = add(first, index(s.depth));
+      if (steps % s.depth != 0)
+        endStep = arith::MinUIOp::create(b, endStep, index(steps));
+      all();
+    });
+    firstStep = endStep = nullptr;
   }
 
   void emitLanes(bool isOutermost) {
@@ -437,11 +450,15 @@ private:
                         llvm::function_ref<Values(ValueRange)> body) {
     if (loops.empty())
       return body(carried);
-    return loop(index(0), index(s.ranges[loops[0]]), 1, carried,
-                [&](Value iv, ValueRange values) {
-                  ivs[loops[0]] = iv;
-                  return emitReductions(loops.drop_front(), values, body);
-                });
+    Value first = index(0), end = index(s.ranges[loops[0]]);
+    if (firstStep && loops[0] == s.reductionLoops().front()) {
+      first = firstStep;
+      end = endStep;
+    }
+    return loop(first, end, 1, carried, [&](Value iv, ValueRange values) {
+      ivs[loops[0]] = iv;
+      return emitReductions(loops.drop_front(), values, body);
+    });
   }
 
   /// `rows` elements of the outputs, with the lanes summed up.
@@ -815,6 +832,7 @@ private:
   Value blockSums;  ///< of what a common zero point multiplies, if there is one
   Values preloaded; ///< inputs that need no load at present, or empty
   Value begin, end;
+  Value firstStep, endStep; ///< of the outermost reduction, where it has parts
   int64_t rows; ///< iterations of the row loop that go together at present
 };
 

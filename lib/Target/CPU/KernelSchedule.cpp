@@ -28,6 +28,9 @@ static constexpr int64_t kStreams = 8;
 static constexpr int64_t kSkippingStreams = 4;
 /// Lanes of a chunk at most: its accumulators stay in the first-level cache.
 static constexpr int64_t kMaxChunk = 1024;
+/// Bytes of a matrix that are read again and again: part of a second-level
+/// cache, which has 256 KB at least and holds the rows as well.
+static constexpr int64_t kMaxShared = 128 * 1024;
 
 SmallVector<unsigned> Schedule::outerLoops() const {
   SmallVector<unsigned> loops;
@@ -296,7 +299,9 @@ static void chooseTile(linalg::GenericOp op, Schedule &s, int64_t vectorBits) {
     int64_t registers = vectorBits >= 512 ? 32 : 16;
     int64_t large = registers * 3 / 8;
     if (isShared && op.getNumDpsInits() == 1 && vectors % 2 == 0 &&
-        s.ranges[s.row] >= large && s.outerLoops().front() != s.row) {
+        s.ranges[s.row] >= large &&
+        (s.outerLoops().front() != s.row ||
+         !isa<FunctionOpInterface>(op->getParentOp()))) {
       s.rows = large;
       limit = 2 * large;
     }
@@ -307,6 +312,33 @@ static void chooseTile(linalg::GenericOp op, Schedule &s, int64_t vectorBits) {
   // An accumulator alone waits for itself; a remainder loop costs less.
   if (s.unroll == 1 && s.rows == 1 && vectors >= 4)
     s.unroll = 4;
+}
+
+/// Bounds what several tiles of rows read of a matrix that is one tile wide.
+static void chooseDepth(linalg::GenericOp op, Schedule &s) {
+  SmallVector<unsigned> reductions = s.reductionLoops();
+  if (s.row < 0 || s.isReduction[s.lane] || reductions.empty() ||
+      s.ranges[s.row] <= s.rows || (s.common && reductions.size() < 2))
+    return;
+  // Sums lie in memory in between.
+  for (auto [init, isStreamed] :
+       llvm::zip_equal(op.getDpsInits(), s.isStreamed))
+    if (isStreamed || getElementTypeOrSelf(init).getIntOrFloatBitWidth() < 32)
+      return;
+  int64_t bytes = 0;
+  for (const Access &access : s.accesses) {
+    if (access.isScalar || access.strides[s.row] != 0)
+      continue;
+    int64_t elements = 1;
+    for (unsigned d = 0; d < s.ranges.size(); ++d)
+      if (access.strides[d] != 0 && (s.isReduction[d] || d == s.lane))
+        elements *= s.ranges[d];
+    Type element = getElementTypeOrSelf(access.operand);
+    bytes += elements * llvm::divideCeil(element.getIntOrFloatBitWidth(), 8);
+  }
+  int64_t parts = llvm::divideCeil(bytes, kMaxShared);
+  if (parts > 1)
+    s.depth = llvm::divideCeil(s.ranges[reductions[0]], parts);
 }
 
 /// A product of a vector with a matrix too wide for one tile is streamed.
@@ -635,5 +667,6 @@ std::optional<Schedule> cpu::schedule(linalg::GenericOp op,
   if (!hasPairs && s.reductionLoops().size() >= 2 && !s.isReduction[s.lane] &&
       !s.streams && !s.isStreamed[0])
     s.common = findFactor(op, s);
+  chooseDepth(op, s);
   return s;
 }

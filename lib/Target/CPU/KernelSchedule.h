@@ -64,6 +64,9 @@ struct Schedule {
   int64_t row = -1; ///< a parallel loop of which `rows` iterations go together;
                     ///< the last ones are fewer where they do not divide it
   int64_t rows = 1;
+  /// Iterations of the outermost reduction that are done for all rows before
+  /// the next, so that the matrix stays in a cache between them. 0: all.
+  int64_t depth = 0;
   /// Matrix-vector product with the matrix's rows along the lanes: so many rows
   /// are read side by side, each from end to end of a chunk of the lanes, which
   /// is how the hardware prefetches best. 0: tiles of accumulators.

@@ -458,3 +458,41 @@ func.func @many_rows(%x: memref<20x64xf32>, %w: memref<2x64x16xf32>, %y: memref<
   }
   return
 }
+
+// A matrix of 384 KB, which all rows read: a part of at most 128 KB for all of them, then the next.
+// CHECK-LABEL: func.func @deep
+// CHECK:       scf.for %{{.*}} = %c0 to %c2 step %c1
+// CHECK:         scf.for %[[FIRST:.*]] = %c0 to %c6144 step %c2048
+// CHECK-NEXT:      %[[END:.*]] = arith.addi %[[FIRST]], %c2048
+// CHECK-NEXT:      scf.for %{{.*}} = %c0 to %c18 step %c6
+// CHECK:             scf.for %{{.*}} = %[[FIRST]] to %[[END]] step %c1 iter_args
+// CHECK:           scf.for %{{.*}} = %[[FIRST]] to %[[END]] step %c1 iter_args
+func.func @deep(%x: memref<20x6144xf32>, %w: memref<2x6144x16xf32>, %y: memref<20x2x16xf32>) {
+  linalg.generic {indexing_maps = [affine_map<(p, m, k, n) -> (m, k)>, affine_map<(p, m, k, n) -> (p, k, n)>,
+                                   affine_map<(p, m, k, n) -> (m, p, n)>],
+                  iterator_types = ["parallel", "parallel", "reduction", "parallel"]}
+      ins(%x, %w : memref<20x6144xf32>, memref<2x6144x16xf32>) outs(%y : memref<20x2x16xf32>) {
+  ^bb0(%a: f32, %b: f32, %c: f32):
+    %p = arith.mulf %a, %b : f32
+    %s = arith.addf %c, %p : f32
+    linalg.yield %s : f32
+  }
+  return
+}
+
+// Sums of 16 bits would be rounded in between.
+// CHECK-LABEL: func.func @deep_half
+// CHECK-NOT:   step %c2048
+// CHECK:       scf.for %{{.*}} = %c0 to %c6144 step %c1 iter_args
+func.func @deep_half(%x: memref<20x6144xf16>, %w: memref<2x6144x32xf16>, %y: memref<20x2x32xf16>) {
+  linalg.generic {indexing_maps = [affine_map<(p, m, k, n) -> (m, k)>, affine_map<(p, m, k, n) -> (p, k, n)>,
+                                   affine_map<(p, m, k, n) -> (m, p, n)>],
+                  iterator_types = ["parallel", "parallel", "reduction", "parallel"]}
+      ins(%x, %w : memref<20x6144xf16>, memref<2x6144x32xf16>) outs(%y : memref<20x2x32xf16>) {
+  ^bb0(%a: f16, %b: f16, %c: f16):
+    %p = arith.mulf %a, %b : f16
+    %s = arith.addf %c, %p : f16
+    linalg.yield %s : f16
+  }
+  return
+}

@@ -189,6 +189,31 @@ def VectorizeKernels : Pass<"cpu-vectorize-kernels", "::mlir::ModuleOp"> {
   ];
 }
 
+def PadRows : Pass<"cpu-pad-rows", "::mlir::func::FuncOp"> {
+  let summary = "Keep rows of buffers from having the same place in a cache";
+  let description = [{
+    A product reads a dozen rows side by side. Where they lie a multiple of 2 KB
+    apart, all of them belong into the same few lines of the first-level cache and
+    evict each other before a line is used up, which takes up to half of the
+    speed. Works on `bufferization.alloc_tensor`: those of at least `min-rows` such rows
+    become the beginning of rows that are a line longer.
+
+    ```mlir
+    %0 = bufferization.alloc_tensor() : tensor<64x1024xf32>
+    // after
+    %1 = bufferization.alloc_tensor() : tensor<64x1040xf32>
+    %0 = tensor.extract_slice %1[0, 0] [64, 1024] [1, 1]
+    ```
+  }];
+  let dependentDialects = ["::mlir::bufferization::BufferizationDialect",
+                           "::mlir::tensor::TensorDialect"];
+  let options = [
+    Option<"minRows", "min-rows", "int64_t", /*default=*/"8",
+           "Rows that a first-level cache has no place for">
+  ];
+  let statistics = [Statistic<"numPadded", "padded", "Buffers made longer">];
+}
+
 def PrefetchRows : Pass<"cpu-prefetch-rows", "::mlir::ModuleOp"> {
   let summary = "Fetch the rows of the next iteration of a loop early";
   let description = [{
