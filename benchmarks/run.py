@@ -489,6 +489,10 @@ def main():
     if options.models:
         known = {entry["name"]: entry for entry in config["models"] if isinstance(entry, dict)}
         config["models"] = [known.get(name, name) for name in options.models]
+    runtimes = [entry if isinstance(entry, str) else entry["name"] for entry in config["runtimes"]]
+    for name in options.runtimes or []:
+        if name not in runtimes:
+            parser.error(f"no runtime '{name}' in {options.config}; it has {', '.join(runtimes)}")
     if options.threads:
         config["scenarios"] = [{"threads": n if n == "all" else int(n)} for n in options.threads]
     if not options.output:

@@ -61,17 +61,6 @@ struct Accesses {
         writes.insert(buffer);
     }
   }
-
-  bool conflictsWith(const Accesses &other) const {
-    if (isUnknown || other.isUnknown)
-      return true;
-    auto touches = [](const Accesses &a, const Accesses &b) {
-      return llvm::any_of(a.writes, [&](Value buffer) {
-        return b.reads.contains(buffer) || b.writes.contains(buffer);
-      });
-    };
-    return touches(*this, other) || touches(other, *this);
-  }
 };
 
 /// An operation of a block, and when its turn is.
