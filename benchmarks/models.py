@@ -80,14 +80,16 @@ def write(model, folder):
         if name == "model":
             save = {"save_as_external_data": True, "location": data.name, "size_threshold": 1024}
             onnx.save_model(graph, folder / "model.onnx", **save)
-            stored = {t.name: t.external_data for t in graph.graph.initializer if t.external_data}
+            # Not the messages themselves, which would keep the graph in memory.
+            stored = {t.name: [(e.key, e.value) for e in t.external_data] for t in graph.graph.initializer}
         else:
             # The same weights, which the exporter names alike.
             for tensor in graph.graph.initializer:
-                if tensor.name in stored:
+                if stored.get(tensor.name):
                     tensor.ClearField("raw_data")
                     tensor.data_location = onnx.TensorProto.EXTERNAL
-                    tensor.external_data.extend(stored[tensor.name])
+                    for key, value in stored[tensor.name]:
+                        tensor.external_data.add(key=key, value=value)
             onnx.save_model(graph, folder / "sequence.onnx")
         del graph
     (folder / "counts.json").write_text(json.dumps(counts))

@@ -403,13 +403,16 @@ class _Exporter:
             x = self.at(x, -1)
         x = b.linear(b.layer_norm(x, "ln_out", self.width), "head.weight", self.vocabulary, self.width)
         b.nodes.append(helper.make_node("Identity", [x], ["logits"], name="logits"))
-        graph = helper.make_graph(b.nodes, name, b.inputs, b.outputs, list(b.initializers.values()))
+        graph = helper.make_graph(b.nodes, name, b.inputs, b.outputs)
         opsets = [helper.make_opsetid("", opset)]
         model = helper.make_model(graph, opset_imports=opsets, producer_name="rwkvc.export")
         model.ir_version = min(model.ir_version, helper.find_min_ir_version_for(opsets, ignore_unknown=True))
         helper.set_model_props(
             model, {"rwkv.version": f"{self.major}.{self.minor}", "rwkv.group_norm_eps": repr(self.eps)}
         )
+        # Last, for the helpers copy; and one by one, for all of them may take half of the memory.
+        for tensor in list(b.initializers):
+            model.graph.initializer.append(b.initializers.pop(tensor))
         return model
 
 
