@@ -11,6 +11,7 @@
 #include <cmath>
 #include <csignal>
 #include <cstdio>
+#include <cstdlib>
 #include <fcntl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -77,10 +78,12 @@ static std::chrono::nanoseconds timeWithoutProcessor(pid_t thread) {
     return 0ns;
   ssize_t size = ::read(file, text, sizeof text - 1);
   ::close(file);
-  long long computed = 0, waited = 0;
-  if (size <= 0 || std::sscanf(text, "%lld %lld", &computed, &waited) != 2)
+  if (size <= 0)
     return 0ns;
-  return std::chrono::nanoseconds(waited);
+  // Two numbers, the time on a processor and this one; 0 where there is none.
+  char *waited = nullptr;
+  (void)std::strtoll(text, &waited, 10);
+  return std::chrono::nanoseconds(std::strtoll(waited, nullptr, 10));
 }
 
 static pid_t getThread() { return static_cast<pid_t>(syscall(SYS_gettid)); }
@@ -135,10 +138,11 @@ int32_t ThreadPool::grow(int32_t number) {
       members.push_back(std::move(member));
     }
   } catch (const std::exception &) {
-    // The system has no more: fewer will do.
+    // The system has no more, and those that there are will do.
+    number = static_cast<int32_t>(members.size());
   }
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
-  return static_cast<int32_t>(members.size());
+  return number;
 }
 
 int64_t ThreadPool::countPieces(const rwkvrt_loop &loop) const {
