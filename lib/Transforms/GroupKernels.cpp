@@ -173,10 +173,6 @@ struct GroupKernelsPass : rwkvc::impl::GroupKernelsBase<GroupKernelsPass> {
       int64_t &known = steps.try_emplace(buffer, step).first->second;
       known = std::min(known, step);
     };
-    auto find = [](const llvm::DenseMap<Value, int64_t> &steps, Value buffer) {
-      auto found = steps.find(buffer);
-      return found == steps.end() ? INT64_MAX : found->second;
-    };
     for (Entry &entry : llvm::reverse(entries)) {
       if (!entry.accesses) {
         int64_t use = INT64_MAX;
@@ -194,10 +190,10 @@ struct GroupKernelsPass : rwkvc::impl::GroupKernelsBase<GroupKernelsPass> {
       const Accesses &accesses = *entry.accesses;
       int64_t use = firstUnknown;
       for (Value buffer : accesses.reads)
-        use = std::min(use, find(firstWrites, buffer));
+        use = std::min(use, firstWrites.lookup_or(buffer, INT64_MAX));
       for (Value buffer : accesses.writes)
-        use = std::min(
-            {use, find(firstReads, buffer), find(firstWrites, buffer)});
+        use = std::min({use, firstReads.lookup_or(buffer, INT64_MAX),
+                        firstWrites.lookup_or(buffer, INT64_MAX)});
       if (isKernel(entry.op) && !accesses.isUnknown && use != INT64_MAX &&
           estimateWork(entry.op) < minLargeWork)
         entry.step = use - 2;

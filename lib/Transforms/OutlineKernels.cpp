@@ -90,9 +90,9 @@ struct OutlineKernelsPass
       Block &body = func.getBody().front();
       scf::ExecuteRegionOp region =
           *body.getOps<scf::ExecuteRegionOp>().begin();
-      for (Operation &op : llvm::make_early_inc_range(
-               region.getRegion().front().without_terminator()))
-        op.moveBefore(region);
+      Block &inner = region.getRegion().front();
+      body.getOperations().splice(region->getIterator(), inner.getOperations(),
+                                  inner.begin(), std::prev(inner.end()));
       region.erase();
     }
   }

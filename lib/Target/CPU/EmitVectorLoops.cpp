@@ -5,6 +5,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "Caches.h"
 #include "KernelSchedule.h"
 #include "mlir/Analysis/SliceAnalysis.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -17,9 +18,6 @@
 using namespace mlir;
 using namespace rwkvc;
 using namespace rwkvc::cpu;
-
-/// Bytes that memory is fetched in.
-static constexpr int64_t kLineBytes = 64;
 
 namespace {
 

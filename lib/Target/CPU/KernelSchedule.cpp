@@ -6,6 +6,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "KernelSchedule.h"
+#include "Caches.h"
 #include "mlir/Analysis/SliceAnalysis.h"
 #include "mlir/Dialect/Linalg/Transforms/Transforms.h"
 #include "mlir/Dialect/Math/IR/Math.h"
@@ -28,9 +29,6 @@ static constexpr int64_t kStreams = 8;
 static constexpr int64_t kSkippingStreams = 4;
 /// Lanes of a chunk at most: its accumulators stay in the first-level cache.
 static constexpr int64_t kMaxChunk = 1024;
-/// Bytes of a matrix that are read again and again: part of a second-level
-/// cache, which has 256 KB at least and holds the rows as well.
-static constexpr int64_t kMaxShared = 128 * 1024;
 
 SmallVector<unsigned> Schedule::outerLoops() const {
   SmallVector<unsigned> loops;
@@ -336,7 +334,7 @@ static void chooseDepth(linalg::GenericOp op, Schedule &s) {
     Type element = getElementTypeOrSelf(access.operand);
     bytes += elements * llvm::divideCeil(element.getIntOrFloatBitWidth(), 8);
   }
-  int64_t parts = llvm::divideCeil(bytes, kMaxShared);
+  int64_t parts = llvm::divideCeil(bytes, kSharedBytes);
   if (parts > 1)
     s.depth = llvm::divideCeil(s.ranges[reductions[0]], parts);
 }

@@ -5,6 +5,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "Caches.h"
 #include "mlir/Dialect/Bufferization/IR/Bufferization.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
@@ -18,11 +19,7 @@ namespace rwkvc::cpu {
 
 using namespace mlir;
 using namespace rwkvc;
-
-static constexpr int64_t kLineBytes = 64;
-/// Addresses that are equal modulo this compete for the same few lines of a
-/// first-level cache: 64 sets, on all processors that have 4 KB pages.
-static constexpr int64_t kWayBytes = 4096;
+using namespace rwkvc::cpu;
 
 namespace {
 

@@ -5,6 +5,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "Caches.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
@@ -19,8 +20,7 @@ namespace rwkvc::cpu {
 
 using namespace mlir;
 using namespace rwkvc;
-
-static constexpr int64_t kLineBytes = 64;
+using namespace rwkvc::cpu;
 
 namespace {
 

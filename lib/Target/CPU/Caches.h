@@ -1,0 +1,26 @@
+//===- Caches.h - Sizes that all our processors have in common --*- C++ -*-===//
+//
+// Part of the rwkvc project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef RWKVC_LIB_TARGET_CPU_CACHES_H
+#define RWKVC_LIB_TARGET_CPU_CACHES_H
+
+#include <cstdint>
+
+namespace rwkvc::cpu {
+
+/// Bytes that memory is fetched in.
+inline constexpr int64_t kLineBytes = 64;
+/// Addresses that are equal modulo this compete for the same few lines of a
+/// first-level cache: 64 sets, on all processors that have 4 KB pages.
+inline constexpr int64_t kWayBytes = 64 * kLineBytes;
+/// What may stay in the second level to be read again and again: a part, for it
+/// has 256 KB at least and holds other operands as well.
+inline constexpr int64_t kSharedBytes = 128 * 1024;
+
+} // namespace rwkvc::cpu
+
+#endif // RWKVC_LIB_TARGET_CPU_CACHES_H
