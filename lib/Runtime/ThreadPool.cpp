@@ -30,9 +30,9 @@ static uint64_t loopNumber(uint64_t state) { return state / kNextLoop; }
 
 static thread_local bool isComputing = false;
 
-/// Enough for threads of unequal speed to end together; pieces still take
-/// longer than handing them out.
-static constexpr int64_t kPiecesPerThread = 16;
+/// Enough for threads of unequal speed to end together, and not more: each
+/// piece enters the kernel anew, which may add up zero points' factors first.
+static constexpr int64_t kPiecesPerThread = 8;
 /// Longer than what a model computes between loops, shorter than what another
 /// program would notice.
 static constexpr auto kSpinTime = 100us;

@@ -146,7 +146,7 @@ def VectorizeKernels : Pass<"cpu-vectorize-kernels", "::mlir::ModuleOp"> {
     instruction. A factor that the innermost sum does not depend on leaves it, and so
     does the conversion of its integers to floating point; and where there is one row, a
     zero point that all terms subtract from their weights does, times the sum of what it
-    multiplies, which is computed where the kernel begins.
+    multiplies, which is computed where the kernel begins, for each range of its units.
     Where an operand does not depend on a further parallel loop, several of that
     loop's iterations share its loads. What cannot be vectorised (a body with
     control flow, an index map that is not linear, boolean buffers) becomes
