@@ -21,7 +21,7 @@
 extern "C" {
 #endif
 
-#define RWKVRT_ABI_VERSION 5u
+#define RWKVRT_ABI_VERSION 6u
 
 /** Element types; the values are those of ONNX's TensorProto.DataType. */
 typedef enum rwkvrt_dtype {
@@ -70,7 +70,8 @@ typedef struct rwkvrt_state_info {
  *
  * For a state pair the function reads the old and writes the new state in
  * outputs[state.output]; it never touches inputs[state.input], which may be
- * NULL. Weights and workspace are 64-byte aligned. Inputs and outputs are
+ * NULL. So may outputs[logits_output]: then what only the logits need is not
+ * computed. Weights and workspace are 64-byte aligned. Inputs and outputs are
  * aligned to their element size at least, and to 64 bytes where the runtime
  * allocates them. Calls with different outputs and workspace may run at once.
  */

@@ -178,7 +178,8 @@ RWKVRT_API rwkvrt_status rwkvrt_sequence_reset(rwkvrt_sequence *sequence);
 /**
  * Feeds one token and, unless \p logits is NULL, points it to the V =
  * rwkvrt_model_vocabulary_size() float32 logits of the next token. They are
- * valid until the sequence's next call.
+ * valid until the sequence's next call. Without them a token costs less: the
+ * head is not computed.
  *
  * Refused, with the state as it was: a token out of range; models that compute
  * several texts at once; models without derived forms whose token input or

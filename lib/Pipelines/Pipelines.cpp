@@ -243,6 +243,7 @@ static void buildLinalg(OpPassManager &pm, const PipelineOptions &options) {
   if (options.useDnnl && !options.preferDnnl)
     addDnnl();
   pm.addPass(aot::createEntryABI());
+  pm.addPass(aot::createSkipUnwantedLogits());
   pm.addPass(aot::createExternalizeWeights());
   pm.addPass(createCSEPass());
 }

@@ -136,13 +136,15 @@ public:
        bool needsAllLogits);
 
   /// \p rows: null, or where the logits after every token go, [batch, n, V].
-  void run(float *rows);
+  /// \p needsLast: whether lastLogits() will be asked for.
+  void run(float *rows, bool needsLast);
   /// Logits after the last token, [batch, V].
   const float *lastLogits();
 
 private:
   /// Calls a function with \p length tokens of each text, from \p first on.
-  void call(Arguments &arguments, size_t first, size_t length);
+  void call(Arguments &arguments, size_t first, size_t length,
+            bool needsLogits);
   /// Position in the last call's logits of those after token \p row of a text.
   size_t positionOf(size_t text, size_t row) const;
   void copyLogits(size_t text, size_t row, float *to) const;
@@ -194,7 +196,8 @@ Feed::Feed(rwkvrt_sequence &fed, const int64_t *tokenIds, size_t count,
   workspace = std::make_unique<Workspace>(model);
 }
 
-void Feed::call(Arguments &arguments, size_t first, size_t length) {
+void Feed::call(Arguments &arguments, size_t first, size_t length,
+                bool needsLogits) {
   const Function &function = arguments.function;
   size_t stride = function.block();
   int32_t dtype = function.tokens().dtype;
@@ -203,7 +206,10 @@ void Feed::call(Arguments &arguments, size_t first, size_t length) {
       storeInteger(dtype, arguments.tokens.get(), text * stride + i,
                    i < length ? tokens[text * n + first + i] : 0);
   arguments.length = static_cast<int64_t>(length);
-  model.call(function, arguments.inputs.data(), arguments.outputs.data(),
+  std::vector<void *> outputs = arguments.outputs;
+  if (!needsLogits)
+    outputs[function.info.logits_output] = nullptr;
+  model.call(function, arguments.inputs.data(), outputs.data(),
              workspace->data());
   last = &arguments;
   lastLength = length;
@@ -224,13 +230,13 @@ void Feed::copyLogits(size_t text, size_t row, float *to) const {
     to[i] = static_cast<float>(loadFloat(tensor.dtype, from, position + i));
 }
 
-void Feed::run(float *rows) {
+void Feed::run(float *rows, bool needsLast) {
   for (size_t first = 0; first < n; first += lastLength) {
     size_t remaining = n - first;
-    if (block && (!step || remaining >= shortest))
-      call(*block, first, std::min(longest, remaining));
-    else
-      call(*step, first, 1);
+    bool isBlock = block && (!step || remaining >= shortest);
+    size_t length = isBlock ? std::min(longest, remaining) : 1;
+    call(isBlock ? *block : *step, first, length,
+         rows || (needsLast && length == remaining));
     if (!rows)
       continue;
     for (size_t text = 0; text < batch; ++text)
@@ -293,7 +299,7 @@ rwkvrt_status rwkvrt_sequence_step(rwkvrt_sequence *sequence, int64_t token,
            "use rwkvrt_sequence_prefill()",
            sequence->model->info.name, batch);
     Feed feed(*sequence, &token, 1, /*needsAllLogits=*/false);
-    feed.run(nullptr);
+    feed.run(nullptr, /*needsLast=*/logits != nullptr);
     if (logits)
       *logits = feed.lastLogits();
   });
@@ -306,7 +312,7 @@ rwkvrt_status rwkvrt_sequence_prefill(rwkvrt_sequence *sequence,
     requireNotNull(sequence, "sequence");
     requireNotNull(tokens, "tokens");
     Feed feed(*sequence, tokens, n, /*needsAllLogits=*/false);
-    feed.run(nullptr);
+    feed.run(nullptr, /*needsLast=*/logits != nullptr);
     if (logits)
       *logits = feed.lastLogits();
   });
@@ -319,7 +325,8 @@ rwkvrt_status rwkvrt_sequence_prefill_logits(rwkvrt_sequence *sequence,
     requireNotNull(sequence, "sequence");
     requireNotNull(tokens, "tokens");
     requireNotNull(logits, "logits");
-    Feed(*sequence, tokens, n, /*needsAllLogits=*/true).run(logits);
+    Feed(*sequence, tokens, n, /*needsAllLogits=*/true)
+        .run(logits, /*needsLast=*/true);
   });
 }
 

@@ -35,7 +35,7 @@ class ModelError(Error):
 
 # -- the C API ---------------------------------------------------------------------------------------------------------
 
-ABI_VERSION = 5  # of include/rwkvc-rt/abi.h, whose structures follow
+ABI_VERSION = 6  # of include/rwkvc-rt/abi.h, whose structures follow
 
 
 class _TensorInfo(ctypes.Structure):

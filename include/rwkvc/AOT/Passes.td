@@ -86,6 +86,38 @@ def EntryABI : Pass<"rwkvc-entry-abi", "::mlir::ModuleOp"> {
   ];
 }
 
+def SkipUnwantedLogits
+    : Pass<"rwkvc-skip-unwanted-logits", "::mlir::ModuleOp"> {
+  let summary = "Compute logits only for callers that give room for them";
+  let description = [{
+    All tokens of a prompt but the last are there for their states: the head, a
+    fifth to a third of a small model, is computed for nothing. Whatever only the
+    logits depend on is done where their buffer's address is not null. Runs after
+    `rwkvc-entry-abi`.
+
+    ```mlir
+    %x = linalg.generic ... // norm of the last layer's output
+    %y = linalg.generic ... // times the head
+    bufferization.materialize_in_destination %y in restrict writable %logits
+    // after
+    %place = memref.extract_aligned_pointer_as_index %logits
+    %is_wanted = arith.cmpi ne, %place, %c0
+    scf.if %is_wanted {
+      %x = linalg.generic ...
+      %y = linalg.generic ...
+      bufferization.materialize_in_destination %y in restrict writable %logits
+    }
+    ```
+  }];
+  let dependentDialects = [
+    "::mlir::arith::ArithDialect", "::mlir::linalg::LinalgDialect",
+    "::mlir::memref::MemRefDialect", "::mlir::scf::SCFDialect",
+    "::mlir::tensor::TensorDialect"
+  ];
+  let statistics = [Statistic<"numGuarded", "guarded",
+                              "Operations done for the logits alone">];
+}
+
 def ExternalizeWeights : Pass<"rwkvc-externalize-weights", "::mlir::ModuleOp"> {
   let summary = "Read large constants from the weights file";
   let description = [{

@@ -321,7 +321,10 @@ private:
             loadOutput(output, row, part, lanes,
                        /*isRead=*/!s.reductionLoops().empty()));
     });
+    bool isFull = unroll == s.unroll && rows == s.rows;
     auto step = [&](ValueRange carried) {
+      if (isFull && s.ahead >= 0)
+        fetchAhead(s.reductionLoops());
       Values values, sums;
       unsigned next = 0;
       forEachOutput(unroll, [&](unsigned output, int64_t row, int64_t part) {
@@ -347,6 +350,8 @@ private:
     else if (s.common)
       results = emitReductions(
           ArrayRef(reductions).drop_back(), accumulators, [&](ValueRange sums) {
+            if (isFull && s.ahead >= 0)
+              fetchAhead(ArrayRef(reductions).drop_back());
             return emitCommonFactor(reductions.back(), sums, unroll, lanes);
           });
     else
@@ -356,6 +361,42 @@ private:
       if (!s.isStreamed[output])
         store(op.getNumDpsInputs() + output, row, part, results[next++]);
     });
+  }
+
+  /// Fetches, in a step of \p reductions in a full tile, its share of what
+  /// comes after the present part of the matrix. To the second-level cache: the
+  /// first has the tile.
+  void fetchAhead(ArrayRef<unsigned> reductions) {
+    const Access &access = s.accesses[s.ahead];
+    int64_t tile = s.lanes * s.unroll;
+    int64_t count = s.ranges[s.row] / s.rows * (s.ranges[s.lane] / tile);
+    Value number =
+        add(scaled(arith::DivUIOp::create(b, ivs[s.row], index(s.rows)),
+                   s.ranges[s.lane] / tile),
+            arith::DivUIOp::create(b, ivs[s.lane], index(tile)));
+    Value first = index(access.constant + s.elementsAhead());
+    for (unsigned d = 0; d < ivs.size(); ++d)
+      if (!s.isReduction[d] && d != s.lane && access.strides[d] != 0)
+        first = add(first, scaled(ivs[d], access.strides[d]));
+    for (unsigned d : reductions) {
+      Value step = ivs[d];
+      int64_t steps = s.ranges[d];
+      if (firstStep && d == reductions.front()) {
+        first = add(first, scaled(firstStep, access.strides[d]));
+        step = arith::SubIOp::create(b, step, firstStep);
+        steps = s.depth;
+      }
+      number = add(scaled(number, steps), step);
+      count *= steps;
+    }
+    int64_t share = llvm::divideCeil(s.elementsAhead(), count);
+    first = add(first, scaled(number, share));
+    Value buffer = bases[s.ahead];
+    int64_t bits = cast<MemRefType>(buffer.getType()).getElementTypeBitWidth();
+    for (int64_t at = 0; at < share; at += kLineBytes * 8 / bits)
+      memref::PrefetchOp::create(b, buffer, add(first, index(at)),
+                                 /*isWrite=*/false, /*localityHint=*/2,
+                                 /*isDataCache=*/true);
   }
 
   /// Adds to \p sums the sum over \p loop of what the common factor multiplies,

@@ -50,6 +50,11 @@ SmallVector<unsigned> Schedule::reductionLoops() const {
   return loops;
 }
 
+int64_t Schedule::elementsAhead() const {
+  unsigned first = reductionLoops().front();
+  return accesses[ahead].strides[first] * (depth ? depth : ranges[first]);
+}
+
 int64_t Schedule::units() const {
   SmallVector<unsigned> outer = outerLoops();
   if (!outer.empty())
@@ -337,6 +342,49 @@ static void chooseDepth(linalg::GenericOp op, Schedule &s) {
   int64_t parts = llvm::divideCeil(bytes, kSharedBytes);
   if (parts > 1)
     s.depth = llvm::divideCeil(s.ranges[reductions[0]], parts);
+}
+
+/// Whether another part lies behind the last of \p size elements of \p access .
+static bool hasNextPart(const Schedule &s, const Access &access, int64_t size) {
+  for (unsigned d : s.outerLoops())
+    if (access.strides[d] == size)
+      return true;
+  auto view = access.operand.getDefiningOp<memref::SubViewOp>();
+  int64_t offset = 0;
+  SmallVector<int64_t> strides;
+  if (!view ||
+      failed(view.getSourceType().getStridesAndOffset(strides, offset)))
+    return false;
+  return llvm::any_of(llvm::zip_equal(view.getStaticOffsets(), strides),
+                      [&](auto place) {
+                        auto [start, stride] = place;
+                        return ShapedType::isDynamic(start) && stride == size;
+                      });
+}
+
+/// Rows that go over a part of a matrix several times leave memory idle: time
+/// to fetch the next part.
+static void chooseAhead(linalg::GenericOp op, Schedule &s) {
+  SmallVector<unsigned> reductions = s.reductionLoops();
+  if (s.row < 0 || s.isReduction[s.lane] || reductions.empty() ||
+      s.ranges[s.row] < 2 * s.rows)
+    return;
+  for (unsigned input = 0; input < op.getNumDpsInputs(); ++input) {
+    const Access &access = s.accesses[input];
+    if (access.isScalar || access.strides[s.row] != 0 ||
+        access.strides[s.lane] == 0)
+      continue;
+    int64_t size = 1, extent = 1;
+    for (unsigned d = 0; d < s.ranges.size(); ++d)
+      if (s.isReduction[d] || d == s.lane) {
+        size *= s.ranges[d];
+        extent += (s.ranges[d] - 1) * access.strides[d];
+      }
+    unsigned first = reductions.front();
+    if (extent == size && access.strides[first] * s.ranges[first] == size &&
+        (s.depth || hasNextPart(s, access, size)))
+      s.ahead = input;
+  }
 }
 
 /// A product of a vector with a matrix too wide for one tile is streamed.
@@ -666,5 +714,6 @@ std::optional<Schedule> cpu::schedule(linalg::GenericOp op,
       !s.streams && !s.isStreamed[0])
     s.common = findFactor(op, s);
   chooseDepth(op, s);
+  chooseAhead(op, s);
   return s;
 }

@@ -67,6 +67,9 @@ struct Schedule {
   /// Iterations of the outermost reduction that are done for all rows before
   /// the next, so that the matrix stays in a cache between them. 0: all.
   int64_t depth = 0;
+  /// Input that every tile of rows reads from end to end: meanwhile what
+  /// follows in memory is fetched, which comes next. -1: none.
+  int64_t ahead = -1;
   /// Matrix-vector product with the matrix's rows along the lanes: so many rows
   /// are read side by side, each from end to end of a chunk of the lanes, which
   /// is how the hardware prefetches best. 0: tiles of accumulators.
@@ -80,6 +83,9 @@ struct Schedule {
 
   /// Parallel loops outside the lanes, outermost first; the row loop is last.
   llvm::SmallVector<unsigned> outerLoops() const;
+  /// Elements of input `ahead` between two of those fetches' beginnings: what
+  /// all rows read before they go on to what follows.
+  int64_t elementsAhead() const;
   /// Reductions outside the lanes, outermost first.
   llvm::SmallVector<unsigned> reductionLoops() const;
   /// Iterations of the outermost loop.

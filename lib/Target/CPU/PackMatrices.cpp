@@ -299,9 +299,10 @@ struct PackMatricesPass : cpu::impl::PackMatricesBase<PackMatricesPass> {
   }
 
   /// The width of parts, rows of which may be skipped: as many columns as
-  /// divide all \p size of them.
+  /// divide all \p size of them and leave threads something to share.
   int64_t findRowWidth(int64_t size, Type element) {
     int64_t width = rowBytes * 8 / element.getIntOrFloatBitWidth();
+    width = std::min(width, size / minParts);
     for (width = width / columns * columns; width > columns; width -= columns)
       if (size % width == 0)
         return width;

@@ -96,7 +96,8 @@ static int32_t run(const void *code, const void *weights, void *const *inputs,
   float *s = outputs[1], *m = outputs[2];
   advance(table, token, s, m, workspace);
   product p = {table, s, outputs[0]};
-  rwkvrt_parallel_for(rows, &p, vocabulary);
+  if (p.logits)
+    rwkvrt_parallel_for(rows, &p, vocabulary);
   *(int32_t *)outputs[3] = (int32_t)token;
   return STATUS;
 }
@@ -126,6 +127,8 @@ static void forward(const float *table, const TOKEN_TYPE *tokens, int64_t block,
       float *s = (float *)outputs[1] + text * width;
       advance(table, tokens[text * block + i], s,
               (float *)outputs[2] + text * width, workspace);
+      if (!outputs[0])
+        continue;
 #ifdef ALL_LOGITS
       LOGITS_TYPE *row =
           (LOGITS_TYPE *)outputs[0] + (text * block + i) * vocabulary;

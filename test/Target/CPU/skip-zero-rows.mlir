@@ -1,5 +1,5 @@
 // RUN: rwkv-opt %s -cpu-skip-zero-rows -split-input-file | FileCheck %s
-// RUN: rwkv-opt %s -cpu-skip-zero-rows "-cpu-pack-matrices=columns=2 row-bytes=16" -split-input-file | FileCheck %s --check-prefix=PACKED
+// RUN: rwkv-opt %s -cpu-skip-zero-rows "-cpu-pack-matrices=columns=2 row-bytes=16 min-parts=2" -split-input-file | FileCheck %s --check-prefix=PACKED
 
 #x = affine_map<(m, n, k) -> (m, k)>
 #w = affine_map<(m, n, k) -> (k, n)>

@@ -441,11 +441,21 @@ func.func @packed(%x: memref<64xf32>, %w: memref<4x64x32xf32>, %y: memref<4x32xf
 }
 
 // A product of many rows: six at a time with two vectors, and the last two together. Sixteen columns are two vectors.
+// Meanwhile the next part of the matrix, 1024 elements further on, is fetched: 6 of them in each of 3 x 64 steps.
 // CHECK-LABEL: func.func @many_rows
-// CHECK:       scf.for %{{.*}} = %c0 to %c2 step %c1
-// CHECK:         scf.for %{{.*}} = %c0 to %c18 step %c6
-// CHECK:           scf.for {{.*}} -> (vector<8xf32>, vector<8xf32>, vector<8xf32>, vector<8xf32>, vector<8xf32>, vector<8xf32>, vector<8xf32>, vector<8xf32>, vector<8xf32>, vector<8xf32>, vector<8xf32>, vector<8xf32>)
+// CHECK:       scf.for %[[PART:.*]] = %c0 to %c2 step %c1
+// CHECK:         scf.for %[[ROW:.*]] = %c0 to %c18 step %c6
+// CHECK:           scf.for %[[K:.*]] = %c0 to %c64 {{.*}} -> (vector<8xf32>, vector<8xf32>, vector<8xf32>, vector<8xf32>, vector<8xf32>, vector<8xf32>, vector<8xf32>, vector<8xf32>, vector<8xf32>, vector<8xf32>, vector<8xf32>, vector<8xf32>)
+// CHECK-DAG:         %[[TILE:.*]] = arith.divui %[[ROW]], %c6
+// CHECK-DAG:         %[[NEXT:.*]] = arith.addi %{{.*}}, %c1024
+// CHECK-DAG:         %[[DONE:.*]] = arith.muli %[[TILE]], %c64
+// CHECK:             %[[STEP:.*]] = arith.addi %[[DONE]], %[[K]]
+// CHECK:             %[[SHARE:.*]] = arith.muli %[[STEP]], %c6
+// CHECK:             %[[PLACE:.*]] = arith.addi %[[NEXT]], %[[SHARE]]
+// CHECK:             memref.prefetch %{{.*}}[%[[PLACE]]], read, locality<2>, data
 // CHECK:         scf.for {{.*}} -> (vector<8xf32>, vector<8xf32>, vector<8xf32>, vector<8xf32>)
+// CHECK-NOT:       memref.prefetch
+// CHECK:       return
 func.func @many_rows(%x: memref<20x64xf32>, %w: memref<2x64x16xf32>, %y: memref<20x2x16xf32>) {
   linalg.generic {indexing_maps = [affine_map<(p, m, k, n) -> (m, k)>, affine_map<(p, m, k, n) -> (p, k, n)>,
                                    affine_map<(p, m, k, n) -> (m, p, n)>],
@@ -459,13 +469,14 @@ func.func @many_rows(%x: memref<20x64xf32>, %w: memref<2x64x16xf32>, %y: memref<
   return
 }
 
-// A matrix of 384 KB, which all rows read: a part of at most 128 KB for all of them, then the next.
+// A matrix of 384 KB, which all rows read: a part of at most 128 KB for all of them, then the next, which is fetched.
 // CHECK-LABEL: func.func @deep
 // CHECK:       scf.for %{{.*}} = %c0 to %c2 step %c1
 // CHECK:         scf.for %[[FIRST:.*]] = %c0 to %c6144 step %c2048
 // CHECK-NEXT:      %[[END:.*]] = arith.addi %[[FIRST]], %c2048
 // CHECK-NEXT:      scf.for %{{.*}} = %c0 to %c18 step %c6
 // CHECK:             scf.for %{{.*}} = %[[FIRST]] to %[[END]] step %c1 iter_args
+// CHECK:               memref.prefetch
 // CHECK:           scf.for %{{.*}} = %[[FIRST]] to %[[END]] step %c1 iter_args
 func.func @deep(%x: memref<20x6144xf32>, %w: memref<2x6144x16xf32>, %y: memref<20x2x16xf32>) {
   linalg.generic {indexing_maps = [affine_map<(p, m, k, n) -> (m, k)>, affine_map<(p, m, k, n) -> (p, k, n)>,

@@ -103,7 +103,8 @@ def PackMatrices : Pass<"cpu-pack-matrices", "::mlir::ModuleOp"> {
     %part = tensor.extract_slice %w[%n, 0, 0] [1, 128, 64] [1, 1, 1] : tensor<12x128x64xf32>
     ```
 
-    Parts of a matrix of which `cpu.skip_zeros` lets rows be skipped are `row-bytes` wide.
+    Parts of a matrix of which `cpu.skip_zeros` lets rows be skipped are up to `row-bytes`
+    wide, so that memory is read in longer runs, but there are `min-parts` of them at least.
 
     Columns that are left beyond the parts are a product of their own, with a part as
     wide as the next multiple of eight; its last columns are zeros, and what they
@@ -128,8 +129,10 @@ def PackMatrices : Pass<"cpu-pack-matrices", "::mlir::ModuleOp"> {
                            "::mlir::tensor::TensorDialect"];
   let options = [Option<"columns", "columns", "int64_t", /*default=*/"32",
                         "Columns of a part">,
-                 Option<"rowBytes", "row-bytes", "int64_t", /*default=*/"2048",
-                        "Bytes of a part's row where rows may be skipped">];
+                 Option<"rowBytes", "row-bytes", "int64_t", /*default=*/"512",
+                        "Bytes of a part's row where rows may be skipped">,
+                 Option<"minParts", "min-parts", "int64_t", /*default=*/"4",
+                        "Parts there are then at least, for threads to share">];
   let statistics = [Statistic<"numProducts", "products", "Products rewritten">,
                     Statistic<"numSlices", "slices",
                               "Slices of constants rewritten">];
@@ -148,7 +151,8 @@ def VectorizeKernels : Pass<"cpu-vectorize-kernels", "::mlir::ModuleOp"> {
     zero point that all terms subtract from their weights does, times the sum of what it
     multiplies, which is computed where the kernel begins, for each range of its units.
     Where an operand does not depend on a further parallel loop, several of that
-    loop's iterations share its loads. What cannot be vectorised (a body with
+    loop's iterations share its loads. While all of them go over one part of a matrix,
+    the part that follows in memory is fetched to the second-level cache. What cannot be vectorised (a body with
     control flow, an index map that is not linear, boolean buffers) becomes
     scalar loops.
 

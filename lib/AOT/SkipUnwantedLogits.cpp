@@ -1,0 +1,135 @@
+//===- SkipUnwantedLogits.cpp - Logits that the caller does not want ------===//
+//
+// Part of the rwkvc project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Bufferization/IR/Bufferization.h"
+#include "mlir/Dialect/Linalg/IR/Linalg.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "mlir/IR/ImplicitLocOpBuilder.h"
+#include "mlir/Interfaces/DestinationStyleOpInterface.h"
+#include "mlir/Interfaces/LoopLikeInterface.h"
+#include "rwkvc/AOT/Interface.h"
+#include "rwkvc/AOT/Passes.h"
+
+namespace rwkvc::aot {
+#define GEN_PASS_DEF_SKIPUNWANTEDLOGITS
+#include "rwkvc/AOT/Passes.h.inc"
+} // namespace rwkvc::aot
+
+using namespace mlir;
+using namespace rwkvc;
+using namespace rwkvc::aot;
+
+/// The operation that writes the logits of \p entry , or null.
+static bufferization::MaterializeInDestinationOp findWrite(func::FuncOp entry,
+                                                           Interface &known) {
+  // Inputs that are no states come first.
+  int64_t number = known.logitsOutput;
+  for (unsigned i = 0; i < known.inputs.size(); ++i)
+    number += !known.findStateOfInput(i);
+  for (Operation *user : entry.getArgument(number).getUsers())
+    if (auto write = dyn_cast<bufferization::MaterializeInDestinationOp>(user))
+      return write;
+  return nullptr;
+}
+
+/// What nothing but \p write needs, in order, and \p write .
+static SmallVector<Operation *> findNeeded(Operation *write) {
+  llvm::SmallPtrSet<Operation *, 32> needed{write};
+  SmallVector<Operation *> ops{write};
+  Block *block = write->getBlock();
+  for (Operation &op :
+       llvm::reverse(llvm::make_range(block->begin(), write->getIterator()))) {
+    // What is read of arguments is theirs until it is read.
+    if (op.use_empty() || isa<bufferization::ToTensorOp>(op) ||
+        !llvm::all_of(op.getUsers(), [&](Operation *user) {
+          return needed.contains(block->findAncestorOpInBlock(*user));
+        }))
+      continue;
+    needed.insert(&op);
+    ops.push_back(&op);
+  }
+  std::reverse(ops.begin(), ops.end());
+  return ops;
+}
+
+namespace {
+
+struct SkipUnwantedLogitsPass
+    : aot::impl::SkipUnwantedLogitsBase<SkipUnwantedLogitsPass> {
+  using SkipUnwantedLogitsBase::SkipUnwantedLogitsBase;
+
+  void runOnOperation() override {
+    FailureOr<SmallVector<func::FuncOp>> entries = getEntries(getOperation());
+    if (failed(entries))
+      return signalPassFailure();
+    for (func::FuncOp entry : *entries) {
+      FailureOr<Interface> interface = readInterface(entry);
+      if (failed(interface))
+        return signalPassFailure();
+      if (interface->logitsOutput < 0)
+        continue;
+      if (auto write = findWrite(entry, *interface))
+        guard(write);
+    }
+  }
+
+  /// Does what only \p write needs, and \p write , where its buffer is there.
+  void guard(bufferization::MaterializeInDestinationOp write) {
+    SmallVector<Operation *> ops = findNeeded(write);
+    ImplicitLocOpBuilder b(write.getLoc(), &getContext());
+    // Where most of it is, before states are written that it may read.
+    b.setInsertionPointAfter(ops.size() > 1 ? *std::prev(ops.end(), 2) : write);
+    Value place =
+        memref::ExtractAlignedPointerAsIndexOp::create(b, write.getDest());
+    Value isWanted =
+        arith::CmpIOp::create(b, arith::CmpIPredicate::ne, place,
+                              arith::ConstantIndexOp::create(b, 0));
+    auto choice = scf::IfOp::create(b, isWanted, /*withElseRegion=*/false);
+    Operation *end = choice.thenBlock()->getTerminator();
+    for (Operation *op : ops) {
+      op->moveBefore(end);
+      numGuarded += isa<DestinationStyleOpInterface, LoopLikeOpInterface>(op);
+    }
+    // What is computed in any case must not be computed in the logits' buffer.
+    for (Operation *op : ops) {
+      b.setInsertionPoint(op);
+      if (auto loop = dyn_cast<LoopLikeOpInterface>(op))
+        for (OpOperand &init : loop.getInitsMutable())
+          init.set(own(b, init.get()));
+      else if (auto destination = dyn_cast<DestinationStyleOpInterface>(op))
+        for (OpOperand &init : destination.getDpsInitsMutable())
+          if (isa<TensorType>(init.get().getType()))
+            init.set(own(b, init.get()));
+    }
+    b.setInsertionPoint(write);
+    write.getSourceMutable().set(own(b, write.getSource()));
+  }
+
+  /// \p tensor if the block that \p b is at computes it, else the same as a
+  /// value of that block, which nothing else reads.
+  static Value own(ImplicitLocOpBuilder &b, Value tensor) {
+    if (tensor.getParentBlock() == b.getInsertionBlock())
+      return tensor;
+    Operation *def = tensor.getDefiningOp();
+    if (isa_and_nonnull<tensor::EmptyOp>(def))
+      return b.clone(*def)->getResult(0);
+    if (auto fill = dyn_cast_or_null<linalg::FillOp>(def);
+        fill && fill.getOutputs()[0].getDefiningOp<tensor::EmptyOp>()) {
+      Value empty = own(b, fill.getOutputs()[0]);
+      return linalg::FillOp::create(b, fill.getInputs(), empty).getResult(0);
+    }
+    auto type = cast<RankedTensorType>(tensor.getType());
+    Value empty =
+        tensor::EmptyOp::create(b, type.getShape(), type.getElementType());
+    return linalg::CopyOp::create(b, tensor, empty).getResult(0);
+  }
+};
+
+} // namespace
