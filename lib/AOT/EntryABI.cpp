@@ -66,6 +66,36 @@ static Value viewAs(OpBuilder &b, Value value, Type type) {
   return value;
 }
 
+/// Takes off reshapes from \p result and has \p buffer seen in the shape that
+/// is left, in which the result can be computed there.
+static void viewAsComputed(OpBuilder &b, Value &result, Value &buffer) {
+  Location loc = result.getLoc();
+  while (true) {
+    if (auto collapse = result.getDefiningOp<tensor::CollapseShapeOp>()) {
+      buffer = memref::ExpandShapeOp::create(
+          b, loc, collapse.getSrcType().getShape(), buffer,
+          collapse.getReassociationIndices());
+      result = collapse.getSrc();
+    } else if (auto expand = result.getDefiningOp<tensor::ExpandShapeOp>()) {
+      buffer = memref::CollapseShapeOp::create(
+          b, loc, buffer, expand.getReassociationIndices());
+      result = expand.getSrc();
+    } else {
+      return;
+    }
+  }
+}
+
+static void eraseUnusedReshapes(Value value) {
+  while (Operation *op = value.getDefiningOp()) {
+    if (!op->use_empty() ||
+        !isa<tensor::CollapseShapeOp, tensor::ExpandShapeOp>(op))
+      return;
+    value = op->getOperand(0);
+    op->erase();
+  }
+}
+
 namespace {
 
 struct EntryABIPass : aot::impl::EntryABIBase<EntryABIPass> {
@@ -162,13 +192,19 @@ struct EntryABIPass : aot::impl::EntryABIBase<EntryABIPass> {
       // A state's buffer is read under its own tensor: nothing may be computed
       // in it ahead of the last read, which "restrict" would invite.
       bool isState = interface.findStateOfOutput(k) != nullptr;
+      Value buffer = outputs[k];
+      if (!isState)
+        viewAsComputed(b, result, buffer);
       auto write = bufferization::MaterializeInDestinationOp::create(
-          b, loc, TypeRange(), result, outputs[k]);
+          b, loc, TypeRange(), result, buffer);
       write.setRestrict(!isState);
       write.setWritable(true);
     }
     func::ReturnOp::create(b, loc);
+    results.assign(ret.operand_begin(), ret.operand_end());
     ret.erase();
+    for (Value result : results)
+      eraseUnusedReshapes(result);
     block.eraseArguments(0, numInputs);
     entry.removeArgAttrsAttr();
     entry.removeResAttrsAttr();

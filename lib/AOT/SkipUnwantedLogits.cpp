@@ -14,6 +14,7 @@
 #include "mlir/IR/ImplicitLocOpBuilder.h"
 #include "mlir/Interfaces/DestinationStyleOpInterface.h"
 #include "mlir/Interfaces/LoopLikeInterface.h"
+#include "mlir/Interfaces/ViewLikeInterface.h"
 #include "rwkvc/AOT/Interface.h"
 #include "rwkvc/AOT/Passes.h"
 
@@ -26,16 +27,25 @@ using namespace mlir;
 using namespace rwkvc;
 using namespace rwkvc::aot;
 
-/// The operation that writes the logits of \p entry , or null.
-static bufferization::MaterializeInDestinationOp findWrite(func::FuncOp entry,
-                                                           Interface &known) {
+/// The argument of \p entry that is the logits' buffer.
+static BlockArgument getLogits(func::FuncOp entry, const Interface &known) {
   // Inputs that are no states come first.
   int64_t number = known.logitsOutput;
   for (unsigned i = 0; i < known.inputs.size(); ++i)
     number += !known.findStateOfInput(i);
-  for (Operation *user : entry.getArgument(number).getUsers())
+  return entry.getArgument(number);
+}
+
+/// The operation that writes \p buffer , or null.
+static bufferization::MaterializeInDestinationOp findWrite(Value buffer) {
+  SmallVector<Operation *> users(buffer.getUsers());
+  while (!users.empty()) {
+    Operation *user = users.pop_back_val();
     if (auto write = dyn_cast<bufferization::MaterializeInDestinationOp>(user))
       return write;
+    if (isa<ViewLikeOpInterface>(user))
+      llvm::append_range(users, user->getUsers());
+  }
   return nullptr;
 }
 
@@ -75,19 +85,19 @@ struct SkipUnwantedLogitsPass
         return signalPassFailure();
       if (interface->logitsOutput < 0)
         continue;
-      if (auto write = findWrite(entry, *interface))
-        guard(write);
+      BlockArgument logits = getLogits(entry, *interface);
+      if (auto write = findWrite(logits))
+        guard(write, logits);
     }
   }
 
-  /// Does what only \p write needs, and \p write , where its buffer is there.
-  void guard(bufferization::MaterializeInDestinationOp write) {
+  /// Does what only \p write needs, and \p write , where \p logits are there.
+  void guard(bufferization::MaterializeInDestinationOp write, Value logits) {
     SmallVector<Operation *> ops = findNeeded(write);
     ImplicitLocOpBuilder b(write.getLoc(), &getContext());
     // Where most of it is, before states are written that it may read.
     b.setInsertionPointAfter(ops.size() > 1 ? *std::prev(ops.end(), 2) : write);
-    Value place =
-        memref::ExtractAlignedPointerAsIndexOp::create(b, write.getDest());
+    Value place = memref::ExtractAlignedPointerAsIndexOp::create(b, logits);
     Value isWanted =
         arith::CmpIOp::create(b, arith::CmpIPredicate::ne, place,
                               arith::ConstantIndexOp::create(b, 0));

@@ -130,3 +130,24 @@ func.func @step(%t: tensor<1xi64>, %s: tensor<1x4xf32>) -> (tensor<1x4xf32>, ten
 func.func private @other(%x: tensor<4xf32>) -> tensor<4xf32> {
   return %x : tensor<4xf32>
 }
+
+// -----
+
+// An output's reshapes are done to its buffer; a state's are not.
+// CHECK-LABEL: func.func @main(
+// CHECK-SAME:    %[[Y:[^ :]*]]: memref<4xf32>, %[[STATE:[^ :]*]]: memref<4xf32>)
+// CHECK:         %[[E:.*]] = linalg.exp
+// CHECK:         %[[VIEW:.*]] = memref.expand_shape %[[Y]] {{\[\[}}0, 1]] output_shape [2, 2] : memref<4xf32> into memref<2x2xf32>
+// CHECK:         bufferization.materialize_in_destination %[[E]] in restrict writable %[[VIEW]]
+// CHECK:         bufferization.materialize_in_destination %{{.*}} in writable %[[STATE]] : (tensor<4xf32>, memref<4xf32>)
+func.func @main(%s: tensor<4xf32>) -> (tensor<4xf32>, tensor<4xf32>) attributes {rwkvc.interface = {kind = "graph", inputs = [{name = "s", type = tensor<4xf32>}],
+    outputs = [{name = "y", type = tensor<4xf32>}, {name = "s'", type = tensor<4xf32>}],
+    states = [{input = 0 : i64, output = 1 : i64, initial = 0.0 : f64}]}} {
+  %e = tensor.empty() : tensor<2x2xf32>
+  %x = tensor.expand_shape %s [[0, 1]] output_shape [2, 2] : tensor<4xf32> into tensor<2x2xf32>
+  %0 = linalg.exp ins(%x : tensor<2x2xf32>) outs(%e : tensor<2x2xf32>) -> tensor<2x2xf32>
+  %1 = linalg.add ins(%x, %0 : tensor<2x2xf32>, tensor<2x2xf32>) outs(%e : tensor<2x2xf32>) -> tensor<2x2xf32>
+  %y = tensor.collapse_shape %0 [[0, 1]] : tensor<2x2xf32> into tensor<4xf32>
+  %t = tensor.collapse_shape %1 [[0, 1]] : tensor<2x2xf32> into tensor<4xf32>
+  return %y, %t : tensor<4xf32>, tensor<4xf32>
+}

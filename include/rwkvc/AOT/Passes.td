@@ -63,7 +63,8 @@ def EntryABI : Pass<"rwkvc-entry-abi", "::mlir::ModuleOp"> {
     Arguments and results of `@main` and of derived forms become memref arguments:
     first the inputs, then the outputs. A state is read from and written to its output's buffer, so
     that an update in place needs no copy; its input argument is dropped. A
-    result that may come to lie in another state's buffer is copied first.
+    result that may come to lie in another state's buffer is copied first; one that
+    is reshaped at the end is written to a view of its buffer in the shape before.
 
     ```mlir
     func.func @main(%t: tensor<1xi64>, %s: tensor<64xf32>)
