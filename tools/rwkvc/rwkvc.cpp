@@ -246,7 +246,8 @@ llvm::Error Driver::addInsertions(mlir::PassManager &pm, Phase phase) const {
 }
 
 llvm::Error Driver::runPhase(mlir::ModuleOp module, Phase phase) {
-  mlir::PassManager pm(&context);
+  // Of a module: so that cleanup runs in its functions, several at a time.
+  mlir::PassManager pm(&context, mlir::ModuleOp::getOperationName());
   // Verifying after each pass takes a third of all passes' time. A user's pass
   // is new, and the user wants to know what it breaks.
   pm.enableVerifier(options.verifyEach || options.insertions.count(phase));
@@ -540,7 +541,8 @@ int Driver::run() {
         "by --emit=obj"));
   // Before what takes time.
   for (Phase phase : options.getPhases()) {
-    mlir::PassManager pm(&context);
+    // Of a module: so that cleanup runs in its functions, several at a time.
+  mlir::PassManager pm(&context, mlir::ModuleOp::getOperationName());
     if (llvm::Error error = addInsertions(pm, phase))
       return fail(std::move(error));
   }
