@@ -19,6 +19,8 @@ struct FunctionInfo {
   std::string symbol; ///< of the lowered function
   Interface interface;
   int64_t workspaceSize = 0; ///< bytes
+  /// The interface of another function that this one serves too.
+  std::optional<Served> served;
 };
 
 /// A processor that the artefact has code for.
