@@ -12,6 +12,7 @@
 #include "rwkvc/Target/CPU/Passes.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/IR/IRBuilder.h"
+#include "llvm/Linker/Linker.h"
 
 using namespace rwkvc;
 using namespace rwkvc::aot;
@@ -338,7 +339,7 @@ aot::readFunctions(mlir::ModuleOp module) {
 
 static void makeInternal(llvm::Module &module) {
   for (llvm::Function &function : module)
-    if (!function.isDeclaration()) {
+    if (!function.isDeclaration() && !function.hasHiddenVisibility()) {
       function.setLinkage(llvm::GlobalValue::InternalLinkage);
       // A kernel inside the entry gains nothing, and LLVM's loop passes take
       // more than linear time in the size of the entry.
@@ -355,13 +356,26 @@ void aot::prepareKernels(llvm::Module &kernels, const ModelInfo &info,
   makeInternal(kernels);
   // Profilers and debuggers tell levels apart by it.
   for (llvm::Function &function : kernels)
-    if (!function.isDeclaration())
+    if (function.hasLocalLinkage())
       function.setName(function.getName() + "." + toIdentifier(level.name));
   llvm::GlobalVariable *table =
       kernels.getGlobalVariable(cpu::kKernelTable, /*AllowInternal=*/true);
   table->setName(tableSymbol(info, level));
   table->setLinkage(llvm::GlobalValue::ExternalLinkage);
   table->setVisibility(llvm::GlobalValue::HiddenVisibility);
+}
+
+llvm::Error aot::joinKernels(llvm::Module &base,
+                             std::unique_ptr<llvm::Module> kernels) {
+  if (llvm::Linker::linkModules(base, std::move(kernels)))
+    return llvm::createStringError("kernels of a level do not fit those of its "
+                                   "base");
+  for (llvm::Function &function : base)
+    if (!function.isDeclaration() && function.hasHiddenVisibility()) {
+      function.setVisibility(llvm::GlobalValue::DefaultVisibility);
+      function.setLinkage(llvm::GlobalValue::InternalLinkage);
+    }
+  return llvm::Error::success();
 }
 
 void aot::emitModelInfo(llvm::Module &module,

@@ -280,6 +280,7 @@ static void buildKernels(OpPassManager &pm, const PipelineOptions &options) {
     for (const Level &level : options.levels) {
       clone.levels.push_back(level.name);
       clone.vectorBits.push_back(level.vectorBits);
+      clone.bases.push_back(level.base);
     }
     pm.addPass(cpu::createCloneKernels(clone));
     OpPassManager &levels = pm.nest<ModuleOp>();

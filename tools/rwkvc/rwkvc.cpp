@@ -32,6 +32,7 @@
 #include "rwkvc/Import/Import.h"
 #include "rwkvc/InitAll.h"
 #include "rwkvc/Support/Constants.h"
+#include "rwkvc/Target/CPU/Passes.h"
 #include "rwkvc/Target/CodeGen.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/FileUtilities.h"
@@ -264,8 +265,13 @@ llvm::Error Driver::runPhase(mlir::ModuleOp module, Phase phase) {
     pm.enableTiming();
   PipelineOptions pipeline = options.pipeline;
   pipeline.vectorBits = targets.front().getVectorBits();
-  for (const TargetInfo &target : targets)
-    pipeline.levels.push_back({target.getName().str(), target.getVectorBits()});
+  for (const TargetInfo &target : targets) {
+    Level level{target.getName().str(), target.getVectorBits()};
+    for (auto [i, other] : llvm::enumerate(pipeline.levels))
+      if (other.base < 0 && target.extendsIntegerProducts(targets[i]))
+        level.base = static_cast<int64_t>(i);
+    pipeline.levels.push_back(level);
+  }
   // A program is to run where nothing is installed.
   pipeline.useDnnl = options.oneDNN.value_or(
       options.emit != Emit::Executable &&
@@ -460,15 +466,24 @@ llvm::Error Driver::translate(mlir::ModuleOp module, std::vector<Part> &parts) {
     return llvm::createStringError(
         "the model has kernels for other processors than --mcpu; name those of "
         "its modules, in their order");
+  auto lower = [&](mlir::ModuleOp source, const TargetInfo &target,
+                   llvm::LLVMContext &inContext)
+      -> llvm::Expected<std::unique_ptr<llvm::Module>> {
+    std::unique_ptr<llvm::Module> lowered =
+        mlir::translateModuleToLLVMIR(source, inContext, options.input);
+    if (!lowered)
+      return llvm::createStringError("the LLVM dialect has no LLVM IR form");
+    prepareModule(*lowered, target);
+    return lowered;
+  };
   auto add = [&](mlir::ModuleOp source,
                  const TargetInfo &target) -> llvm::Error {
     Part part{&target, std::make_unique<llvm::LLVMContext>(), nullptr, {}};
-    part.module =
-        mlir::translateModuleToLLVMIR(source, *part.context, options.input);
+    auto lowered = lower(source, target, *part.context);
+    if (!lowered)
+      return lowered.takeError();
+    part.module = std::move(*lowered);
     parts.push_back(std::move(part));
-    if (!parts.back().module)
-      return llvm::createStringError("the LLVM dialect has no LLVM IR form");
-    prepareModule(*parts.back().module, target);
     return llvm::Error::success();
   };
   for (const TargetInfo &target : targets)
@@ -479,10 +494,28 @@ llvm::Error Driver::translate(mlir::ModuleOp module, std::vector<Part> &parts) {
   aot::emitModelInfo(*parts.front().module, *functions, info,
                      options.emit == Emit::SharedLibrary ||
                          options.emit == Emit::Executable);
-  for (auto [i, level] : llvm::enumerate(levels)) {
-    if (llvm::Error error = add(level, targets[i]))
+  llvm::StringMap<size_t> partOfLevel;
+  for (auto [level, target, description] :
+       llvm::zip(levels, targets, info.levels)) {
+    auto base = level->getAttrOfType<mlir::StringAttr>(cpu::kBaseAttr);
+    if (!base) {
+      partOfLevel[description.name] = parts.size();
+      if (llvm::Error error = add(level, target))
+        return error;
+      aot::prepareKernels(*parts.back().module, info, description);
+      continue;
+    }
+    auto found = partOfLevel.find(base.getValue());
+    if (found == partOfLevel.end())
+      return llvm::createStringError("the level '" + description.name +
+                                     "' comes before its base");
+    Part &part = parts[found->second];
+    auto lowered = lower(level, target, *part.context);
+    if (!lowered)
+      return lowered.takeError();
+    aot::prepareKernels(**lowered, info, description);
+    if (llvm::Error error = aot::joinKernels(*part.module, std::move(*lowered)))
       return error;
-    aot::prepareKernels(*parts.back().module, info, info.levels[i]);
   }
   return llvm::Error::success();
 }
