@@ -11,6 +11,7 @@
 #include "llvm/Support/Endian.h"
 #include "llvm/Support/JSON.h"
 #include "llvm/Support/MemoryBuffer.h"
+#include <algorithm>
 
 using namespace mlir;
 using namespace rwkvc;
@@ -19,6 +20,8 @@ using namespace rwkvc::aot;
 static constexpr int64_t kAlignment = 64;
 /// Pages of the model's file are let go of each time so much was written.
 static constexpr int64_t kReleaseBytes = 64 << 20;
+/// So many pieces that follow each other are written in another order.
+static constexpr size_t kWindow = 128;
 /// How the header starts: with the metadata that safetensors allow.
 static constexpr llvm::StringLiteral kHeaderStart =
     R"({"__metadata__":{"format":"rwkvc"})";
@@ -109,6 +112,11 @@ llvm::Error WeightsWriter::listJobs() {
       return bytes.takeError();
     jobs.push_back({&weight, {}, std::move(*bytes)});
   }
+  // Large pieces first: the small ones may be what is left of computing them.
+  for (size_t at = 0; at < jobs.size(); at += kWindow)
+    std::stable_sort(
+        jobs.begin() + at, jobs.begin() + std::min(at + kWindow, jobs.size()),
+        [](const Job &a, const Job &b) { return a.piece.size > b.piece.size; });
   return llvm::Error::success();
 }
 
