@@ -16,7 +16,6 @@
 #include "llvm/Support/Program.h"
 #include "llvm/Support/Signals.h"
 #include <list>
-#include <mutex>
 #include <unistd.h>
 
 using namespace rwkvc;
@@ -45,11 +44,14 @@ llvm::Expected<PendingFile> PendingFile::create(llvm::StringRef path) {
 }
 
 PendingFile::PendingFile(PendingFile &&other)
-    : path(std::move(other.path)), temporary(std::move(other.temporary)) {
+    : path(std::move(other.path)), temporary(std::move(other.temporary)),
+      places(std::move(other.places)) {
   other.temporary.clear();
 }
 
 PendingFile::~PendingFile() {
+  if (places && places->descriptor >= 0)
+    llvm::consumeError(close());
   if (temporary.empty())
     return;
   llvm::FileRemover remover(temporary);
@@ -88,36 +90,42 @@ static std::error_code writeAt(int descriptor, llvm::ArrayRef<char> bytes,
   return {};
 }
 
-llvm::Error PendingFile::fill(int64_t size,
-                              llvm::function_ref<void(WriteAt)> fill) {
-  namespace fs = llvm::sys::fs;
-  std::mutex mutex;
-  std::error_code first;
-  // Only the first counts: there is no point in going on.
-  auto note = [&](std::error_code code) {
-    std::lock_guard<std::mutex> lock(mutex);
-    if (!first)
-      first = code;
-    return !first;
-  };
-  int descriptor = -1;
-  note(fs::openFileForReadWrite(temporary, descriptor, fs::CD_OpenExisting,
-                                fs::OF_None));
-  if (!first) {
-    if (note(fs::resize_file(descriptor, size)))
-      fill([&](int64_t offset, llvm::ArrayRef<char> bytes) {
-        return note({}) && note(writeAt(descriptor, bytes, offset));
-      });
-    fs::file_t file = fs::convertFDToNativeFile(descriptor);
-    note(fs::closeFile(file));
-  }
-  if (!first)
-    return llvm::Error::success();
+llvm::Error PendingFile::describeFailure() const {
   return llvm::createStringError(
       llvm::formatv("cannot write '{0}', which needs {1:f1} MB: {2}; make room "
                     "there, or choose another place",
-                    path, size / 1e6, first.message())
+                    path, places->size / 1e6, places->failure.message())
           .str());
+}
+
+llvm::Error PendingFile::open(int64_t size) {
+  namespace fs = llvm::sys::fs;
+  places = std::make_unique<Places>();
+  places->size = size;
+  std::error_code &failure = places->failure;
+  failure = fs::openFileForReadWrite(temporary, places->descriptor,
+                                     fs::CD_OpenExisting, fs::OF_None);
+  if (!failure)
+    failure = fs::resize_file(places->descriptor, size);
+  return failure ? describeFailure() : llvm::Error::success();
+}
+
+bool PendingFile::writeAt(int64_t offset, llvm::ArrayRef<char> bytes) {
+  std::error_code code = ::writeAt(places->descriptor, bytes, offset);
+  std::lock_guard<std::mutex> lock(places->mutex);
+  if (!places->failure)
+    places->failure = code;
+  return !places->failure;
+}
+
+llvm::Error PendingFile::close() {
+  llvm::sys::fs::file_t file =
+      llvm::sys::fs::convertFDToNativeFile(places->descriptor);
+  places->descriptor = -1;
+  std::error_code code = llvm::sys::fs::closeFile(file);
+  if (!places->failure)
+    places->failure = code;
+  return places->failure ? describeFailure() : llvm::Error::success();
 }
 
 llvm::Error PendingFile::commit() {

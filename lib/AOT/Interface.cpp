@@ -281,15 +281,15 @@ DictionaryAttr aot::toAttribute(const Interface &interface,
   return entries.getDictionary(context);
 }
 
-FailureOr<Interface> aot::readInterface(Operation *entry) {
-  auto attr = entry->getAttrOfType<DictionaryAttr>(kInterfaceAttr);
+FailureOr<Interface> aot::readInterface(Operation *entry, StringRef attrName) {
+  auto attr = entry->getAttrOfType<DictionaryAttr>(attrName);
   if (!attr)
-    return entry->emitError() << "attribute '" << kInterfaceAttr
+    return entry->emitError() << "attribute '" << attrName
                               << "' is missing; run rwkvc-describe-interface "
                                  "on the imported model";
   auto malformed = [&](StringRef what) {
-    return entry->emitError() << "attribute '" << kInterfaceAttr
-                              << "': " << what << " is missing or malformed";
+    return entry->emitError() << "attribute '" << attrName << "': " << what
+                              << " is missing or malformed";
   };
   Interface interface;
   auto kind = attr.getAs<StringAttr>("kind");
@@ -342,7 +342,7 @@ FailureOr<Interface> aot::readInterface(Operation *entry) {
     if (before.getElementType() != after.getElementType() ||
         before.getNumElements() != after.getNumElements())
       return entry->emitError()
-             << "attribute '" << kInterfaceAttr << "': state '"
+             << "attribute '" << attrName << "': state '"
              << interface.inputs[input.getInt()].name << "' is " << before
              << " on entry and " << after << " on return";
     interface.states.push_back(
@@ -370,6 +370,39 @@ FailureOr<Interface> aot::readInterface(Operation *entry) {
   if (interface.kind != FunctionKind::Graph && interface.tokenInput < 0)
     return malformed("token_input");
   return interface;
+}
+
+void aot::setServed(Operation *entry, const Served &served) {
+  Builder b(entry->getContext());
+  entry->setAttr(kServedInterfaceAttr,
+                 toAttribute(served.interface, b.getContext()));
+  entry->setAttr(kServedInputsAttr, b.getDenseI64ArrayAttr(served.inputs));
+  entry->setAttr(kServedOutputsAttr, b.getDenseI64ArrayAttr(served.outputs));
+}
+
+FailureOr<std::optional<Served>> aot::readServed(Operation *entry) {
+  if (!entry->hasAttr(kServedInterfaceAttr))
+    return std::optional<Served>();
+  FailureOr<Interface> interface = readInterface(entry, kServedInterfaceAttr);
+  if (failed(interface))
+    return failure();
+  Served served{std::move(*interface), {}, {}};
+  auto read = [&](StringRef name, size_t size, SmallVector<int64_t> &list) {
+    auto attr = entry->getAttrOfType<DenseI64ArrayAttr>(name);
+    if (attr)
+      llvm::append_range(list, attr.asArrayRef());
+    SmallVector<int64_t> sorted(list);
+    llvm::sort(sorted);
+    return llvm::equal(sorted, llvm::seq<int64_t>(0, size));
+  };
+  if (!read(kServedInputsAttr, served.interface.inputs.size(), served.inputs) ||
+      !read(kServedOutputsAttr, served.interface.outputs.size(),
+            served.outputs))
+    return entry->emitError()
+           << "attributes '" << kServedInputsAttr << "' and '"
+           << kServedOutputsAttr
+           << "' must name each input and output of the served function once";
+  return std::optional<Served>(std::move(served));
 }
 
 SmallVector<WeightDescription> aot::readWeights(ModuleOp module) {

@@ -12,6 +12,7 @@
 #include "rwkvc/Target/CPU/Passes.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/IR/IRBuilder.h"
+#include "llvm/Linker/Linker.h"
 
 using namespace rwkvc;
 using namespace rwkvc::aot;
@@ -119,8 +120,11 @@ private:
     }
     return array(entries, name);
   }
+  llvm::Function *createRun(FunctionKind kind);
   llvm::Function *emitRun(const FunctionInfo &function);
-  llvm::Constant *describe(const FunctionInfo &function);
+  llvm::Function *emitRun(const Served &served, llvm::Function *server);
+  llvm::Constant *describe(const Interface &interface, int64_t workspaceSize,
+                           llvm::Function *run);
   llvm::Constant *embedWeights();
   llvm::Constant *describe(const LevelInfo &level);
 
@@ -131,19 +135,23 @@ private:
   llvm::Type *i32, *i64;
 };
 
-/// int32_t run(code, weights, inputs, outputs, workspace): calls the function,
-/// whose memref arguments are spread out as MLIR does.
-llvm::Function *Emitter::emitRun(const FunctionInfo &function) {
-  const Interface &interface = function.interface;
-  llvm::StringRef kind = stringifyFunctionKind(interface.kind);
-  llvm::Function *entry = module.getFunction(function.symbol);
-  // The name "main" is for programs.
-  entry->setName("rwkvc_entry_" + kind);
+/// int32_t run(code, weights, inputs, outputs, workspace), still empty.
+llvm::Function *Emitter::createRun(FunctionKind kind) {
   auto *type = llvm::FunctionType::get(
       i32, {pointer, pointer, pointer, pointer, pointer}, /*isVarArg=*/false);
-  auto *run =
-      llvm::Function::Create(type, llvm::Function::InternalLinkage,
-                             "rwkvc_run_" + kind + "_" + info.name, module);
+  return llvm::Function::Create(
+      type, llvm::Function::InternalLinkage,
+      "rwkvc_run_" + stringifyFunctionKind(kind) + "_" + info.name, module);
+}
+
+/// One that calls the function, whose memref arguments are spread out as MLIR
+/// does.
+llvm::Function *Emitter::emitRun(const FunctionInfo &function) {
+  const Interface &interface = function.interface;
+  llvm::Function *entry = module.getFunction(function.symbol);
+  // The name "main" is for programs.
+  entry->setName("rwkvc_entry_" + stringifyFunctionKind(interface.kind));
+  llvm::Function *run = createRun(interface.kind);
   llvm::IRBuilder<> b(llvm::BasicBlock::Create(context, "", run));
   llvm::SmallVector<llvm::Value *> arguments;
   auto pass = [&](llvm::Value *data, llvm::ArrayRef<int64_t> shape) {
@@ -183,6 +191,29 @@ llvm::Function *Emitter::emitRun(const FunctionInfo &function) {
   return run;
 }
 
+/// One that calls \p server with inputs and outputs in its order.
+llvm::Function *Emitter::emitRun(const Served &served, llvm::Function *server) {
+  if (llvm::is_sorted(served.inputs) && llvm::is_sorted(served.outputs))
+    return server;
+  llvm::Function *run = createRun(served.interface.kind);
+  llvm::IRBuilder<> b(llvm::BasicBlock::Create(context, "", run));
+  llvm::SmallVector<llvm::Value *> arguments(
+      llvm::make_pointer_range(run->args()));
+  auto arrange = [&](llvm::Value *&list, llvm::ArrayRef<int64_t> order) {
+    llvm::Value *arranged =
+        b.CreateAlloca(llvm::ArrayType::get(pointer, order.size()));
+    for (auto [to, from] : llvm::enumerate(order))
+      b.CreateStore(b.CreateLoad(pointer, b.CreateConstInBoundsGEP1_64(
+                                              pointer, list, from)),
+                    b.CreateConstInBoundsGEP1_64(pointer, arranged, to));
+    list = arranged;
+  };
+  arrange(arguments[2], served.inputs);
+  arrange(arguments[3], served.outputs);
+  b.CreateRet(b.CreateCall(server, arguments));
+  return run;
+}
+
 llvm::Constant *Emitter::embedWeights() {
   // The assembler copies the file: it never passes through LLVM IR.
   std::string symbol = "rwkvc_weights_" + info.name;
@@ -204,8 +235,8 @@ llvm::Constant *Emitter::embedWeights() {
   return variable;
 }
 
-llvm::Constant *Emitter::describe(const FunctionInfo &function) {
-  const Interface &interface = function.interface;
+llvm::Constant *Emitter::describe(const Interface &interface,
+                                  int64_t workspaceSize, llvm::Function *run) {
   llvm::SmallVector<llvm::Constant *> states;
   for (const StateDescription &state : interface.states)
     states.push_back(llvm::ConstantStruct::getAnon(
@@ -219,8 +250,7 @@ llvm::Constant *Emitter::describe(const FunctionInfo &function) {
        tensors(interface.outputs, "outputs"), array(states, "states"),
        int32(interface.tokenInput), int32(interface.lengthInput),
        int32(interface.logitsOutput), int32(0), int64(interface.getBatch()),
-       int64(interface.getBlock()), int64(function.workspaceSize),
-       emitRun(function)});
+       int64(interface.getBlock()), int64(workspaceSize), run});
   assert(module.getDataLayout().getTypeAllocSize(value->getType()) ==
              sizeof(rwkvrt_function_info) &&
          "the fields are not those of abi.h");
@@ -243,8 +273,14 @@ llvm::Constant *Emitter::describe(const LevelInfo &level) {
 void Emitter::emitInfo(llvm::ArrayRef<FunctionInfo> functions,
                        bool isWholeProgram) {
   llvm::SmallVector<llvm::Constant *> entries;
-  for (const FunctionInfo &function : functions)
-    entries.push_back(describe(function));
+  for (const FunctionInfo &function : functions) {
+    llvm::Function *run = emitRun(function);
+    if (const std::optional<Served> &served = function.served)
+      entries.push_back(describe(served->interface, function.workspaceSize,
+                                 emitRun(*served, run)));
+    entries.push_back(
+        describe(function.interface, function.workspaceSize, run));
+  }
   llvm::SmallVector<llvm::Constant *> levels;
   for (const LevelInfo &level : info.levels)
     levels.push_back(describe(level));
@@ -255,7 +291,7 @@ void Emitter::emitInfo(llvm::ArrayRef<FunctionInfo> functions,
       string(info.name),
       string("rwkvc " RWKVC_VERSION),
       string(info.target),
-      int32(functions.size()),
+      int32(entries.size()),
       int32(sizeof(rwkvrt_function_info)),
       array(entries, "functions"),
       info.weightsFile.empty() ? null() : string(info.weightsFile),
@@ -285,9 +321,11 @@ aot::readFunctions(mlir::ModuleOp module) {
     if (!function->hasAttr(kInterfaceAttr))
       continue;
     auto interface = readInterface(function);
-    if (failed(interface))
+    auto served = readServed(function);
+    if (failed(interface) || failed(served))
       return mlir::failure();
-    FunctionInfo info{function.getName().str(), std::move(*interface), 0};
+    FunctionInfo info{function.getName().str(), std::move(*interface), 0,
+                      std::move(*served)};
     if (auto size =
             function->getAttrOfType<mlir::IntegerAttr>(kWorkspaceSizeAttr))
       info.workspaceSize = size.getInt();
@@ -301,7 +339,7 @@ aot::readFunctions(mlir::ModuleOp module) {
 
 static void makeInternal(llvm::Module &module) {
   for (llvm::Function &function : module)
-    if (!function.isDeclaration()) {
+    if (!function.isDeclaration() && !function.hasHiddenVisibility()) {
       function.setLinkage(llvm::GlobalValue::InternalLinkage);
       // A kernel inside the entry gains nothing, and LLVM's loop passes take
       // more than linear time in the size of the entry.
@@ -318,13 +356,26 @@ void aot::prepareKernels(llvm::Module &kernels, const ModelInfo &info,
   makeInternal(kernels);
   // Profilers and debuggers tell levels apart by it.
   for (llvm::Function &function : kernels)
-    if (!function.isDeclaration())
+    if (function.hasLocalLinkage())
       function.setName(function.getName() + "." + toIdentifier(level.name));
   llvm::GlobalVariable *table =
       kernels.getGlobalVariable(cpu::kKernelTable, /*AllowInternal=*/true);
   table->setName(tableSymbol(info, level));
   table->setLinkage(llvm::GlobalValue::ExternalLinkage);
   table->setVisibility(llvm::GlobalValue::HiddenVisibility);
+}
+
+llvm::Error aot::joinKernels(llvm::Module &base,
+                             std::unique_ptr<llvm::Module> kernels) {
+  if (llvm::Linker::linkModules(base, std::move(kernels)))
+    return llvm::createStringError("kernels of a level do not fit those of its "
+                                   "base");
+  for (llvm::Function &function : base)
+    if (!function.isDeclaration() && function.hasHiddenVisibility()) {
+      function.setVisibility(llvm::GlobalValue::DefaultVisibility);
+      function.setLinkage(llvm::GlobalValue::InternalLinkage);
+    }
+  return llvm::Error::success();
 }
 
 void aot::emitModelInfo(llvm::Module &module,

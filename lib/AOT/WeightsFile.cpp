@@ -11,9 +11,7 @@
 #include "llvm/Support/Endian.h"
 #include "llvm/Support/JSON.h"
 #include "llvm/Support/MemoryBuffer.h"
-#include <atomic>
-#include <mutex>
-#include <vector>
+#include <algorithm>
 
 using namespace mlir;
 using namespace rwkvc;
@@ -22,6 +20,8 @@ using namespace rwkvc::aot;
 static constexpr int64_t kAlignment = 64;
 /// Pages of the model's file are let go of each time so much was written.
 static constexpr int64_t kReleaseBytes = 64 << 20;
+/// So many pieces that follow each other are written in another order.
+static constexpr size_t kWindow = 128;
 /// How the header starts: with the metadata that safetensors allow.
 static constexpr llvm::StringLiteral kHeaderStart =
     R"({"__metadata__":{"format":"rwkvc"})";
@@ -100,17 +100,8 @@ static llvm::Expected<SmallVector<char>> spellOut(ElementsAttr value) {
   return bytes;
 }
 
-llvm::Error
-WeightsFile::write(PendingFile &file,
-                   llvm::function_ref<void(int64_t)> progress) const {
-  // What is large comes in pieces; what no piece can be read of is small.
-  struct Job {
-    const WeightDescription *weight;
-    Piece piece;
-    SmallVector<char> bytes;
-  };
-  std::vector<Job> jobs;
-  for (const WeightDescription &weight : weights) {
+llvm::Error WeightsWriter::listJobs() {
+  for (const WeightDescription &weight : weights.weights) {
     if (hasRawBytes(weight.value)) {
       for (Piece &piece : getPieces(weight.value.getShapedType()))
         jobs.push_back({&weight, std::move(piece), {}});
@@ -121,35 +112,71 @@ WeightsFile::write(PendingFile &file,
       return bytes.takeError();
     jobs.push_back({&weight, {}, std::move(*bytes)});
   }
-  std::mutex mutex;
-  int64_t written = 0, released = 0;
-  auto count = [&](int64_t size) {
-    std::lock_guard<std::mutex> lock(mutex);
-    written += size;
-    progress(written);
-    if (written - released < kReleaseBytes)
-      return;
-    released = written;
-    releasePages(*jobs.front().weight->value.getContext());
-  };
-  return file.fill(getDataOffset() + dataSize, [&](PendingFile::WriteAt write) {
-    char length[8];
-    llvm::support::endian::write64le(length, header.size());
-    write(0, length);
-    write(sizeof length, header);
-    std::atomic<bool> isGood = true;
-    forEachInOrder(jobs.size(), [&](size_t i) {
-      if (!isGood)
-        return;
-      const Job &job = jobs[i];
-      SmallVector<char> room;
-      ArrayRef<char> bytes = job.bytes.empty()
-                                 ? readPiece(job.weight->value, job.piece, room)
-                                 : ArrayRef<char>(job.bytes);
-      isGood =
-          isGood &&
-          write(getDataOffset() + job.weight->offset + job.piece.offset, bytes);
-      count(bytes.size());
-    });
+  // Large pieces first: the small ones may be what is left of computing them.
+  for (size_t at = 0; at < jobs.size(); at += kWindow)
+    std::stable_sort(
+        jobs.begin() + at, jobs.begin() + std::min(at + kWindow, jobs.size()),
+        [](const Job &a, const Job &b) { return a.piece.size > b.piece.size; });
+  return llvm::Error::success();
+}
+
+llvm::Expected<std::unique_ptr<WeightsWriter>>
+WeightsWriter::start(WeightsFile weights, PendingFile file) {
+  std::unique_ptr<WeightsWriter> writer(
+      new WeightsWriter(std::move(weights), std::move(file)));
+  const WeightsFile &contents = writer->weights;
+  if (llvm::Error error = writer->listJobs())
+    return error;
+  if (llvm::Error error =
+          writer->file.open(contents.getDataOffset() + contents.dataSize))
+    return error;
+  char length[8];
+  llvm::support::endian::write64le(length, contents.header.size());
+  writer->isGood = writer->file.writeAt(0, length) &&
+                   writer->file.writeAt(sizeof length, contents.header);
+  writer->loop.emplace(writer->jobs.size(), [writer = writer.get()](size_t i) {
+    writer->run(writer->jobs[i]);
   });
+  unsigned threads = llvm::parallel::strategy.compute_thread_count();
+  writer->loop->addThreads(std::max(threads, 2u) - 1);
+  return writer;
+}
+
+WeightsWriter::~WeightsWriter() { isGood = false; }
+
+void WeightsWriter::run(const Job &job) {
+  SmallVector<char> room;
+  ArrayRef<char> bytes;
+  if (isGood) {
+    bytes = job.bytes.empty() ? readPiece(job.weight->value, job.piece, room)
+                              : ArrayRef<char>(job.bytes);
+    if (!file.writeAt(weights.getDataOffset() + job.weight->offset +
+                          job.piece.offset,
+                      bytes))
+      isGood = false;
+  }
+  std::lock_guard<std::mutex> lock(mutex);
+  ++numDone;
+  written += bytes.size();
+  changed.notify_one();
+  if (written - released < kReleaseBytes)
+    return;
+  released = written;
+  releasePages(*job.weight->value.getContext());
+}
+
+llvm::Expected<PendingFile>
+WeightsWriter::finish(llvm::function_ref<void(int64_t)> progress) {
+  loop->addThreads(llvm::parallel::strategy.compute_thread_count());
+  {
+    std::unique_lock<std::mutex> lock(mutex);
+    while (numDone < jobs.size()) {
+      changed.wait(lock);
+      progress(written);
+    }
+  }
+  loop.reset();
+  if (llvm::Error error = file.close())
+    return error;
+  return std::move(file);
 }

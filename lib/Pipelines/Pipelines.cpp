@@ -90,6 +90,7 @@ ArrayRef<StringRef> rwkvc::getOptionalPasses() {
   // clang-format off
   static constexpr StringRef names[] = {
       "wkv-fold-embedding-norm",
+      "rwkvc-merge-forms",
       "wkv-tile-token-shifts",
       "wkv-fuse-token-shift",
       "wkv-pad-token-shifts",
@@ -149,6 +150,7 @@ static void buildInterface(OpPassManager &pm, const PipelineOptions &options) {
   llvm::append_range(select.forms, options.forms);
   pm.addPass(aot::createSelectForms(select));
   pm.addPass(aot::createDescribeInterface());
+  addOptional(pm, options, aot::createMergeForms());
 }
 
 /// Adds the functions that are asked for beside the file's own.
@@ -279,6 +281,7 @@ static void buildKernels(OpPassManager &pm, const PipelineOptions &options) {
     for (const Level &level : options.levels) {
       clone.levels.push_back(level.name);
       clone.vectorBits.push_back(level.vectorBits);
+      clone.bases.push_back(level.base);
     }
     pm.addPass(cpu::createCloneKernels(clone));
     OpPassManager &levels = pm.nest<ModuleOp>();

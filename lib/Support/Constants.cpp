@@ -14,8 +14,6 @@
 #include "mlir/IR/DialectResourceBlobManager.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/FileSystem.h"
-#include "llvm/Support/Parallel.h"
-#include <atomic>
 #include <mutex>
 #include <shared_mutex>
 
@@ -367,14 +365,22 @@ ArrayRef<char> rwkvc::readPiece(Attribute attr, const Piece &piece,
   return room;
 }
 
+OrderedLoop::OrderedLoop(size_t count, std::function<void(size_t)> visit)
+    : count(count), visit(std::move(visit)) {}
+
+void OrderedLoop::addThreads(unsigned more) {
+  unsigned most = llvm::parallel::strategy.compute_thread_count();
+  for (; more > 0 && numThreads < most; --more, ++numThreads)
+    threads.spawn([this] {
+      for (size_t i; (i = next++) < count;)
+        visit(i);
+    });
+}
+
 void rwkvc::forEachInOrder(size_t count,
                            llvm::function_ref<void(size_t)> visit) {
-  std::atomic<size_t> next = 0;
-  llvm::parallelFor(0, llvm::parallel::strategy.compute_thread_count(),
-                    [&](size_t) {
-                      for (size_t i; (i = next++) < count;)
-                        visit(i);
-                    });
+  OrderedLoop(count, visit)
+      .addThreads(llvm::parallel::strategy.compute_thread_count());
 }
 
 llvm::DenseMap<Attribute, int64_t> rwkvc::countConstantUses(Operation *op) {

@@ -192,3 +192,21 @@ std::unique_ptr<llvm::TargetMachine> TargetInfo::createMachine() const {
                          machine->getTargetCPU(),
                          machine->getTargetFeatureString());
 }
+
+bool TargetInfo::extendsIntegerProducts(const TargetInfo &other) const {
+  static constexpr llvm::StringRef ofProducts[] = {
+      "avx512vnni", "avxvnni", "avxvnniint8", "avxvnniint16"};
+  if (machine->getTargetTriple() != other.machine->getTargetTriple() ||
+      machine->getTargetCPU() != other.machine->getTargetCPU() ||
+      vectorBits != other.vectorBits)
+    return false;
+  const llvm::MCSubtargetInfo &own = *machine->getMCSubtargetInfo();
+  const llvm::FeatureBitset &bits = own.getFeatureBits();
+  const llvm::FeatureBitset &others =
+      other.machine->getMCSubtargetInfo()->getFeatureBits();
+  return llvm::all_of(own.getAllProcessorFeatures(), [&](const auto &feature) {
+    bool has = bits.test(feature.Value);
+    return has == others.test(feature.Value) ||
+           (has && llvm::is_contained(ofProducts, feature.Key));
+  });
+}

@@ -17,6 +17,9 @@
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/JSON.h"
 #include "llvm/Support/ToolOutputFile.h"
+#include <cstring>
+#include <memory>
+#include <mutex>
 #include <set>
 
 namespace rwkvc {
@@ -202,13 +205,88 @@ static BoxReader readNumbers(const Source &source, Type format, Layout layout) {
 
 namespace {
 enum class Part { Numbers, Scales, Zeros };
+
+/// The scales and zero points of a matrix, which its numbers are computed with.
+/// They are kept from then until they are read, so that one pass over the
+/// source does for both; rows are those of the tensors.
+class BlockScales {
+public:
+  BlockScales(int64_t rows, int64_t columns, bool hasZeros)
+      : rows(rows), columns(columns), hasZeros(hasZeros),
+        numUnread(rows * columns * (hasZeros ? 2 : 1)) {}
+
+  /// Whether somebody is still to read them.
+  bool areWanted() {
+    std::lock_guard<std::mutex> lock(mutex);
+    return numUnread > 0;
+  }
+  void keep(const Box &box, ArrayRef<uint16_t> newScales,
+            ArrayRef<char> newZeros);
+  /// Writes those of \p box ; false if they are not there.
+  bool read(const Box &box, Part part, MutableArrayRef<char> bytes);
+
+private:
+  /// No scale: a NaN.
+  static constexpr uint16_t kAbsent = 0xffff;
+
+  int64_t rows, columns;
+  bool hasZeros;
+  std::mutex mutex;
+  int64_t numUnread;
+  std::vector<uint16_t> scales;
+  std::vector<char> zeros;
+};
 } // namespace
+
+void BlockScales::keep(const Box &box, ArrayRef<uint16_t> newScales,
+                       ArrayRef<char> newZeros) {
+  std::lock_guard<std::mutex> lock(mutex);
+  if (numUnread <= 0)
+    return;
+  if (scales.empty()) {
+    scales.assign(rows * columns, kAbsent);
+    zeros.resize(hasZeros ? rows * columns : 0);
+  }
+  int64_t width = box.sizes[1];
+  for (int64_t row = 0; row < box.sizes[0]; ++row) {
+    int64_t at = (box.offsets[0] + row) * columns + box.offsets[1];
+    llvm::copy(newScales.slice(row * width, width), scales.begin() + at);
+    if (hasZeros)
+      llvm::copy(newZeros.slice(row * width, width), zeros.begin() + at);
+  }
+}
+
+bool BlockScales::read(const Box &box, Part part, MutableArrayRef<char> bytes) {
+  std::lock_guard<std::mutex> lock(mutex);
+  bool isThere = !scales.empty();
+  char *to = bytes.data();
+  for (int64_t row = 0; row < box.sizes[0] && isThere; ++row) {
+    int64_t at = (box.offsets[0] + row) * columns + box.offsets[1];
+    ArrayRef<uint16_t> line(scales.data() + at, box.sizes[1]);
+    isThere = !llvm::is_contained(line, kAbsent);
+    if (part == Part::Scales) {
+      std::memcpy(to, line.data(), line.size() * sizeof(uint16_t));
+      to += line.size() * sizeof(uint16_t);
+    } else {
+      to = llvm::copy(ArrayRef<char>(zeros.data() + at, box.sizes[1]), to);
+    }
+  }
+  numUnread -= box.getNumElements();
+  if (numUnread <= 0) {
+    scales = {};
+    zeros = {};
+  }
+  return isThere;
+}
 
 /// A part of the blocks of \p source in \p format . A little of the source at a
 /// time, which is much larger than its scales.
 static BoxReader readBlocks(const Source &source, WeightFormat format,
-                            Layout layout, Part part) {
+                            Layout layout, Part part,
+                            std::shared_ptr<BlockScales> kept) {
   return [=](const Box &box, MutableArrayRef<char> bytes) {
+    if (part != Part::Numbers && kept->read(box, part, bytes))
+      return;
     bool columnsFirst = layout == Layout::ColumnsFirst;
     unsigned axis = columnsFirst ? 1 : 0; // of blocks; bytes are the next one
     unsigned columnAxis = columnsFirst ? 0 : box.sizes.size() - 1;
@@ -217,7 +295,9 @@ static BoxReader readBlocks(const Source &source, WeightFormat format,
     int64_t perScale = part == Part::Numbers  ? perBlock
                        : part == Part::Scales ? 2
                                               : 1;
-    SmallVector<char> room, numbers;
+    bool keeps = part == Part::Numbers && kept->areWanted();
+    SmallVector<char> room, numbers, zeros;
+    SmallVector<uint16_t> scales;
     MutableArrayRef<char> none;
     Box chunk = box;
     char *to = bytes.data();
@@ -234,9 +314,21 @@ static BoxReader readBlocks(const Source &source, WeightFormat format,
         numbers.resize_for_overwrite(size);
       MutableArrayRef<char> made =
           isWhole ? MutableArrayRef<char>(to, size) : numbers;
-      encodeBlocks(view, format, layout, part == Part::Numbers ? made : none,
-                   part == Part::Scales ? made : none,
-                   part == Part::Zeros ? made : none);
+      if (keeps) {
+        scales.resize_for_overwrite(blocks * columns);
+        zeros.resize_for_overwrite(hasZeros(format) ? blocks * columns : 0);
+        encodeBlocks(view, format, layout, made,
+                     {reinterpret_cast<char *>(scales.data()),
+                      scales.size() * sizeof(uint16_t)},
+                     zeros);
+        kept->keep({{chunk.offsets[0], chunk.offsets[columnsFirst ? 1 : 2]},
+                    {chunk.sizes[0], chunk.sizes[columnsFirst ? 1 : 2]}},
+                   scales, zeros);
+      } else {
+        encodeBlocks(view, format, layout, part == Part::Numbers ? made : none,
+                     part == Part::Scales ? made : none,
+                     part == Part::Zeros ? made : none);
+      }
       int64_t inner = columnsFirst ? 1 : columns;
       to = isWhole ? made.end()
                    : copyLines(numbers, perBlock * inner,
@@ -463,13 +555,19 @@ QuantizeWeightsPass::encode(Weight &weight, const Description &description,
   result.hasNibbles = hasNibbles(format);
   int64_t blocks = source.rows / kBlockRows;
   int64_t bytes = result.hasNibbles ? kBlockRows / 2 : kBlockRows;
-  result.numbers = part({blocks, bytes}, {block, row}, b.getI8Type(),
-                        readBlocks(source, format, layout, Part::Numbers));
-  result.scales = part(blocks, block, b.getBF16Type(),
-                       readBlocks(source, format, layout, Part::Scales));
+  auto kept = columnsFirst
+                  ? std::make_shared<BlockScales>(source.columns, blocks,
+                                                  hasZeros(format))
+                  : std::make_shared<BlockScales>(blocks, source.columns,
+                                                  hasZeros(format));
+  auto read = [&](Part which) {
+    return readBlocks(source, format, layout, which, kept);
+  };
+  result.numbers =
+      part({blocks, bytes}, {block, row}, b.getI8Type(), read(Part::Numbers));
+  result.scales = part(blocks, block, b.getBF16Type(), read(Part::Scales));
   if (hasZeros(format))
-    result.zeros = part(blocks, block, b.getI8Type(),
-                        readBlocks(source, format, layout, Part::Zeros));
+    result.zeros = part(blocks, block, b.getI8Type(), read(Part::Zeros));
   bool isWhole = result.numbers.value && result.scales.value &&
                  (!hasZeros(format) || result.zeros.value);
   return isWhole ? std::optional(result) : std::nullopt;

@@ -32,6 +32,7 @@
 #include "rwkvc/Import/Import.h"
 #include "rwkvc/InitAll.h"
 #include "rwkvc/Support/Constants.h"
+#include "rwkvc/Target/CPU/Passes.h"
 #include "rwkvc/Target/CodeGen.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/FileUtilities.h"
@@ -49,6 +50,10 @@
 #include <mutex>
 
 using namespace rwkvc;
+
+static bool isText(Emit emit) {
+  return emit == Emit::LLVMIR || emit == Emit::Assembly;
+}
 
 /// Weights up to this size go into a program, which then is one file.
 static constexpr int64_t kMaxEmbeddedBytes = 64 << 20;
@@ -144,9 +149,7 @@ private:
                      });
     if (options.emit == Emit::IR)
       return steps;
-    bool isText =
-        options.emit == Emit::LLVMIR || options.emit == Emit::Assembly;
-    return steps + (isText ? 2 : 3);
+    return steps + (isText(options.emit) ? 2 : 3);
   }
 
   int fail(llvm::Error error) {
@@ -158,15 +161,19 @@ private:
 
   void report(mlir::Diagnostic &diagnostic);
   mlir::OwningOpRef<mlir::ModuleOp> import();
+  /// Of a module: so that cleanup runs in its functions, several at a time.
+  mlir::PassManager createPassManager() const {
+    return mlir::PassManager(&context, mlir::ModuleOp::getOperationName());
+  }
   llvm::Error addInsertions(mlir::PassManager &pm, Phase phase) const;
   llvm::Error runPhase(mlir::ModuleOp module, Phase phase);
   llvm::Error emitIR(mlir::ModuleOp module);
   llvm::Error explain(mlir::ModuleOp module);
-  llvm::Expected<aot::PendingFile> writeWeights(const aot::WeightsFile &weights,
-                                                aot::ModelInfo &info);
+  bool areWeightsKnown(Phase phase) const;
+  llvm::Error startWeights(mlir::ModuleOp module);
+  llvm::Error finishWeights();
   llvm::Error emitArtifact(mlir::ModuleOp module);
-  llvm::Error translate(mlir::ModuleOp module, aot::ModelInfo &info,
-                        std::vector<Part> &parts);
+  llvm::Error translate(mlir::ModuleOp module, std::vector<Part> &parts);
   llvm::Error generateCode(std::vector<Part> &parts);
   llvm::Error emitText(llvm::Module &module);
   llvm::Error makeBinary(llvm::ArrayRef<Part> parts, aot::PendingFile &file);
@@ -175,6 +182,10 @@ private:
   mlir::MLIRContext &context;
   Progress progress;
   std::vector<TargetInfo> targets; ///< the least first
+  aot::ModelInfo info;
+  /// While they are written, and then their file.
+  std::unique_ptr<aot::WeightsWriter> weightsWriter;
+  std::optional<aot::PendingFile> weightsFile;
 };
 
 } // namespace
@@ -246,7 +257,7 @@ llvm::Error Driver::addInsertions(mlir::PassManager &pm, Phase phase) const {
 }
 
 llvm::Error Driver::runPhase(mlir::ModuleOp module, Phase phase) {
-  mlir::PassManager pm(&context);
+  mlir::PassManager pm = createPassManager();
   // Verifying after each pass takes a third of all passes' time. A user's pass
   // is new, and the user wants to know what it breaks.
   pm.enableVerifier(options.verifyEach || options.insertions.count(phase));
@@ -254,8 +265,13 @@ llvm::Error Driver::runPhase(mlir::ModuleOp module, Phase phase) {
     pm.enableTiming();
   PipelineOptions pipeline = options.pipeline;
   pipeline.vectorBits = targets.front().getVectorBits();
-  for (const TargetInfo &target : targets)
-    pipeline.levels.push_back({target.getName().str(), target.getVectorBits()});
+  for (const TargetInfo &target : targets) {
+    Level level{target.getName().str(), target.getVectorBits()};
+    for (auto [i, other] : llvm::enumerate(pipeline.levels))
+      if (other.base < 0 && target.extendsIntegerProducts(targets[i]))
+        level.base = static_cast<int64_t>(i);
+    pipeline.levels.push_back(level);
+  }
   // A program is to run where nothing is installed.
   pipeline.useDnnl = options.oneDNN.value_or(
       options.emit != Emit::Executable &&
@@ -374,15 +390,30 @@ llvm::Error Driver::makeBinary(llvm::ArrayRef<Part> parts,
   return aot::linkExecutable(objects, file, link);
 }
 
-/// Writes the weights, to be committed beside the artefact or included in it;
-/// \p info is told which.
-llvm::Expected<aot::PendingFile>
-Driver::writeWeights(const aot::WeightsFile &weights, aot::ModelInfo &info) {
+/// Whether what follows \p phase leaves the weights as they are.
+bool Driver::areWeightsKnown(Phase phase) const {
+  return options.emit != Emit::IR && phase >= Phase::BeforeBufferize &&
+         llvm::none_of(options.insertions, [&](const auto &inserted) {
+           return inserted.first > phase;
+         });
+}
+
+/// Begins to write the weights, to be committed beside the artefact or included
+/// in it; `info` is told which.
+llvm::Error Driver::startWeights(mlir::ModuleOp module) {
+  aot::WeightsFile weights(module);
+  info.weightsSize = weights.getDataSize();
+  info.weightsHash = weights.getHash();
+  if (weights.getDataSize() == 0)
+    return llvm::Error::success();
+  llvm::StringRef stem = llvm::sys::path::stem(
+      options.output == "-" ? options.input : options.output);
+  info.weightsFile = (stem + ".safetensors").str();
+  if (isText(options.emit))
+    return llvm::Error::success();
   bool embed =
       options.embedWeights.value_or(options.emit == Emit::Executable &&
                                     weights.getDataSize() <= kMaxEmbeddedBytes);
-  info.weightsFile =
-      (llvm::sys::path::stem(options.output) + ".safetensors").str();
   llvm::SmallString<128> path(llvm::sys::path::parent_path(options.output));
   llvm::sys::path::append(path, info.weightsFile);
   if (!embed && llvm::sys::fs::exists(path) && !aot::WeightsFile::isOne(path))
@@ -397,20 +428,30 @@ Driver::writeWeights(const aot::WeightsFile &weights, aot::ModelInfo &info) {
     info.embedFile = file->getTemporary().str();
     info.embedOffset = weights.getDataOffset();
   }
-  progress.step(
-      llvm::formatv("write weights, {0:f1} MB", weights.getDataSize() / 1e6)
-          .str());
-  if (llvm::Error error = weights.write(*file, [&](int64_t bytes) {
-        progress.update(static_cast<double>(bytes) / weights.getDataSize());
-      }))
-    return error;
-  return file;
+  auto writer = aot::WeightsWriter::start(std::move(weights), std::move(*file));
+  if (!writer)
+    return writer.takeError();
+  weightsWriter = std::move(*writer);
+  return llvm::Error::success();
 }
 
-/// Translates \p module to \p parts ; \p info is told the levels. The model's
+llvm::Error Driver::finishWeights() {
+  if (!weightsWriter)
+    return llvm::Error::success();
+  auto size = static_cast<double>(info.weightsSize);
+  progress.step(llvm::formatv("write weights, {0:f1} MB", size / 1e6).str());
+  auto written = weightsWriter->finish(
+      [&](int64_t bytes) { progress.update(bytes / size); });
+  weightsWriter.reset();
+  if (!written)
+    return written.takeError();
+  weightsFile.emplace(std::move(*written));
+  return llvm::Error::success();
+}
+
+/// Translates \p module to \p parts ; `info` is told the levels. The model's
 /// functions are for the least processor, kernels for each.
-llvm::Error Driver::translate(mlir::ModuleOp module, aot::ModelInfo &info,
-                              std::vector<Part> &parts) {
+llvm::Error Driver::translate(mlir::ModuleOp module, std::vector<Part> &parts) {
   auto functions = aot::readFunctions(module);
   if (failed(functions))
     return llvm::createStringError("the model does not describe itself");
@@ -425,15 +466,24 @@ llvm::Error Driver::translate(mlir::ModuleOp module, aot::ModelInfo &info,
     return llvm::createStringError(
         "the model has kernels for other processors than --mcpu; name those of "
         "its modules, in their order");
+  auto lower = [&](mlir::ModuleOp source, const TargetInfo &target,
+                   llvm::LLVMContext &inContext)
+      -> llvm::Expected<std::unique_ptr<llvm::Module>> {
+    std::unique_ptr<llvm::Module> lowered =
+        mlir::translateModuleToLLVMIR(source, inContext, options.input);
+    if (!lowered)
+      return llvm::createStringError("the LLVM dialect has no LLVM IR form");
+    prepareModule(*lowered, target);
+    return lowered;
+  };
   auto add = [&](mlir::ModuleOp source,
                  const TargetInfo &target) -> llvm::Error {
     Part part{&target, std::make_unique<llvm::LLVMContext>(), nullptr, {}};
-    part.module =
-        mlir::translateModuleToLLVMIR(source, *part.context, options.input);
+    auto lowered = lower(source, target, *part.context);
+    if (!lowered)
+      return lowered.takeError();
+    part.module = std::move(*lowered);
     parts.push_back(std::move(part));
-    if (!parts.back().module)
-      return llvm::createStringError("the LLVM dialect has no LLVM IR form");
-    prepareModule(*parts.back().module, target);
     return llvm::Error::success();
   };
   for (const TargetInfo &target : targets)
@@ -444,10 +494,28 @@ llvm::Error Driver::translate(mlir::ModuleOp module, aot::ModelInfo &info,
   aot::emitModelInfo(*parts.front().module, *functions, info,
                      options.emit == Emit::SharedLibrary ||
                          options.emit == Emit::Executable);
-  for (auto [i, level] : llvm::enumerate(levels)) {
-    if (llvm::Error error = add(level, targets[i]))
+  llvm::StringMap<size_t> partOfLevel;
+  for (auto [level, target, description] :
+       llvm::zip(levels, targets, info.levels)) {
+    auto base = level->getAttrOfType<mlir::StringAttr>(cpu::kBaseAttr);
+    if (!base) {
+      partOfLevel[description.name] = parts.size();
+      if (llvm::Error error = add(level, target))
+        return error;
+      aot::prepareKernels(*parts.back().module, info, description);
+      continue;
+    }
+    auto found = partOfLevel.find(base.getValue());
+    if (found == partOfLevel.end())
+      return llvm::createStringError("the level '" + description.name +
+                                     "' comes before its base");
+    Part &part = parts[found->second];
+    auto lowered = lower(level, target, *part.context);
+    if (!lowered)
+      return lowered.takeError();
+    aot::prepareKernels(**lowered, info, description);
+    if (llvm::Error error = aot::joinKernels(*part.module, std::move(*lowered)))
       return error;
-    aot::prepareKernels(*parts.back().module, info, info.levels[i]);
   }
   return llvm::Error::success();
 }
@@ -480,36 +548,30 @@ llvm::Error Driver::generateCode(std::vector<Part> &parts) {
 }
 
 llvm::Error Driver::emitArtifact(mlir::ModuleOp module) {
-  aot::WeightsFile weights(module);
-  bool isText = options.emit == Emit::LLVMIR || options.emit == Emit::Assembly;
-  llvm::StringRef stem = llvm::sys::path::stem(
-      options.output == "-" ? options.input : options.output);
-  aot::ModelInfo info;
-  info.name = aot::toIdentifier(stem);
+  info.name = aot::toIdentifier(llvm::sys::path::stem(
+      options.output == "-" ? options.input : options.output));
   info.target = targets.front().getMachine().getTargetTriple().str();
-  info.weightsSize = weights.getDataSize();
-  info.weightsHash = weights.getHash();
-  std::optional<aot::PendingFile> weightsFile;
-  if (weights.getDataSize() > 0 && isText) {
-    info.weightsFile = (stem + ".safetensors").str();
-  } else if (weights.getDataSize() > 0) {
-    auto written = writeWeights(weights, info);
-    if (!written)
-      return written.takeError();
-    weightsFile.emplace(std::move(*written));
-  }
-
+  // Of IR that was read.
+  if (!info.weightsSize)
+    if (llvm::Error error = startWeights(module))
+      return error;
+  // The assembler reads them.
+  if (!info.embedFile.empty())
+    if (llvm::Error error = finishWeights())
+      return error;
   std::string names;
   for (const TargetInfo &target : targets)
     names += (names.empty() ? "" : ", ") + target.getName().str();
   progress.step("generate code for " + names);
   std::vector<Part> parts;
-  if (llvm::Error error = translate(module, info, parts))
+  if (llvm::Error error = translate(module, parts))
     return error;
   if (llvm::Error error = generateCode(parts))
     return error;
-  if (isText)
+  if (isText(options.emit))
     return emitText(*parts.front().module);
+  if (llvm::Error error = finishWeights())
+    return error;
   progress.step("write " + options.output);
   auto file = aot::PendingFile::create(options.output);
   if (!file)
@@ -540,7 +602,7 @@ int Driver::run() {
         "by --emit=obj"));
   // Before what takes time.
   for (Phase phase : options.getPhases()) {
-    mlir::PassManager pm(&context);
+    mlir::PassManager pm = createPassManager();
     if (llvm::Error error = addInsertions(pm, phase))
       return fail(std::move(error));
   }
@@ -556,6 +618,10 @@ int Driver::run() {
       return fail(std::move(error));
     if (phase == Phase::AfterRaise && !options.explain.empty())
       if (llvm::Error error = explain(*module))
+        return fail(std::move(error));
+    // They are written while other phases run.
+    if (!info.weightsSize && areWeightsKnown(phase))
+      if (llvm::Error error = startWeights(*module))
         return fail(std::move(error));
   }
   if (llvm::Error error =

@@ -13,7 +13,10 @@
 #include "llvm/ADT/StringRef.h"
 #include "llvm/Support/Error.h"
 #include "llvm/Support/raw_ostream.h"
+#include <memory>
+#include <mutex>
 #include <string>
+#include <system_error>
 
 namespace rwkvc::aot {
 
@@ -40,13 +43,13 @@ public:
   llvm::Error
   write(llvm::function_ref<llvm::Error(llvm::raw_pwrite_stream &)> write);
 
-  /// Writes bytes at a place of the file; false once that failed for any.
-  using WriteAt =
-      llvm::function_ref<bool(int64_t offset, llvm::ArrayRef<char> bytes)>;
-  /// Makes the file \p size bytes long, zeros but for what \p fill writes,
-  /// perhaps from several threads at a time. Before that, sees to it that there
-  /// is room.
-  llvm::Error fill(int64_t size, llvm::function_ref<void(WriteAt)> fill);
+  /// Makes the file \p size bytes long, zeros until `writeAt` gives it others;
+  /// fails where there is no room.
+  llvm::Error open(int64_t size);
+  /// Writes bytes at a place of an open file, perhaps from several threads at a
+  /// time; false once that failed for any, until `close` says why.
+  bool writeAt(int64_t offset, llvm::ArrayRef<char> bytes);
+  llvm::Error close();
 
   /// Gives the file its own name, in the place of one that had it.
   llvm::Error commit();
@@ -54,7 +57,17 @@ public:
 private:
   PendingFile(llvm::StringRef path, llvm::StringRef temporary)
       : path(path), temporary(temporary) {}
+  llvm::Error describeFailure() const;
+
+  /// What is written place by place.
+  struct Places {
+    int descriptor = -1;
+    int64_t size = 0;
+    std::mutex mutex;
+    std::error_code failure; ///< the first: there is no point in going on
+  };
   std::string path, temporary;
+  std::unique_ptr<Places> places;
 };
 
 /// Puts \p objects into a static library.

@@ -29,6 +29,13 @@ inline constexpr llvm::StringLiteral kEntryName = "main";
 inline constexpr llvm::StringLiteral kInterfaceAttr = "rwkvc.interface";
 inline constexpr llvm::StringLiteral kWorkspaceSizeAttr =
     "rwkvc.workspace_size";
+/// Of a function that callers of another one are led to: the description of
+/// that one, and which input and output of it each of its own is.
+inline constexpr llvm::StringLiteral kServedInterfaceAttr =
+    "rwkvc.served_interface";
+inline constexpr llvm::StringLiteral kServedInputsAttr = "rwkvc.served_inputs";
+inline constexpr llvm::StringLiteral kServedOutputsAttr =
+    "rwkvc.served_outputs";
 /// Of the module: the weights, and the bytes of their file's data section.
 inline constexpr llvm::StringLiteral kWeightsAttr = "rwkvc.weights";
 inline constexpr llvm::StringLiteral kWeightsSizeAttr = "rwkvc.weights_size";
@@ -80,6 +87,14 @@ struct Interface {
   int64_t getBlock() const;
 };
 
+/// How a function is called in place of another one, whose tensors have the
+/// same elements in whatever shape.
+struct Served {
+  Interface interface; ///< of that one
+  /// Which of its inputs and outputs each input and output is.
+  llvm::SmallVector<int64_t> inputs, outputs;
+};
+
 /// The functions that callers know: @main and those with a form that are there,
 /// in the module's order. Reports an error at \p module if there is none.
 mlir::FailureOr<llvm::SmallVector<mlir::func::FuncOp>>
@@ -92,7 +107,14 @@ mlir::FailureOr<Interface> describeEntry(mlir::func::FuncOp entry);
 /// attribute at \p entry.
 mlir::DictionaryAttr toAttribute(const Interface &interface,
                                  mlir::MLIRContext *context);
-mlir::FailureOr<Interface> readInterface(mlir::Operation *entry);
+mlir::FailureOr<Interface>
+readInterface(mlir::Operation *entry,
+              llvm::StringRef attrName = kInterfaceAttr);
+
+/// The same of how \p entry serves callers of another function; none where it
+/// does not.
+void setServed(mlir::Operation *entry, const Served &served);
+mlir::FailureOr<std::optional<Served>> readServed(mlir::Operation *entry);
 
 /// One entry of the weights file.
 struct WeightDescription {

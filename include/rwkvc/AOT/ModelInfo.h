@@ -10,6 +10,7 @@
 
 #include "rwkvc/AOT/Interface.h"
 #include "llvm/IR/Module.h"
+#include "llvm/Support/Error.h"
 #include <vector>
 
 namespace rwkvc::aot {
@@ -19,6 +20,8 @@ struct FunctionInfo {
   std::string symbol; ///< of the lowered function
   Interface interface;
   int64_t workspaceSize = 0; ///< bytes
+  /// The interface of another function that this one serves too.
+  std::optional<Served> served;
 };
 
 /// A processor that the artefact has code for.
@@ -56,9 +59,14 @@ void emitModelInfo(llvm::Module &module, llvm::ArrayRef<FunctionInfo> functions,
 
 /// Makes all of \p kernels , which a level's module has been lowered to,
 /// internal but for the table, so that it can be linked to what
-/// `emitModelInfo` makes.
+/// `emitModelInfo` makes, and for what another level shares.
 void prepareKernels(llvm::Module &kernels, const ModelInfo &info,
                     const LevelInfo &level);
+
+/// Puts \p kernels into the module of their level's base, which they share
+/// others with. Each function keeps the processor that it is for.
+llvm::Error joinKernels(llvm::Module &base,
+                        std::unique_ptr<llvm::Module> kernels);
 
 /// \p name with all that no C identifier may have replaced by '_'.
 std::string toIdentifier(llvm::StringRef name);

@@ -57,6 +57,33 @@ def SelectForms : Pass<"rwkvc-select-forms", "::mlir::ModuleOp"> {
   let statistics = [Statistic<"numRemoved", "removed", "Functions removed">];
 }
 
+def MergeForms : Pass<"rwkvc-merge-forms", "::mlir::ModuleOp"> {
+  let summary = "Let a step serve callers of the file's own function";
+  let description = [{
+    `@step` computes what `@main` does between `@unpack` and `@pack`. Where these two do no
+    more than give each state another shape, and both take one token and give logits
+    and states alone, the elements in memory are the same: `@main` goes, and its
+    description is kept by `@step` with the inputs and outputs in their order there.
+    Callers see both functions, and all that follows compiles one.
+
+    ```mlir
+    func.func @main(%token: tensor<1x1xi64>, %s: tensor<64xf32>) -> ...
+        attributes {rwkvc.interface = {kind = "graph", ...}}
+    func.func @step(%tokens: tensor<1xi64>, %s: tensor<1x64xf32>) -> ...
+        attributes {rwkvc.interface = {kind = "step", ...}, wkv.form = "step"}
+    // after
+    func.func @step(%tokens: tensor<1xi64>, %s: tensor<1x64xf32>) -> ...
+        attributes {rwkvc.interface = {kind = "step", ...},
+                    rwkvc.served_interface = {kind = "graph", ...},
+                    rwkvc.served_inputs = array<i64: 0, 1>,
+                    rwkvc.served_outputs = array<i64: 0, 1>, wkv.form = "step"}
+    ```
+  }];
+  let statistics = [
+    Statistic<"numMerged", "merged", "Functions that another one serves">
+  ];
+}
+
 def EntryABI : Pass<"rwkvc-entry-abi", "::mlir::ModuleOp"> {
   let summary = "Give the model's functions caller-owned buffers";
   let description = [{

@@ -16,8 +16,14 @@
 
 #include "rwkvc/AOT/Artifact.h"
 #include "rwkvc/AOT/Interface.h"
+#include "rwkvc/Support/Constants.h"
 #include "llvm/Support/Error.h"
+#include <atomic>
+#include <condition_variable>
+#include <memory>
+#include <mutex>
 #include <string>
+#include <vector>
 
 namespace rwkvc::aot {
 
@@ -36,17 +42,54 @@ public:
   /// 64-bit FNV-1a of the header's JSON, padding included.
   uint64_t getHash() const;
 
-  /// Writes the file: values piece by piece, in all threads, of which those
-  /// that are deferred are computed now. \p progress is told how many bytes of
-  /// data there are, from one thread at a time. Fails where a value is not
-  /// available.
-  llvm::Error write(PendingFile &file,
-                    llvm::function_ref<void(int64_t)> progress) const;
-
 private:
+  friend class WeightsWriter;
   llvm::SmallVector<WeightDescription> weights;
   int64_t dataSize = 0;
   std::string header;
+};
+
+/// Writes a weights file while other work goes on: values piece by piece, of
+/// which those that are deferred are computed now.
+class WeightsWriter {
+public:
+  /// Begins, in all threads but one. Fails where a value is not available, and
+  /// where there is no room for \p file .
+  static llvm::Expected<std::unique_ptr<WeightsWriter>>
+  start(WeightsFile weights, PendingFile file);
+  /// Gives up what is not written yet.
+  ~WeightsWriter();
+
+  const WeightsFile &getWeights() const { return weights; }
+  const PendingFile &getFile() const { return file; }
+
+  /// Goes on in all threads to the end. \p progress is told now and then how
+  /// many bytes of data there are.
+  llvm::Expected<PendingFile>
+  finish(llvm::function_ref<void(int64_t)> progress);
+
+private:
+  /// What is large comes in pieces; what no piece can be read of is small.
+  struct Job {
+    const WeightDescription *weight;
+    Piece piece;
+    llvm::SmallVector<char> bytes;
+  };
+
+  WeightsWriter(WeightsFile weights, PendingFile file)
+      : weights(std::move(weights)), file(std::move(file)) {}
+  llvm::Error listJobs();
+  void run(const Job &job);
+
+  WeightsFile weights;
+  PendingFile file;
+  std::vector<Job> jobs;
+  std::atomic<bool> isGood = true;
+  std::mutex mutex;
+  std::condition_variable changed;
+  size_t numDone = 0; ///< jobs
+  int64_t written = 0, released = 0;
+  std::optional<OrderedLoop> loop;
 };
 
 } // namespace rwkvc::aot

@@ -42,6 +42,9 @@ llvm::StringRef describePhase(Phase phase);
 struct Level {
   std::string name;
   int64_t vectorBits = 0; ///< width of a vector register
+  /// Number of an earlier one whose code is as good here but where integers are
+  /// multiplied; -1: none.
+  int64_t base = -1;
 };
 
 struct PipelineOptions {

@@ -18,6 +18,8 @@
 #include "mlir/IR/BuiltinAttributes.h"
 #include "llvm/ADT/DenseMap.h"
 #include "llvm/Support/Error.h"
+#include "llvm/Support/Parallel.h"
+#include <atomic>
 #include <functional>
 #include <optional>
 
@@ -76,8 +78,26 @@ llvm::SmallVector<Piece> getPieces(mlir::ShapedType type);
 llvm::ArrayRef<char> readPiece(mlir::Attribute attr, const Piece &piece,
                                llvm::SmallVectorImpl<char> &room);
 
-/// Calls \p visit for 0 to \p count - 1 in all threads, in about this order.
-/// What is parallel within \p visit runs in one thread.
+/// Calls `visit` for 0 to `count` - 1 in several threads, in about this order.
+/// What is parallel within `visit` runs in one thread.
+class OrderedLoop {
+public:
+  OrderedLoop(size_t count, std::function<void(size_t)> visit);
+  /// Waits until all is visited.
+  ~OrderedLoop() = default;
+
+  /// Lets \p count more threads take part, until all of the machine's do.
+  void addThreads(unsigned count);
+
+private:
+  size_t count;
+  std::function<void(size_t)> visit;
+  std::atomic<size_t> next = 0;
+  unsigned numThreads = 0;
+  llvm::parallel::TaskGroup threads; // last: waits before the others go
+};
+
+/// The same in all threads, to its end.
 void forEachInOrder(size_t count, llvm::function_ref<void(size_t)> visit);
 
 /// Equal for constants of equal bytes, in whatever shape. Resources are told by

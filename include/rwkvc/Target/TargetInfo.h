@@ -41,6 +41,9 @@ public:
   uint64_t getFeatures() const { return features; }
   /// Width of the widest vector register that is worth using.
   int64_t getVectorBits() const { return vectorBits; }
+  /// Whether code for \p other is as good here but where integers are
+  /// multiplied: all that this processor has more is instructions for that.
+  bool extendsIntegerProducts(const TargetInfo &other) const;
 
 private:
   static llvm::Expected<TargetInfo>

@@ -25,6 +25,16 @@ static bool isKernel(func::FuncOp func) {
   return uses && uses->empty();
 }
 
+/// Whether \p kernel multiplies integers, other than to find addresses.
+static bool multipliesIntegers(func::FuncOp kernel) {
+  return kernel
+      .walk([](arith::MulIOp op) {
+        return op.getType().isIndex() ? WalkResult::advance()
+                                      : WalkResult::interrupt();
+      })
+      .wasInterrupted();
+}
+
 namespace {
 
 struct CloneKernelsPass : cpu::impl::CloneKernelsBase<CloneKernelsPass> {
@@ -36,15 +46,31 @@ struct CloneKernelsPass : cpu::impl::CloneKernelsBase<CloneKernelsPass> {
       module.emitError("as many levels as widths of their registers expected");
       return signalPassFailure();
     }
+    SmallVector<int64_t> ofLevels(bases.begin(), bases.end());
+    if (ofLevels.empty())
+      ofLevels.assign(levels.size(), -1);
+    bool areEarlier = ofLevels.size() == levels.size();
+    for (size_t i = 0; i < ofLevels.size() && areEarlier; ++i)
+      areEarlier = ofLevels[i] < static_cast<int64_t>(i) &&
+                   (ofLevels[i] < 0 || ofLevels[ofLevels[i]] < 0);
+    if (!areEarlier) {
+      module.emitError("a base for each level expected, an earlier one without "
+                       "a base or -1");
+      return signalPassFailure();
+    }
     SmallVector<func::FuncOp> kernels(
         llvm::make_filter_range(module.getOps<func::FuncOp>(), isKernel));
     auto b = OpBuilder::atBlockEnd(module.getBody());
-    for (auto [name, bits] : llvm::zip_equal(levels, vectorBits)) {
+    for (auto [name, bits, base] :
+         llvm::zip_equal(levels, vectorBits, ofLevels)) {
       auto level = ModuleOp::create(b, module.getLoc(), name);
       level->setAttr(kVectorBitsAttr, b.getI64IntegerAttr(bits));
+      if (base >= 0)
+        level->setAttr(kBaseAttr, b.getStringAttr(levels[base]));
       auto inner = OpBuilder::atBlockBegin(level.getBody());
       for (func::FuncOp kernel : kernels)
-        inner.clone(*kernel);
+        if (base < 0 || multipliesIntegers(kernel))
+          inner.clone(*kernel);
     }
     for (func::FuncOp kernel : kernels)
       kernel.eraseBody();

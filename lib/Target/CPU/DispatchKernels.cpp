@@ -127,6 +127,17 @@ struct DispatchKernelsPass
     return success();
   }
 
+  /// The kernel \p name of \p level , which may be its base's.
+  LLVM::LLVMFuncOp lookup(ModuleOp level, StringRef name) {
+    if (auto found = level.lookupSymbol<LLVM::LLVMFuncOp>(name))
+      return found;
+    auto base = level->getAttrOfType<StringAttr>(kBaseAttr);
+    for (ModuleOp other : levels)
+      if (base && other.getName() == base.getValue())
+        return other.lookupSymbol<LLVM::LLVMFuncOp>(name);
+    return nullptr;
+  }
+
   /// Replaces a call of \p callee, a group of kernels, by the calls in it.
   static SmallVector<LLVM::CallOp> inlineGroup(LLVM::CallOp group,
                                                LLVM::LLVMFuncOp callee) {
@@ -161,8 +172,7 @@ struct DispatchKernelsPass
   bool isParallel(LLVM::LLVMFuncOp callee) {
     return callee->hasAttr(kParallelUnitsAttr) ||
            (callee.isExternal() && llvm::any_of(levels, [&](ModuleOp level) {
-              auto found =
-                  level.lookupSymbol<LLVM::LLVMFuncOp>(callee.getName());
+              LLVM::LLVMFuncOp found = lookup(level, callee.getName());
               return found && found->hasAttr(kParallelUnitsAttr);
             }));
   }
@@ -179,7 +189,7 @@ struct DispatchKernelsPass
       definitions.push_back(callee);
     } else if (callee.isExternal()) {
       for (ModuleOp level : levels)
-        if (auto found = level.lookupSymbol<LLVM::LLVMFuncOp>(callee.getName()))
+        if (LLVM::LLVMFuncOp found = lookup(level, callee.getName()))
           definitions.push_back(found);
     }
     if (definitions.empty() ||
@@ -197,8 +207,10 @@ struct DispatchKernelsPass
       types.push_back(callee.getArgumentTypes()[numLeading(callee) + i]);
     }
     kernel.context = LLVM::LLVMStructType::getLiteral(&getContext(), types);
+    llvm::SmallPtrSet<Operation *, 4> haveTasks;
     for (LLVM::LLVMFuncOp definition : definitions)
-      addTask(definition, kernel);
+      if (haveTasks.insert(definition).second)
+        addTask(definition, kernel);
     if (callee.isExternal())
       kernel.index = numTableEntries++;
     return &kernel;
@@ -326,13 +338,26 @@ struct DispatchKernelsPass
     return storage;
   }
 
+  /// Lets \p level refer to the task of \p definition , which is its base's.
+  static void shareTask(ModuleOp level, LLVM::LLVMFuncOp definition) {
+    auto task =
+        definition->getParentOfType<ModuleOp>().lookupSymbol<LLVM::LLVMFuncOp>(
+            taskName(definition));
+    task.setLinkage(LLVM::Linkage::External);
+    task.setVisibility_(LLVM::Visibility::Hidden);
+    auto b = OpBuilder::atBlockBegin(level.getBody());
+    auto declared = LLVM::LLVMFuncOp::create(b, task.getLoc(), task.getName(),
+                                             task.getFunctionType());
+    declared.setVisibility_(LLVM::Visibility::Hidden);
+  }
+
   /// Tasks and numbers of iterations of \p level.
   void addTable(ModuleOp level) {
     SmallVector<LLVM::LLVMFuncOp> definitions(numTableEntries);
     for (const auto &[callee, kernel] : kernels)
       if (kernel.index >= 0)
-        definitions[kernel.index] = level.lookupSymbol<LLVM::LLVMFuncOp>(
-            cast<LLVM::LLVMFuncOp>(callee).getName());
+        definitions[kernel.index] =
+            lookup(level, cast<LLVM::LLVMFuncOp>(callee).getName());
     auto b = ImplicitLocOpBuilder::atBlockEnd(level.getLoc(), level.getBody());
     auto type = LLVM::LLVMArrayType::get(entryType, definitions.size());
     auto table = LLVM::GlobalOp::create(b, type, /*isConstant=*/true,
@@ -341,6 +366,8 @@ struct DispatchKernelsPass
     b.setInsertionPointToStart(b.createBlock(&table.getInitializerRegion()));
     Value value = LLVM::UndefOp::create(b, type);
     for (auto [i, definition] : llvm::enumerate(definitions)) {
+      if (definition->getParentOp() != level)
+        shareTask(level, definition);
       auto units = definition->getAttrOfType<IntegerAttr>(kParallelUnitsAttr);
       Value task = LLVM::AddressOfOp::create(b, pointer, taskName(definition));
       Value count = LLVM::ConstantOp::create(b, b.getI64Type(),

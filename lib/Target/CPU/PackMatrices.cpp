@@ -165,6 +165,19 @@ static std::optional<Product> match(linalg::LinalgOp op, int64_t columns,
   return found;
 }
 
+/// Copies \p count numbers of two rows to \p to , in turns. Returns what
+/// follows them.
+template <typename T>
+static char *interleave(const char *first, const char *second, int64_t count,
+                        char *to) {
+  for (int64_t i = 0; i < count; ++i) {
+    std::memcpy(to + 2 * i * sizeof(T), first + i * sizeof(T), sizeof(T));
+    std::memcpy(to + (2 * i + 1) * sizeof(T), second + i * sizeof(T),
+                sizeof(T));
+  }
+  return to + 2 * count * sizeof(T);
+}
+
 /// Copies numbers of type T with these strides, in elements, to \p to , the
 /// last axis fastest. Returns what follows them.
 template <typename T>
@@ -178,6 +191,8 @@ static char *copyStrided(const char *from, ArrayRef<int64_t> shape,
     std::memcpy(to, from, shape[0] * sizeof(T));
     return to + shape[0] * sizeof(T);
   }
+  if (shape.size() == 2 && strides[0] == 1 && shape[1] == 2)
+    return interleave<T>(from, from + strides[1] * sizeof(T), shape[0], to);
   for (int64_t i = 0; i < shape[0]; ++i)
     to = copyStrided<T>(from + i * strides[0] * sizeof(T), shape.drop_front(),
                         strides.drop_front(), to);

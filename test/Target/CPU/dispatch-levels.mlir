@@ -63,6 +63,48 @@ module @large attributes {cpu.vector_bits = 512 : i64} {
 
 // -----
 
+// A level has its base's tasks where it has no kernel of its own.
+// CHECK-LABEL: llvm.func @shared(
+llvm.func @shared(%x: !llvm.ptr) attributes {rwkvc.interface = {}} {
+  llvm.call @wide(%x) : (!llvm.ptr) -> ()
+  llvm.call @product(%x) : (!llvm.ptr) -> ()
+  llvm.return
+}
+llvm.func @wide(!llvm.ptr)
+llvm.func @product(!llvm.ptr)
+// CHECK-LABEL: module @base
+// CHECK:         llvm.func hidden @wide_task(
+// CHECK-NOT:     @wide_task(
+// CHECK:         llvm.func internal @product_task(
+// CHECK:         llvm.mlir.addressof @wide_task
+// CHECK:         llvm.mlir.constant(16 : i64)
+module @base {
+  llvm.func @use(!llvm.ptr)
+  llvm.func @wide(%b: i64, %e: i64, %x: !llvm.ptr) attributes {cpu.parallel_units = 16 : i64} {
+    llvm.call @use(%x) : (!llvm.ptr) -> ()
+    llvm.return
+  }
+  llvm.func @product(%x: !llvm.ptr) {
+    llvm.call @use(%x) : (!llvm.ptr) -> ()
+    llvm.return
+  }
+}
+// CHECK-LABEL: module @products
+// CHECK:         llvm.func hidden @wide_task(!llvm.ptr, i64, i64)
+// CHECK:         llvm.func internal @product_task(
+// CHECK:         llvm.mlir.addressof @wide_task
+// CHECK:         llvm.mlir.constant(16 : i64)
+// CHECK:         llvm.mlir.addressof @product_task
+module @products attributes {cpu.base = "base"} {
+  llvm.func @use(!llvm.ptr)
+  llvm.func @product(%x: !llvm.ptr) {
+    llvm.call @use(%x) : (!llvm.ptr) -> ()
+    llvm.return
+  }
+}
+
+// -----
+
 // A function without a table to call through.
 llvm.func @inner(%x: !llvm.ptr) {
   // expected-error@+1 {{calls a kernel of several levels from a function that callers do not know, 'inner'}}

@@ -31,6 +31,8 @@ namespace rwkvc::cpu {
 inline constexpr llvm::StringLiteral kParallelUnitsAttr = "cpu.parallel_units";
 /// Of a level's module: width of the processor's vector registers.
 inline constexpr llvm::StringLiteral kVectorBitsAttr = "cpu.vector_bits";
+/// Of a level's module: the level that it takes all other kernels from.
+inline constexpr llvm::StringLiteral kBaseAttr = "cpu.base";
 /// Symbol of a level's table of kernels.
 inline constexpr llvm::StringLiteral kKernelTable = "rwkvc_kernels";
 

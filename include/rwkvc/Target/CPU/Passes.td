@@ -268,13 +268,20 @@ def CloneKernels : Pass<"cpu-clone-kernels", "::mlir::ModuleOp"> {
     module @"x86-64-v4" attributes {cpu.vector_bits = 512 : i64} { ... }
     ```
 
+    A level may have a base, an earlier one than which its processors are better only
+    where integers are multiplied. It gets the kernels that do so, and those of the base
+    serve it for the rest (attribute `cpu.base`).
+
     `cpu-dispatch-kernels` joins the modules again.
   }];
   let dependentDialects = ["::mlir::func::FuncDialect"];
   let options = [
     ListOption<"levels", "levels", "std::string", "Names of the levels">,
     ListOption<"vectorBits", "vector-bits", "int64_t",
-               "Width of each level's vector registers">
+               "Width of each level's vector registers">,
+    ListOption<"bases", "bases", "int64_t",
+               "Number of each level's base, counted from 0, or -1; none: no "
+               "level has one">
   ];
   let statistics = [Statistic<"numKernels", "kernels", "Kernels copied">];
 }
@@ -310,6 +317,7 @@ def DispatchKernels : Pass<"cpu-dispatch-kernels", "::mlir::ModuleOp"> {
     ```
 
     What no level runs on several threads is called directly, not through the runtime.
+    A level's table leads to its base (`cpu.base`) where it has no kernel of its own.
 
     A call of a group of kernels (`rwkvc.independent`, see `rwkvc-group-kernels`) of which
     one is parallel becomes one call of `rwkvrt_parallel_loops` for them all.
