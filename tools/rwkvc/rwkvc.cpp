@@ -254,8 +254,10 @@ llvm::Error Driver::runPhase(mlir::ModuleOp module, Phase phase) {
     pm.enableTiming();
   PipelineOptions pipeline = options.pipeline;
   pipeline.vectorBits = targets.front().getVectorBits();
+  pipeline.dotProducts = targets.front().getDotProducts().str();
   for (const TargetInfo &target : targets)
-    pipeline.levels.push_back({target.getName().str(), target.getVectorBits()});
+    pipeline.levels.push_back({target.getName().str(), target.getVectorBits(),
+                               target.getDotProducts().str()});
   // A program is to run where nothing is installed.
   pipeline.useDnnl = options.oneDNN.value_or(
       options.emit != Emit::Executable &&

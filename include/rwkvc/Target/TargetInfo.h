@@ -41,6 +41,9 @@ public:
   uint64_t getFeatures() const { return features; }
   /// Width of the widest vector register that is worth using.
   int64_t getVectorBits() const { return vectorBits; }
+  /// Instructions that add products of four integers of 8 bits, as
+  /// cpu-vectorize-kernels names them.
+  llvm::StringRef getDotProducts() const;
 
 private:
   static llvm::Expected<TargetInfo>

@@ -14,17 +14,23 @@ using namespace rwkvc::cpu;
 
 Emitter::Values Emitter::emitCommonFactor(unsigned loop, ValueRange sums,
                                           int64_t unroll, int64_t lanes) {
-  Type type = s.common->summed.getType();
-  Value zero = broadcast(
-      arith::ConstantOp::create(b, cast<TypedAttr>(b.getZeroAttr(type))),
-      lanes);
-  Values terms =
-      emitReductions(loop, Values(sums.size(), zero), [&](ValueRange carried) {
-        return evaluate(Values(carried), unroll, lanes, Part::Terms);
-      });
-  ivs[loop] = index(0);
-  if (s.common->zero)
-    subtractZeros(terms, unroll, lanes);
+  Values terms;
+  if (!s.common->dots.empty()) {
+    terms = sumDots(loop, sums.size(), unroll, lanes);
+    ivs[loop] = index(0);
+  } else {
+    Type type = s.common->summed.getType();
+    Value zero = broadcast(
+        arith::ConstantOp::create(b, cast<TypedAttr>(b.getZeroAttr(type))),
+        lanes);
+    terms = emitReductions(
+        loop, Values(sums.size(), zero), [&](ValueRange carried) {
+          return evaluate(Values(carried), unroll, lanes, Part::Terms);
+        });
+    ivs[loop] = index(0);
+    if (s.common->zero)
+      subtractZeros(terms, unroll, lanes);
+  }
   if (s.common->summed != s.common->rest)
     for (Value &term : terms)
       term = arith::SIToFPOp::create(
@@ -84,14 +90,16 @@ void Emitter::subtractZeros(Values &terms, int64_t unroll, int64_t lanes) {
   }
 }
 
-Value Emitter::loadPairs(unsigned operand, int64_t row, int64_t part,
-                         int64_t lanes) {
+Value Emitter::loadGroups(unsigned operand, int64_t row, int64_t part,
+                          int64_t lanes) {
   const Access &access = s.accesses[operand];
-  // The same for both.
-  if (access.isScalar || access.strides[s.pair] == 0) {
+  int64_t size = s.groupSize();
+  // The same for all.
+  if (access.isScalar || access.strides[s.group] == 0) {
     Value value = load(operand, row, part, lanes);
     if (isa<VectorType>(value.getType()))
-      value = vector::InterleaveOp::create(b, value, value);
+      for (int64_t copies = 1; copies < size; copies *= 2)
+        value = vector::InterleaveOp::create(b, value, value);
     return value;
   }
   Value number = elementNumber(operand, row, part, lanes);
@@ -101,14 +109,15 @@ Value Emitter::loadPairs(unsigned operand, int64_t row, int64_t part,
                                   bases[operand], number);
   };
   if (access.strides[s.lane] != 0)
-    return load(2 * lanes);
-  // The pair as one number, which can be broadcast.
-  Type both = b.getIntegerType(2 * element.getIntOrFloatBitWidth());
-  Value pair = vector::BitCastOp::create(b, VectorType::get(1, both), load(2));
-  pair = vector::ExtractOp::create(b, pair, 0);
-  pair = vector::BroadcastOp::create(b, VectorType::get(lanes, both), pair);
-  return vector::BitCastOp::create(b, VectorType::get(2 * lanes, element),
-                                   pair);
+    return load(size * lanes);
+  // The group as one number, which can be broadcast.
+  Type all = b.getIntegerType(size * element.getIntOrFloatBitWidth());
+  Value group =
+      vector::BitCastOp::create(b, VectorType::get(1, all), load(size));
+  group = vector::ExtractOp::create(b, group, 0);
+  group = vector::BroadcastOp::create(b, VectorType::get(lanes, all), group);
+  return vector::BitCastOp::create(b, VectorType::get(size * lanes, element),
+                                   group);
 }
 
 void Emitter::addTerms(Value value, IRMapping &mapping, Value &total) {
@@ -117,7 +126,7 @@ void Emitter::addTerms(Value value, IRMapping &mapping, Value &total) {
     lanes = type.getNumElements();
   auto addTerm = [&](Value term) {
     term = mapping.lookupOrDefault(term);
-    if (s.pair >= 0) {
+    if (s.group >= 0) {
       auto members = vector::DeinterleaveOp::create(b, term);
       term = add(members.getRes1(), members.getRes2());
     }

@@ -15,15 +15,16 @@ using namespace mlir;
 using namespace rwkvc;
 using namespace rwkvc::cpu;
 
-Emitter::Emitter(OpBuilder &builder, linalg::GenericOp op, const Schedule &s)
-    : b(op.getLoc(), builder), op(op), s(s), ivs(s.ranges.size()),
-      rows(s.rows) {
+Emitter::Emitter(OpBuilder &builder, linalg::GenericOp op, const Schedule &s,
+                 DotProducts dotProducts)
+    : b(op.getLoc(), builder), op(op), s(s), dotProducts(dotProducts),
+      ivs(s.ranges.size()), rows(s.rows) {
   Value zero = index(0);
   for (Value &iv : ivs)
     iv = zero;
   for (const Access &access : s.accesses)
     bases.push_back(access.isScalar ? access.operand : flatten(access.operand));
-  if (s.common && s.common->zero)
+  if (s.common && s.common->zero && s.common->dots.empty())
     sumBlocks();
 }
 
@@ -378,7 +379,7 @@ Emitter::Values Emitter::evaluate(const Values &accumulators, int64_t unroll,
                                   int64_t lanes, Part which) {
   Values results(accumulators.size());
   llvm::SetVector<Operation *> ops = getOps(which);
-  bool hasPairs = s.pair >= 0 && which == Part::Terms;
+  bool hasPairs = s.group >= 0 && which == Part::Terms;
   // Members share what does not depend on what they differ by.
   llvm::DenseMap<std::tuple<unsigned, int64_t, int64_t>, Value> loads;
   for (int64_t row = 0; row < rows; ++row)
@@ -401,7 +402,7 @@ Emitter::Values Emitter::evaluate(const Values &accumulators, int64_t unroll,
         if (!value && !preloaded.empty())
           value = preloaded[i];
         if (!value)
-          value = hasPairs ? loadPairs(i, row, part, lanes)
+          value = hasPairs ? loadGroups(i, row, part, lanes)
                            : load(i, row, part, lanes);
         mapping.map(argument, value);
       }
@@ -436,6 +437,20 @@ Emitter::Values Emitter::evaluate(const Values &accumulators, int64_t unroll,
   return results;
 }
 
+llvm::SetVector<Operation *> Emitter::getSlice(Value value, Operation *except) {
+  llvm::SetVector<Operation *> ops;
+  BackwardSliceOptions options;
+  options.filter = [&](Operation *each) {
+    return each->getBlock() == op.getBody() && each != except;
+  };
+  if (Operation *def = value.getDefiningOp();
+      def && def->getBlock() == op.getBody()) {
+    (void)getBackwardSlice(def, &ops, options);
+    ops.insert(def);
+  }
+  return ops;
+}
+
 llvm::SetVector<Operation *> Emitter::getOps(Part which) {
   llvm::SetVector<Operation *> ops;
   if (which == Part::All) {
@@ -443,20 +458,12 @@ llvm::SetVector<Operation *> Emitter::getOps(Part which) {
       ops.insert(&each);
     return ops;
   }
-  BackwardSliceOptions options;
-  options.filter = [&](Operation *each) {
-    return each->getBlock() == op.getBody() &&
-           (which != Part::Terms || !s.common->zero ||
-            each != s.common->zero.getDefiningOp());
-  };
   Value root = which == Part::Terms   ? s.common->summed
                : which == Part::Total ? s.common->factor
                                       : s.common->zero;
-  if (Operation *def = root.getDefiningOp();
-      def && def->getBlock() == op.getBody()) {
-    (void)getBackwardSlice(def, &ops, options);
-    ops.insert(def);
-  }
+  ops = getSlice(root, which == Part::Terms && s.common->zero
+                           ? s.common->zero.getDefiningOp()
+                           : nullptr);
   if (which == Part::Total) {
     ops.insert(s.common->product);
     ops.insert(s.common->sum);
@@ -524,8 +531,9 @@ void Emitter::clone(Operation &inner, IRMapping &mapping, int64_t row,
 }
 
 void cpu::emitVectorLoops(OpBuilder &builder, linalg::GenericOp op,
-                          const Schedule &schedule, Value begin, Value end) {
+                          const Schedule &schedule, DotProducts dotProducts,
+                          Value begin, Value end) {
   builder.setInsertionPoint(op);
-  Emitter(builder, op, schedule).emit(begin, end);
+  Emitter(builder, op, schedule, dotProducts).emit(begin, end);
   op.erase();
 }

@@ -16,11 +16,11 @@
 namespace rwkvc::cpu {
 
 /// Lowers an op by its schedule. Parts of it have files of their own:
-/// EmitStreams.cpp and EmitCommonFactor.cpp.
+/// EmitStreams.cpp, EmitCommonFactor.cpp and EmitDotProducts.cpp.
 class Emitter {
 public:
   Emitter(mlir::OpBuilder &builder, mlir::linalg::GenericOp op,
-          const Schedule &s);
+          const Schedule &s, DotProducts dotProducts);
 
   void emit(mlir::Value begin, mlir::Value end);
 
@@ -92,6 +92,16 @@ private:
   /// multiplied with, from \p terms .
   void subtractZeros(Values &terms, int64_t unroll, int64_t lanes);
 
+  /// The sums over \p loop of the products of groups of four, less the zero
+  /// point's share, for the \p count members of the tile.
+  Values sumDots(unsigned loop, unsigned count, int64_t unroll, int64_t lanes);
+  /// What the sums of dot products start from: less the zero point, times the
+  /// sums of the block's activations.
+  Values startSums(unsigned count, int64_t unroll, int64_t lanes);
+  /// The numbers of \p dot , for one member of the tile.
+  mlir::Value computeNumbers(const DotTerm &dot, int64_t row, int64_t part,
+                             int64_t lanes);
+
   /// The present value of an output; null where nothing reads it.
   mlir::Value loadOutput(unsigned output, int64_t row, int64_t part,
                          int64_t lanes, bool isRead);
@@ -124,10 +134,10 @@ private:
 
   mlir::Value load(unsigned operand, int64_t row, int64_t part, int64_t lanes);
 
-  /// Both members of the pair for \p lanes values of the lane loop, side by
+  /// All members of the group for \p lanes values of the lane loop, side by
   /// side.
-  mlir::Value loadPairs(unsigned operand, int64_t row, int64_t part,
-                        int64_t lanes);
+  mlir::Value loadGroups(unsigned operand, int64_t row, int64_t part,
+                         int64_t lanes);
 
   void store(unsigned operand, int64_t row, int64_t part, mlir::Value value);
 
@@ -139,6 +149,10 @@ private:
   /// The ops of the body that \p which needs but for the terminator, in order.
   llvm::SetVector<mlir::Operation *> getOps(Part which);
 
+  /// The ops of the body that \p value comes from, in order.
+  llvm::SetVector<mlir::Operation *>
+  getSlice(mlir::Value value, mlir::Operation *except = nullptr);
+
   /// Adds the terms of \p value to \p total .
   void addTerms(mlir::Value value, mlir::IRMapping &mapping,
                 mlir::Value &total);
@@ -149,6 +163,7 @@ private:
   mlir::ImplicitLocOpBuilder b;
   mlir::linalg::GenericOp op;
   const Schedule &s;
+  DotProducts dotProducts;
   Values ivs;      ///< index of each loop, of the tile's first member
   Values bases;    ///< operands as one-dimensional buffers, or scalars
   Values partials; ///< sums that a common factor multiplies, while it does

@@ -31,12 +31,20 @@ namespace rwkvc::cpu {
 inline constexpr llvm::StringLiteral kParallelUnitsAttr = "cpu.parallel_units";
 /// Of a level's module: width of the processor's vector registers.
 inline constexpr llvm::StringLiteral kVectorBitsAttr = "cpu.vector_bits";
+/// Of a level's module: how the processor adds products of integers of 8 bits,
+/// as the option of cpu-vectorize-kernels says it.
+inline constexpr llvm::StringLiteral kDotProductsAttr = "cpu.dot_products";
 /// Symbol of a level's table of kernels.
 inline constexpr llvm::StringLiteral kKernelTable = "rwkvc_kernels";
 
 /// Attribute of a product of a row with a matrix: the number of the operand
 /// that is the row, of which many elements are zero.
 inline constexpr llvm::StringLiteral kSkipZerosAttr = "cpu.skip_zeros";
+
+/// Attribute of a product of blocks of integers: the number of an operand, the
+/// sums of the integers of each block that weights are multiplied with. The
+/// body does without; a zero point that its terms have in common needs it.
+inline constexpr llvm::StringLiteral kBlockSumsAttr = "cpu.block_sums";
 
 } // namespace rwkvc::cpu
 
