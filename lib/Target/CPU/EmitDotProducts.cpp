@@ -13,40 +13,35 @@ using namespace mlir;
 using namespace rwkvc;
 using namespace rwkvc::cpu;
 
-/// Half of a byte, for products that must fit 16 bits.
-static constexpr int64_t kHalfBits = 4, kHalfLargest = 15;
-
 namespace {
 
 /// How groups of four numbers without a sign, times as many activations of 8
 /// bits, are added to a sum in each lane. Exact for all of them.
 class DotProduct {
 public:
-  /// For \p numSummed groups of numbers up to \p largest in each lane.
+  /// For \p numSummed groups of numbers up to \p largest in each lane. Where
+  /// \p isSymmetric , activations are from -127 to 127.
   DotProduct(ImplicitLocOpBuilder &b, DotProducts level, int64_t lanes,
-             int64_t largest, int64_t numSummed)
+             int64_t largest, int64_t numSummed, bool isSymmetric)
       : b(b), lanes(lanes) {
-    int64_t bits = 32 * lanes, most = bits;
-    if (level == DotProducts::AVX2)
-      most = 256;
+    int64_t bits = 32 * lanes, most = level == DotProducts::AVX2 ? 256 : 512;
     if (level == DotProducts::Generic ||
         !llvm::is_contained({128, 256, 512}, bits) || bits > most)
       return;
-    if (level == DotProducts::VNNI) {
-      kind = Kind::Quads;
-      return;
-    }
     // Two of a group are added in 16 bits; beyond, the instruction saturates.
     int64_t ofPair = 2 * 128 * largest;
-    if (ofPair > INT16_MAX) {
-      isHalved = true;
-      ofPair = 2 * 128 * kHalfLargest;
-    }
-    kind = ofPair * numSummed <= INT16_MAX ? Kind::ShortPairs : Kind::Pairs;
+    if (level == DotProducts::VNNI)
+      kind = Kind::Quads;
+    else if (ofPair * numSummed <= INT16_MAX)
+      kind = Kind::ShortPairs;
+    else if (ofPair <= INT16_MAX)
+      kind = Kind::Pairs;
+    else if (isSymmetric)
+      kind = Kind::SignedPairs;
   }
 
-  /// Whether numbers must be given in halves.
-  bool needsHalves() const { return isHalved; }
+  /// What numbers are less by while they are multiplied.
+  int64_t bias() const { return kind == Kind::SignedPairs ? 128 : 0; }
   /// Whether a sum may start from any number of 32 bits.
   bool isWide() const { return kind != Kind::ShortPairs; }
 
@@ -67,6 +62,8 @@ public:
       return arith::AddIOp::create(b, sum, addPairs(numbers, x));
     case Kind::Pairs:
       return arith::AddIOp::create(b, sum, joinPairs(addPairs(numbers, x)));
+    case Kind::SignedPairs:
+      return addSigned(sum, numbers, x);
     case Kind::Generic:
       break;
     }
@@ -74,24 +71,49 @@ public:
     Value products =
         arith::MulIOp::create(b, arith::ExtUIOp::create(b, wide, numbers),
                               arith::ExtSIOp::create(b, wide, x));
-    for (int64_t size : {4, 2}) {
-      (void)size;
-      auto halves = vector::DeinterleaveOp::create(b, products);
-      products = arith::AddIOp::create(b, halves.getRes1(), halves.getRes2());
-    }
-    return arith::AddIOp::create(b, sum, products);
+    auto halve = [&](Value value) -> Value {
+      auto halves = vector::DeinterleaveOp::create(b, value);
+      return arith::AddIOp::create(b, halves.getRes1(), halves.getRes2());
+    };
+    return arith::AddIOp::create(b, sum, halve(halve(products)));
   }
 
   /// A sum in 32 bits.
   Value widen(Value sum) const { return isWide() ? sum : joinPairs(sum); }
 
 private:
-  enum class Kind { Generic, ShortPairs, Pairs, Quads };
+  enum class Kind { Generic, ShortPairs, Pairs, SignedPairs, Quads };
 
   Value call(const Twine &intrinsic, Type type, ValueRange operands) const {
     return LLVM::CallIntrinsicOp::create(b, type, b.getStringAttr(intrinsic),
                                          operands)
         ->getResult(0);
+  }
+  Value splat(VectorType type, int64_t value) const {
+    return arith::ConstantOp::create(
+        b, DenseElementsAttr::get(
+               type, b.getIntegerAttr(type.getElementType(), value)));
+  }
+
+  /// Products of \p numbers less the bias. Magnitudes have no sign, and what
+  /// they are multiplied with takes it: no sum of two is beyond 16 bits.
+  Value addSigned(Value sum, Value numbers, Value x) const {
+    auto type = cast<VectorType>(numbers.getType());
+    Value zero = splat(type, 0);
+    numbers = arith::XOrIOp::create(b, numbers, splat(type, INT8_MIN));
+    Value magnitudes = arith::MaxSIOp::create(
+        b, numbers, arith::SubIOp::create(b, zero, numbers));
+    static constexpr StringRef names[] = {"llvm.x86.ssse3.psign.b.128",
+                                          "llvm.x86.avx2.psign.b"};
+    if (lanes <= 8) {
+      x = call(names[llvm::Log2_64(lanes / 4)], type, {x, numbers});
+    } else {
+      Value isNegative =
+          arith::CmpIOp::create(b, arith::CmpIPredicate::slt, numbers, zero);
+      x = arith::SelectOp::create(b, isNegative,
+                                  arith::SubIOp::create(b, zero, x), x);
+    }
+    return arith::AddIOp::create(b, sum, joinPairs(addPairs(magnitudes, x)));
   }
   /// Products in pairs, of 16 bits.
   Value addPairs(Value numbers, Value x) const {
@@ -106,17 +128,14 @@ private:
     static constexpr StringRef names[] = {"llvm.x86.sse2.pmadd.wd",
                                           "llvm.x86.avx2.pmadd.wd",
                                           "llvm.x86.avx512.pmaddw.d.512"};
-    Value ones = arith::ConstantOp::create(
-        b, DenseElementsAttr::get(cast<ShapedType>(pairs.getType()),
-                                  b.getI16IntegerAttr(1)));
     return call(names[llvm::Log2_64(lanes / 4)],
-                VectorType::get(lanes, b.getI32Type()), {pairs, ones});
+                VectorType::get(lanes, b.getI32Type()),
+                {pairs, splat(cast<VectorType>(pairs.getType()), 1)});
   }
 
   ImplicitLocOpBuilder &b;
   int64_t lanes;
   Kind kind = Kind::Generic;
-  bool isHalved = false;
 };
 
 } // namespace
@@ -141,33 +160,31 @@ Value Emitter::computeNumbers(const DotTerm &dot, int64_t row, int64_t part,
 }
 
 Emitter::Values Emitter::startSums(unsigned count, int64_t unroll,
-                                   int64_t lanes) {
-  auto type = VectorType::get(lanes, b.getI32Type());
-  Values starts(count), zeros;
-  APInt constant;
-  bool isConstant = matchPattern(s.common->zero, m_ConstantInt(&constant));
-  if (!isConstant)
-    zeros = evaluate(Values(count), unroll, lanes, Part::Zero);
-  Value nothing = arith::ConstantOp::create(b, b.getZeroAttr(type));
+                                   int64_t lanes, int64_t bias) {
+  Values starts(count), factors;
+  APInt zero(32, 0);
+  Value constant;
+  if (!s.common->zero || matchPattern(s.common->zero, m_ConstantInt(&zero))) {
+    if (zero == bias)
+      return {};
+    constant = arith::ConstantOp::create(
+        b, b.getI32IntegerAttr(bias - zero.getSExtValue()));
+  } else {
+    factors = evaluate(Values(count), unroll, lanes, Part::Zero);
+    Value biases = broadcast(
+        arith::ConstantOp::create(b, b.getI32IntegerAttr(bias)), lanes);
+    for (Value &factor : factors)
+      factor = arith::SubIOp::create(b, biases, factor);
+  }
   for (int64_t row = 0; row < rows; ++row) {
     Value sum = load(s.common->blockSums, row, 0, 1);
     if (!sum.getType().isInteger(32))
       sum = arith::ExtSIOp::create(b, b.getI32Type(), sum);
-    if (isConstant) {
-      Value factor = arith::ConstantOp::create(
-          b, b.getI32IntegerAttr(-constant.getSExtValue()));
-      sum = arith::MulIOp::create(b, sum, factor);
-    }
+    if (constant)
+      sum = arith::MulIOp::create(b, sum, constant);
     sum = broadcast(sum, lanes);
-    for (int64_t part = 0; part < unroll; ++part) {
-      Value &start = starts[row * unroll + part];
-      start = sum;
-      if (!isConstant) {
-        Value zero = zeros[row * unroll + part];
-        start = arith::MulIOp::create(b, sum,
-                                      arith::SubIOp::create(b, nothing, zero));
-      }
-    }
+    for (int64_t i = row * unroll; i < (row + 1) * unroll; ++i)
+      starts[i] = constant ? sum : arith::MulIOp::create(b, sum, factors[i]);
   }
   return starts;
 }
@@ -178,79 +195,52 @@ Emitter::Values Emitter::sumDots(unsigned loop, unsigned count, int64_t unroll,
   int64_t largest = 0;
   for (const DotTerm &dot : common.dots)
     largest = std::max(largest, dot.largest);
+  bool hasSums = common.blockSums >= 0;
   DotProduct product(b, dotProducts, lanes, largest,
-                     s.ranges[loop] * common.dots.size());
-  // Nobody knows the sums of activations: they are added up as well.
-  bool needsSums = common.zero && common.blockSums < 0;
-  auto splat = [&](int64_t value) -> Value {
-    auto type = VectorType::get(4 * lanes, b.getI8Type());
-    return arith::ConstantOp::create(
-        b, DenseElementsAttr::get(type, b.getI8IntegerAttr(value)));
-  };
-  auto addUp = [&](llvm::function_ref<Value(Value)> choose, Values starts) {
-    Values sums = emitReductions(loop, starts, [&](ValueRange carried) {
-      Values results(carried);
-      for (const DotTerm &dot : common.dots) {
-        auto isPerRow = [&](Value value) {
-          return s.row >= 0 && changesAlong(op, value, s.row);
-        };
-        Values numbers(unroll);
-        for (int64_t row = 0; row < rows; ++row) {
-          Value x = loadGroups(dot.input, row, 0, lanes);
-          for (int64_t part = 0; part < unroll; ++part) {
-            if (!numbers[part] || isPerRow(dot.numbers))
-              numbers[part] = choose(computeNumbers(dot, row, part, lanes));
-            Value &sum = results[row * unroll + part];
-            sum = product.add(sum, numbers[part], x);
-          }
-          if (results.size() > count)
-            results[count + row] =
-                product.add(results[count + row], splat(1), x);
-        }
-      }
-      return results;
-    });
-    for (Value &sum : sums)
-      sum = product.widen(sum);
-    return sums;
-  };
+                     s.ranges[loop] * common.dots.size(), hasSums);
   Values starts;
-  bool hasStarts = common.zero && !needsSums;
-  if (hasStarts)
-    starts = startSums(count, unroll, lanes);
-  Values zeros(count + (needsSums ? rows : 0), product.makeZero());
-  bool startsWide = hasStarts && product.isWide();
-  auto all = [](Value numbers) { return numbers; };
-  Values sums;
-  if (product.needsHalves()) {
-    Value shift = splat(kHalfBits), mask = splat(kHalfLargest);
-    sums = addUp(
-        [&](Value numbers) -> Value {
-          return arith::AndIOp::create(b, numbers, mask);
-        },
-        startsWide ? starts : zeros);
-    Values high = addUp(
-        [&](Value numbers) -> Value {
-          return arith::ShRUIOp::create(b, numbers, shift);
-        },
-        Values(count, product.makeZero()));
-    Value amount = broadcast(
-        arith::ConstantOp::create(b, b.getI32IntegerAttr(kHalfBits)), lanes);
-    for (unsigned i = 0; i < count; ++i)
-      sums[i] = arith::AddIOp::create(
-          b, sums[i], arith::ShLIOp::create(b, high[i], amount));
-  } else {
-    sums = addUp(all, startsWide ? starts : zeros);
-  }
-  if (hasStarts && !startsWide)
+  if (hasSums)
+    starts = startSums(count, unroll, lanes, product.bias());
+  Values sums(count, product.makeZero());
+  if (!starts.empty() && product.isWide())
+    sums = starts;
+  // Where nobody knows the sums of activations, they are added up as well.
+  bool addsUp = common.zero && !hasSums;
+  if (addsUp)
+    sums.append(rows, product.makeZero());
+  Value ones = arith::ConstantOp::create(
+      b, DenseElementsAttr::get(VectorType::get(4 * lanes, b.getI8Type()),
+                                b.getI8IntegerAttr(1)));
+  sums = emitReductions(loop, sums, [&](ValueRange carried) {
+    Values results(carried);
+    for (const DotTerm &dot : common.dots) {
+      bool isPerRow = s.row >= 0 && changesAlong(op, dot.numbers, s.row);
+      Values numbers(unroll);
+      for (int64_t row = 0; row < rows; ++row) {
+        Value x = loadGroups(dot.input, row, 0, lanes);
+        for (int64_t part = 0; part < unroll; ++part) {
+          if (row == 0 || isPerRow)
+            numbers[part] = computeNumbers(dot, row, part, lanes);
+          Value &sum = results[row * unroll + part];
+          sum = product.add(sum, numbers[part], x);
+        }
+        if (addsUp)
+          results[count + row] = product.add(results[count + row], ones, x);
+      }
+    }
+    return results;
+  });
+  for (Value &sum : sums)
+    sum = product.widen(sum);
+  if (!starts.empty() && !product.isWide())
     for (auto [sum, start] : llvm::zip_equal(sums, starts))
       sum = arith::AddIOp::create(b, sum, start);
-  if (needsSums) {
-    Values points = evaluate(Values(count), unroll, lanes, Part::Zero);
-    for (unsigned i = 0; i < count; ++i)
-      sums[i] = arith::SubIOp::create(
-          b, sums[i],
-          arith::MulIOp::create(b, points[i], sums[count + i / unroll]));
+  if (addsUp) {
+    Values zeros = evaluate(Values(count), unroll, lanes, Part::Zero);
+    for (unsigned i = 0; i < count; ++i) {
+      Value part = arith::MulIOp::create(b, zeros[i], sums[count + i / unroll]);
+      sums[i] = arith::SubIOp::create(b, sums[i], part);
+    }
     sums.truncate(count);
   }
   return sums;

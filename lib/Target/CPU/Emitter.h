@@ -95,9 +95,10 @@ private:
   /// The sums over \p loop of the products of groups of four, less the zero
   /// point's share, for the \p count members of the tile.
   Values sumDots(unsigned loop, unsigned count, int64_t unroll, int64_t lanes);
-  /// What the sums of dot products start from: less the zero point, times the
-  /// sums of the block's activations.
-  Values startSums(unsigned count, int64_t unroll, int64_t lanes);
+  /// What the sums of dot products of numbers less \p bias start from: the
+  /// bias less the zero point, times the sums of the block's activations.
+  /// Empty where that is nothing.
+  Values startSums(unsigned count, int64_t unroll, int64_t lanes, int64_t bias);
   /// The numbers of \p dot , for one member of the tile.
   mlir::Value computeNumbers(const DotTerm &dot, int64_t row, int64_t part,
                              int64_t lanes);

@@ -299,6 +299,9 @@ static void chooseTile(linalg::GenericOp op, Schedule &s, int64_t vectorBits) {
     // need equal shares of an outermost loop.
     int64_t registers = vectorBits >= 512 ? 32 : 16;
     int64_t large = registers * 3 / 8;
+    // Dot products need some for numbers and their signs, too.
+    if (s.groupSize() == 4)
+      large = registers / 2 - 4;
     if (isShared && op.getNumDpsInits() == 1 && vectors % 2 == 0 &&
         s.ranges[s.row] >= large &&
         (s.outerLoops().front() != s.row ||

@@ -47,7 +47,8 @@ struct CommonFactor {
   llvm::SmallVector<unsigned, 2> multiplied;
   /// What the sum consists of where its groups have four members; it is less
   /// `zero` times the sums of what numbers are multiplied with. Of those the
-  /// sums over a block are input `blockSums`; -1: nobody knows.
+  /// sums over a block are input `blockSums`; -1: nobody knows, nor whether
+  /// activations are from -127 to 127.
   llvm::SmallVector<DotTerm, 2> dots;
   int64_t blockSums = -1;
 };
@@ -55,9 +56,9 @@ struct CommonFactor {
 /// How processors add products of four integers of 8 bits in each lane.
 enum class DotProducts {
   Generic,  ///< by no instruction of its own
-  AVX2,     ///< two instructions, of which the first adds pairs in 16 bits
+  AVX2,     ///< by two, of which the first adds pairs in 16 bits
   AVX512BW, ///< the same with wider registers
-  VNNI      ///< one instruction
+  VNNI      ///< by one
 };
 std::optional<DotProducts> symbolizeDotProducts(llvm::StringRef name);
 

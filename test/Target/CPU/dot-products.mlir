@@ -17,7 +17,8 @@
 #y = affine_map<(b, k, n, q) -> (n)>
 
 // Numbers of 8 bits. Sums start from the zero point times the sum of the activations. Without an instruction that adds all
-// four, halves of a number are multiplied, whose sums fit 16 bits.
+// four, activations take the signs of numbers, for the sums of two magnitudes' products fit 16 bits. There are no zero points
+// then.
 // GENERIC-LABEL: func.func private @bytes(
 // GENERIC-COUNT-2: vector.deinterleave
 // VNNI-LABEL:  func.func private @bytes(
@@ -32,17 +33,16 @@
 // VNNI-COUNT-2:      llvm.call_intrinsic "llvm.x86.avx512.vpdpbusd.512"(%{{.*}}) : (vector<16xi32>, vector<64xi8>, vector<64xi8>) -> vector<16xi32>
 // VNNI:            arith.sitofp %[[SUMS]]#0 : vector<16xi32> to vector<16xf32>
 // AVX2-LABEL:  func.func private @bytes(
-// AVX2:          scf.for
-// AVX2:            arith.andi
-// AVX2:            %[[PAIRS:.*]] = llvm.call_intrinsic "llvm.x86.avx2.pmadd.ub.sw"
-// AVX2:            arith.addi %{{.*}}, %[[PAIRS]] : vector<16xi16>
-// AVX2:          llvm.call_intrinsic "llvm.x86.avx2.pmadd.wd"
-// AVX2:          arith.shrui
-// AVX2:          llvm.call_intrinsic "llvm.x86.avx2.pmadd.ub.sw"
-// AVX2:          arith.shli %{{.*}} : vector<8xi32>
+// AVX2-NOT:      arith.muli %{{.*}} : i32
+// AVX2:          %[[SIGNED:.*]] = arith.xori
+// AVX2:          %[[SIZE:.*]] = arith.maxsi %[[SIGNED]]
+// AVX2:          %[[X:.*]] = llvm.call_intrinsic "llvm.x86.avx2.psign.b"(%{{.*}}, %[[SIGNED]])
+// AVX2:          %[[PAIRS:.*]] = llvm.call_intrinsic "llvm.x86.avx2.pmadd.ub.sw"(%[[SIZE]], %[[X]])
+// AVX2:          %[[SUM:.*]] = llvm.call_intrinsic "llvm.x86.avx2.pmadd.wd"(%[[PAIRS]]
+// AVX2:          arith.addi %{{.*}}, %[[SUM]] : vector<8xi32>
 // V3-LABEL: bytes:
+// V3:         vpsignb
 // V3:         vpmaddubsw
-// V3:         vpaddw
 // V3:         vpmaddwd
 // V4-LABEL: bytes:
 // V4:         vpmaddubsw {{.*}}zmm

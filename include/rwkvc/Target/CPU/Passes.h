@@ -42,8 +42,9 @@ inline constexpr llvm::StringLiteral kKernelTable = "rwkvc_kernels";
 inline constexpr llvm::StringLiteral kSkipZerosAttr = "cpu.skip_zeros";
 
 /// Attribute of a product of blocks of integers: the number of an operand, the
-/// sums of the integers of each block that weights are multiplied with. The
-/// body does without; a zero point that its terms have in common needs it.
+/// sums of the integers of each block that weights are multiplied with, which
+/// are from -127 to 127. The body does without; a zero point that its terms
+/// have in common needs it.
 inline constexpr llvm::StringLiteral kBlockSumsAttr = "cpu.block_sums";
 
 } // namespace rwkvc::cpu

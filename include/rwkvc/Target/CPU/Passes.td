@@ -169,7 +169,8 @@ def VectorizeKernels : Pass<"cpu-vectorize-kernels", "::mlir::ModuleOp"> {
     instruction. Of integers of 8 bits, those of the matrix without a sign, four rows
     are; as LLVM sees no such instruction in a loop, the pass calls those that
     `dot-products` says: `vpdpbusd`, or `vpmaddubsw` with numbers of 4 bits, or
-    halves of 8 bits, for the sum of a pair must fit 16 bits. A factor that the innermost sum does not depend on leaves it, and so
+    magnitudes of 8 bits while the activations take the sign, for the sum of a pair must
+    fit 16 bits. A factor that the innermost sum does not depend on leaves it, and so
     does the conversion of its integers to floating point; and where there is one row, a
     zero point that all terms subtract from their weights does, times the sum of what it
     multiplies, which is computed where the kernel begins, for each range of its units.

@@ -351,18 +351,19 @@ class Case:
         if self.skips:
             memories[0][rng.random(memories[0].size) < 0.5] = 0
         if self.group == 4:
-            self.fill_extremes(memories[0], rng)
+            self.fill_extremes(memories[0], -127 if self.gives_sums else -128, rng)
             if self.gives_sums:
                 sums = self.view(memories[0], self.inputs[0]).sum(axis=(-2, -1), dtype=np.int32)
                 self.view(memories[-2], self.inputs[-1])[...] = sums * self.terms
         return memories
 
     @staticmethod
-    def fill_extremes(memory, rng):
+    def fill_extremes(memory, least, rng):
         """Where instructions saturate: long runs of what is largest."""
         kind = rng.integers(3)
         if kind:
-            memory[...] = (-128, 127)[kind - 1]
+            memory[...] = (least, 127)[kind - 1]
+        memory[...] = np.maximum(memory, least)
 
     @staticmethod
     def view(memory, buffer):
