@@ -66,7 +66,7 @@ static ArrayRef<PhaseInfo> phases() {
        "before-llvm",
        "kernels as loops over vectors",
        {"builtin", "func", "memref", "vector", "dnnl", "arith", "math", "scf",
-        "affine"}},
+        "affine", "llvm"}},
       {Phase::LLVM, "llvm", "the LLVM dialect", {"builtin", "llvm"}}};
   return table;
 }
@@ -235,7 +235,11 @@ static void buildLinalg(OpPassManager &pm, const PipelineOptions &options) {
   };
   if (options.useDnnl && options.preferDnnl)
     addDnnl();
-  addOptional(pm, options, cpu::createQuantizeActivations());
+  if (options.activationBits != 0) {
+    cpu::QuantizeActivationsOptions activations;
+    activations.bits = options.activationBits;
+    addOptional(pm, options, cpu::createQuantizeActivations(activations));
+  }
   addOptional(pm, options, cpu::createSkipZeroRows());
   addOptional(pm, options, cpu::createPackMatrices());
   addCleanup(pm);
@@ -275,6 +279,7 @@ static void buildKernels(OpPassManager &pm, const PipelineOptions &options) {
   addOptional(pm, options, cpu::createPrefetchRows());
   cpu::VectorizeKernelsOptions vectorize;
   vectorize.vectorBits = options.vectorBits;
+  vectorize.dotProducts = options.dotProducts;
   vectorize.minParallelWork = options.minParallelWork;
   if (options.levels.size() > 1) {
     cpu::CloneKernelsOptions clone;
@@ -282,6 +287,7 @@ static void buildKernels(OpPassManager &pm, const PipelineOptions &options) {
       clone.levels.push_back(level.name);
       clone.vectorBits.push_back(level.vectorBits);
       clone.bases.push_back(level.base);
+      clone.dotProducts.push_back(level.dotProducts);
     }
     pm.addPass(cpu::createCloneKernels(clone));
     OpPassManager &levels = pm.nest<ModuleOp>();
@@ -368,6 +374,16 @@ struct TextOptions : PassPipelineOptions<TextOptions> {
   Option<int64_t> vectorBits{*this, "vector-bits",
                              llvm::cl::desc("Width of a vector register"),
                              llvm::cl::init(defaults.vectorBits)};
+  Option<std::string> dotProducts{
+      *this, "dot-products",
+      llvm::cl::desc("Instructions that add products of integers of 8 bits: "
+                     "generic, avx2, avx512bw or vnni"),
+      llvm::cl::init(defaults.dotProducts)};
+  Option<int64_t> activationBits{
+      *this, "activation-bits",
+      llvm::cl::desc("Bits of activations beside integer weights: 16 or 8; 0: "
+                     "floating point"),
+      llvm::cl::init(defaults.activationBits)};
   Option<int64_t> minParallelWork{
       *this, "min-parallel-work",
       llvm::cl::desc("Scalar operations from which a kernel is split over "
@@ -401,6 +417,8 @@ struct TextOptions : PassPipelineOptions<TextOptions> {
   PipelineOptions get() const {
     PipelineOptions options;
     options.vectorBits = vectorBits;
+    options.dotProducts = dotProducts;
+    options.activationBits = activationBits;
     options.minParallelWork = minParallelWork;
     options.useDnnl = options.preferDnnl = useDnnl;
     options.batch = batch;

@@ -187,6 +187,21 @@ llvm::Expected<TargetInfo> TargetInfo::create(llvm::StringRef tripleName,
   return info;
 }
 
+llvm::StringRef TargetInfo::getDotProducts() const {
+  auto has = [&](llvm::StringRef feature) {
+    return machine->getMCSubtargetInfo()->checkFeatures(("+" + feature).str());
+  };
+  if (machine->getTargetTriple().getArch() != llvm::Triple::x86_64 ||
+      !has("avx2"))
+    return "generic";
+  // Registers of less than 512 bits too.
+  if (has("avx512vnni") && has("avx512vl"))
+    return "vnni";
+  if (has("avxvnni") && vectorBits <= 256)
+    return "vnni";
+  return has("avx512bw") ? "avx512bw" : "avx2";
+}
+
 std::unique_ptr<llvm::TargetMachine> TargetInfo::createMachine() const {
   return ::createMachine(machine->getTarget(), machine->getTargetTriple(),
                          machine->getTargetCPU(),

@@ -6,7 +6,7 @@
 For each model and format: the same tokens go through both, a block and then one by one. The error is the distance of the
 two rows of logits by the length of the reference's, the largest over all tokens; what is allowed stands in
 tolerances.json. `rwkv-run --check-forms` verifies that the forms agree: as closely as those of unquantised weights, or
-for integers, with which activations are rounded to 16 bits too, as "quantized_forms_rtol" says. One float32 file of each
+for integers, with which activations are rounded too, to 16 bits or 8, as "quantized_forms_rtol" says. One float32 file of each
 version, "quantized" there. Exit status: 0 all passed, 1 something failed, 2 nothing could be run.
 """
 
@@ -26,16 +26,20 @@ sys.path.insert(0, str(ROOT / "python"))
 import rwkvc
 
 COLUMNS = ("model", "format", "weights KB", "error", "allowed", "same best token", "forms", "allowed", "result")
-FORMATS = ("bf16", "fp16", "int8", "uint8", "int4", "uint4")
+# Of weights, and of the activations that they are multiplied with where it is not the default.
+FORMATS = ("bf16", "fp16", "int8", "uint8", "int4", "uint4", "int8/int8", "uint8/int8", "int4/int8", "uint4/int8")
 BLOCK, STEPS = 48, 48
 
 
 def compile_model(tools, table, model, format_name, folder):
-    library = folder / f"{model.stem}-{format_name or 'file'}.so"
+    library = folder / f"{model.stem}-{(format_name or 'file').replace('/', '-')}.so"
     command = [tools["rwkvc"], "-q", model, "-o", library, "--forms=step,prefill", "--mcpu=native"]
     command += ["--embed-weights=false"]
     if format_name:
-        command.append(f"--quantize={format_name}")
+        weights, _, activations = format_name.partition("/")
+        command.append(f"--quantize={weights}")
+        if activations:
+            command.append(f"--activations={activations}")
     dimensions = first_match(table["dimensions"], model.stem, "dimensions")
     for dimension in model_dimensions(model):
         if dimension in dimensions:
@@ -65,7 +69,7 @@ def check(tools, table, model, folder):
     reference = compute_logits(original)
     original_size = weights_size(original)
     for format_name in FORMATS:
-        forms_rtol = table["quantized_forms_rtol"][format_name]
+        forms_rtol = first_match(table["quantized_forms_rtol"], format_name, "quantized_forms_rtol")
         library = compile_model(tools, table, model, format_name, folder)
         logits = compute_logits(library)
         error = (np.linalg.norm(logits - reference, axis=1) / np.linalg.norm(reference, axis=1)).max()
@@ -74,7 +78,7 @@ def check(tools, table, model, folder):
         closing = re.search(r"largest relative error (\S+) over (\d+) comparisons: (PASS|FAIL)", done.stdout)
         if not closing or int(closing[2]) == 0:
             raise Failed(f"rwkv-run exit status {done.returncode}, no closing line: {last_words(done)}")
-        allowed = table["quantized_error"][format_name]
+        allowed = first_match(table["quantized_error"], format_name, "quantized_error")
         size = weights_size(library)
         # A model that was trained in 16 bits may well be exact.
         passed = error <= allowed and size < original_size and closing[3] == "PASS" and done.returncode == 0

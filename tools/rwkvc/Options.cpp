@@ -231,6 +231,18 @@ DriverOptions rwkvc::parseCommandLine(int argc, char **argv) {
       cl::desc("Write what --quantize made of each weight, with its error, to "
                "a file in JSON"),
       cl::value_desc("file"), cl::cat(category));
+  enum ActivationBits { Float32 = 0, Int8 = 8, Int16 = 16 };
+  cl::opt<ActivationBits> activations(
+      "activations", cl::init(Int16),
+      cl::desc("What products with integer weights of 8 bits and less make of "
+               "activations, by blocks of 32 as they come. Default: int16"),
+      cl::values(
+          clEnumValN(Int16, "int16",
+                     "16 bits: an error far below the weights'"),
+          clEnumValN(Int8, "int8",
+                     "8 bits: faster, above all prompts, and less exact"),
+          clEnumValN(Float32, "float32", "nothing: slower")),
+      cl::cat(category));
   cl::list<std::string> dialectPlugins(
       "load-dialect-plugin", cl::desc("Load dialects from a plugin library"),
       cl::value_desc("file"), cl::cat(category));
@@ -399,6 +411,7 @@ DriverOptions rwkvc::parseCommandLine(int argc, char **argv) {
          " is about what --quantize does, which is not there");
   pipeline.quantize = quantize;
   pipeline.quantizeReport = quantizeReport;
+  pipeline.activationBits = activations;
   pipeline.skippedPasses = skipPass;
   checkPhases(options);
   options.verifyEach = verifyEach;

@@ -265,8 +265,10 @@ llvm::Error Driver::runPhase(mlir::ModuleOp module, Phase phase) {
     pm.enableTiming();
   PipelineOptions pipeline = options.pipeline;
   pipeline.vectorBits = targets.front().getVectorBits();
+  pipeline.dotProducts = targets.front().getDotProducts().str();
   for (const TargetInfo &target : targets) {
-    Level level{target.getName().str(), target.getVectorBits()};
+    Level level{target.getName().str(), target.getVectorBits(),
+                target.getDotProducts().str()};
     for (auto [i, other] : llvm::enumerate(pipeline.levels))
       if (other.base < 0 && target.extendsIntegerProducts(targets[i]))
         level.base = static_cast<int64_t>(i);

@@ -42,15 +42,19 @@ llvm::StringRef describePhase(Phase phase);
 struct Level {
   std::string name;
   int64_t vectorBits = 0; ///< width of a vector register
+  /// Instructions that add products of integers of 8 bits, as
+  /// cpu-vectorize-kernels names them.
+  std::string dotProducts = "generic";
   /// Number of an earlier one whose code is as good here but where integers are
   /// multiplied; -1: none.
   int64_t base = -1;
 };
 
 struct PipelineOptions {
-  int64_t vectorBits = 256; ///< width of a vector register
+  int64_t vectorBits = 256;            ///< width of a vector register
+  std::string dotProducts = "generic"; ///< as for a level
   /// Several: there are kernels for each, in modules of their own; vectorBits
-  /// is of no account then.
+  /// and dotProducts are of no account then.
   std::vector<Level> levels;
   int64_t minParallelWork = 1 << 18; ///< scalar operations; 0: one thread
   bool useDnnl = false;              ///< large matrix products by oneDNN
@@ -59,6 +63,9 @@ struct PipelineOptions {
   /// Of weights: a format's name or a recipe's file; empty: as they are.
   std::string quantize;
   std::string quantizeReport; ///< file that lists what became of them
+  /// Bits of integers that activations become where integer weights are
+  /// multiplied with them: 16 or 8; 0: they stay in floating point.
+  int64_t activationBits = 16;
   int64_t batch = 0; ///< texts that derived forms compute; 0: the file's number
   int64_t prefillBlock = 64;    ///< tokens of a block; 0: no @prefill
   bool allLogits = false;       ///< @prefill gives the logits of every token

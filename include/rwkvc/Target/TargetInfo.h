@@ -44,6 +44,9 @@ public:
   /// Whether code for \p other is as good here but where integers are
   /// multiplied: all that this processor has more is instructions for that.
   bool extendsIntegerProducts(const TargetInfo &other) const;
+  /// Instructions that add products of four integers of 8 bits, as
+  /// cpu-vectorize-kernels names them.
+  llvm::StringRef getDotProducts() const;
 
 private:
   static llvm::Expected<TargetInfo>

@@ -42,8 +42,10 @@ struct CloneKernelsPass : cpu::impl::CloneKernelsBase<CloneKernelsPass> {
 
   void runOnOperation() override {
     ModuleOp module = getOperation();
-    if (levels.size() != vectorBits.size()) {
-      module.emitError("as many levels as widths of their registers expected");
+    if (levels.size() != vectorBits.size() ||
+        (!dotProducts.empty() && levels.size() != dotProducts.size())) {
+      module.emitError("as many levels as widths of their registers, and as "
+                       "instructions for products, expected");
       return signalPassFailure();
     }
     SmallVector<int64_t> ofLevels(bases.begin(), bases.end());
@@ -61,10 +63,12 @@ struct CloneKernelsPass : cpu::impl::CloneKernelsBase<CloneKernelsPass> {
     SmallVector<func::FuncOp> kernels(
         llvm::make_filter_range(module.getOps<func::FuncOp>(), isKernel));
     auto b = OpBuilder::atBlockEnd(module.getBody());
-    for (auto [name, bits, base] :
-         llvm::zip_equal(levels, vectorBits, ofLevels)) {
+    for (auto [i, name] : llvm::enumerate(levels)) {
       auto level = ModuleOp::create(b, module.getLoc(), name);
-      level->setAttr(kVectorBitsAttr, b.getI64IntegerAttr(bits));
+      level->setAttr(kVectorBitsAttr, b.getI64IntegerAttr(vectorBits[i]));
+      if (!dotProducts.empty())
+        level->setAttr(kDotProductsAttr, b.getStringAttr(dotProducts[i]));
+      int64_t base = ofLevels[i];
       if (base >= 0)
         level->setAttr(kBaseAttr, b.getStringAttr(levels[base]));
       auto inner = OpBuilder::atBlockBegin(level.getBody());

@@ -14,6 +14,7 @@
 #include "mlir/IR/Matchers.h"
 #include "rwkvc/Target/CPU/Passes.h"
 #include "llvm/ADT/DenseSet.h"
+#include "llvm/ADT/StringSwitch.h"
 
 using namespace mlir;
 using namespace rwkvc;
@@ -44,7 +45,7 @@ SmallVector<unsigned> Schedule::outerLoops() const {
 SmallVector<unsigned> Schedule::reductionLoops() const {
   SmallVector<unsigned> loops;
   for (unsigned d = 0; d < ranges.size(); ++d)
-    if (isReduction[d] && d != lane && static_cast<int64_t>(d) != pair &&
+    if (isReduction[d] && d != lane && static_cast<int64_t>(d) != group &&
         ranges[d] > 1)
       loops.push_back(d);
   return loops;
@@ -197,7 +198,8 @@ static double laneCost(const Schedule &s, unsigned lane, int64_t lanes) {
         touched *= s.ranges[d];
     int64_t stride = access.strides[lane];
     bool isContiguous =
-        stride == 1 || (s.pair >= 0 && stride == 2 && access.strides[s.pair]);
+        stride == 1 ||
+        (s.group >= 0 && stride == s.groupSize() && access.strides[s.group]);
     // Strided lanes are gathered one by one.
     cost += stride == 0 || isContiguous ? touched / lanes : touched;
   }
@@ -212,13 +214,14 @@ static double laneCost(const Schedule &s, unsigned lane, int64_t lanes) {
   return cost;
 }
 
-/// Whether the pair's members lie side by side in all that has them, those of
+/// Whether a group's members lie side by side in all that has them, those of
 /// one value of loop \p lane next to those of the next.
 static bool isInterleaved(const Schedule &s, unsigned lane) {
   return llvm::all_of(s.accesses, [&](const Access &access) {
-    return access.isScalar || access.strides[s.pair] == 0 ||
-           (access.strides[s.pair] == 1 &&
-            (access.strides[lane] == 0 || access.strides[lane] == 2));
+    return access.isScalar || access.strides[s.group] == 0 ||
+           (access.strides[s.group] == 1 &&
+            (access.strides[lane] == 0 ||
+             access.strides[lane] == s.groupSize()));
   });
 }
 
@@ -230,12 +233,12 @@ static bool chooseLane(linalg::GenericOp op, Schedule &s, int64_t vectorBits) {
   bool found = false;
   for (unsigned d = 0; d < s.ranges.size(); ++d) {
     int64_t lanes = vectorBits / 32;
-    // Pairs have no remainder loop.
-    while (lanes > s.ranges[d] || (s.pair >= 0 && s.ranges[d] % lanes != 0))
+    // Groups have no remainder loop.
+    while (lanes > s.ranges[d] || (s.group >= 0 && s.ranges[d] % lanes != 0))
       lanes /= 2;
     if (lanes < 4 || (s.isReduction[d] && !combiners) ||
         !isBodyVectorizable(op, d) ||
-        (s.pair >= 0 && (s.isReduction[d] || !isInterleaved(s, d))))
+        (s.group >= 0 && (s.isReduction[d] || !isInterleaved(s, d))))
       continue;
     bool stores = llvm::all_of(
         ArrayRef<Access>(s.accesses).drop_front(op.getNumDpsInputs()),
@@ -301,6 +304,9 @@ static void chooseTile(linalg::GenericOp op, Schedule &s, int64_t vectorBits) {
     // need equal shares of an outermost loop.
     int64_t registers = vectorBits >= 512 ? 32 : 16;
     int64_t large = registers * 3 / 8;
+    // Dot products need some for numbers and their signs, too.
+    if (s.groupSize() == 4)
+      large = registers / 2 - 4;
     if (isShared && op.getNumDpsInits() == 1 && vectors % 2 == 0 &&
         s.ranges[s.row] >= large &&
         (s.outerLoops().front() != s.row ||
@@ -423,8 +429,7 @@ static void chooseSkipping(linalg::GenericOp op, Schedule &s) {
   s.chunk = llvm::alignTo(s.ranges[s.lane], s.lanes);
 }
 
-/// Whether \p value of the body of \p op differs from step to step of \p loop .
-static bool changesAlong(linalg::GenericOp op, Value value, unsigned loop) {
+bool cpu::changesAlong(linalg::GenericOp op, Value value, unsigned loop) {
   if (auto argument = dyn_cast<BlockArgument>(value)) {
     if (argument.getOwner() != op.getBody())
       return false;
@@ -447,6 +452,8 @@ std::optional<int64_t> cpu::countSignificantBits(Value value) {
   if (isa<BlockArgument>(value))
     return width;
   Operation *def = value.getDefiningOp();
+  if (APInt constant; matchPattern(value, m_ConstantInt(&constant)))
+    return constant.getSignificantBits();
   if (auto extension = dyn_cast<arith::ExtSIOp>(def))
     return countSignificantBits(extension.getIn());
   if (auto extension = dyn_cast<arith::ExtUIOp>(def))
@@ -492,7 +499,7 @@ static std::optional<CommonFactor> findFactor(linalg::GenericOp op,
       !llvm::is_contained(sum->getOperands(), accumulator) ||
       !accumulator.hasOneUse())
     return std::nullopt;
-  int64_t numSummed = s.ranges[reductions.back()] * (s.pair >= 0 ? 2 : 1);
+  int64_t numSummed = s.ranges[reductions.back()] * s.groupSize();
   Value term = sum->getOperand(sum->getOperand(0) == accumulator ? 1 : 0);
   auto product = term.getDefiningOp<arith::MulFOp>();
   if (!product || !product->hasOneUse())
@@ -511,7 +518,13 @@ static std::optional<CommonFactor> findFactor(linalg::GenericOp op,
             : std::nullopt;
     if (bits && *bits + llvm::Log2_64_Ceil(numSummed) <= 32)
       summed = widened.getIn();
-    return CommonFactor{product, sum, factor, rest, summed, {}, {}};
+    CommonFactor common;
+    common.product = product;
+    common.sum = sum;
+    common.factor = factor;
+    common.rest = rest;
+    common.summed = summed;
+    return common;
   }
   return std::nullopt;
 }
@@ -564,7 +577,7 @@ static bool isRowOfPairs(linalg::GenericOp op, const Schedule &s,
   for (unsigned d = 0; d < s.ranges.size(); ++d)
     if (!s.isReduction[d] && s.ranges[d] > 1 && access.strides[d] != 0)
       return false;
-  return access.strides[s.pair] == 1 &&
+  return access.strides[s.group] == 1 &&
          access.strides[s.reductionLoops().back()] == 2;
 }
 
@@ -599,7 +612,7 @@ static void findZero(linalg::GenericOp op, Schedule &s) {
       if (!left || !right || std::max(*left, *right) >= width ||
           (zero && zero != weight.getRhs()) ||
           changesAlong(op, weight.getRhs(), loop) ||
-          changesAlong(op, weight.getRhs(), s.pair) ||
+          changesAlong(op, weight.getRhs(), s.group) ||
           !isRowOfPairs(op, s, s.accesses[x.getArgNumber()]))
         return false;
       zero = weight.getRhs();
@@ -618,53 +631,131 @@ static void findZero(linalg::GenericOp op, Schedule &s) {
   s.common->multiplied = multiplied;
 }
 
-std::optional<unsigned> cpu::findPairLoop(linalg::LinalgOp op) {
-  SmallVector<AffineMap> maps = op.getIndexingMapsArray();
+std::optional<unsigned> cpu::findGroupLoop(linalg::LinalgOp op) {
+  std::optional<unsigned> found;
   for (auto [loop, kind] : llvm::enumerate(op.getIteratorTypesArray())) {
-    if (kind != utils::IteratorType::reduction ||
-        op.getStaticLoopRanges()[loop] != 2)
+    int64_t size = op.getStaticLoopRanges()[loop];
+    if (kind != utils::IteratorType::reduction || (size != 2 && size != 4))
       continue;
     unsigned count = 0;
-    bool isPair = true;
+    bool isGroup = true;
     for (OpOperand *input : op.getDpsInputOperands()) {
       AffineMap map = op.getMatchingIndexingMap(input);
       Type element = getElementTypeOrSelf(input->get().getType());
       bool isSmall = element.isInteger() &&
                      element.getIntOrFloatBitWidth() > 1 &&
-                     element.getIntOrFloatBitWidth() <= 16;
+                     element.getIntOrFloatBitWidth() * size <= 32;
       bool hasLoop = map.isFunctionOfDim(loop);
-      isPair &= !hasLoop || (isSmall && map.getResultPosition(getAffineDimExpr(
-                                            loop, op.getContext())));
+      isGroup &= !hasLoop || (isSmall && map.getResultPosition(getAffineDimExpr(
+                                             loop, op.getContext())));
       count += hasLoop;
     }
-    if (isPair && count >= 2)
-      return loop;
+    if (isGroup && count >= 2)
+      found = loop;
   }
-  return std::nullopt;
+  return found;
 }
 
-/// Chooses lanes that hold pairs, where there are any; false if not.
-static bool choosePairs(linalg::GenericOp op, Schedule &s, int64_t vectorBits) {
-  std::optional<unsigned> loop = findPairLoop(op);
-  if (!loop ||
+/// The largest that \p value of a body, of 8 bits without a sign, may be.
+static int64_t findLargest(Value value) {
+  Operation *def = value.getDefiningOp();
+  APInt number;
+  if (!def || def->getNumOperands() != 2 ||
+      !matchPattern(def->getOperand(1), m_ConstantInt(&number)))
+    return 255;
+  int64_t right = number.getZExtValue(), left = findLargest(def->getOperand(0));
+  if (isa<arith::AndIOp>(def))
+    return std::min(left, right);
+  if (isa<arith::ShRUIOp>(def))
+    return left >> right;
+  if (isa<arith::XOrIOp>(def))
+    return (int64_t(2) << llvm::Log2_64(std::max(left, right) | 1)) - 1;
+  return 255;
+}
+
+/// Finds products of numbers without a sign, less one zero point, in the sum of
+/// groups of four; false if its terms are others.
+static bool findDots(linalg::GenericOp op, Schedule &s) {
+  CommonFactor &common = *s.common;
+  unsigned loop = s.reductionLoops().back();
+  std::optional<Value> zero;
+  auto addTerm = [&](Value term) {
+    auto product = term.getDefiningOp<arith::MulIOp>();
+    for (unsigned i : {0u, 1u}) {
+      auto x = product ? product->getOperand(i).getDefiningOp<arith::ExtSIOp>()
+                       : nullptr;
+      auto argument = x ? dyn_cast<BlockArgument>(x.getIn()) : nullptr;
+      if (!argument || argument.getOwner() != op.getBody() ||
+          !argument.getType().isInteger(8))
+        continue;
+      const Access &access = s.accesses[argument.getArgNumber()];
+      Value weight = product->getOperand(1 - i), ownZero;
+      if (auto less = weight.getDefiningOp<arith::SubIOp>()) {
+        weight = less.getLhs();
+        ownZero = less.getRhs();
+      }
+      auto numbers = weight.getDefiningOp<arith::ExtUIOp>();
+      if (!numbers || !numbers.getIn().getType().isInteger(8) ||
+          access.isScalar || access.strides[s.group] == 0 ||
+          access.strides[s.lane] != 0 ||
+          (ownZero && (changesAlong(op, ownZero, loop) ||
+                       changesAlong(op, ownZero, s.group))) ||
+          zero.value_or(ownZero) != ownZero)
+        return false;
+      zero = ownZero;
+      common.dots.push_back({argument.getArgNumber(), numbers.getIn(),
+                             findLargest(numbers.getIn())});
+      return true;
+    }
+    return false;
+  };
+  bool isSum = true;
+  forEachTerm(
+      common.summed, op.getBody(),
+      [&](Value term) { isSum = isSum && addTerm(term); }, [](Operation *) {});
+  if (!isSum)
+    return false;
+  common.zero = *zero;
+  if (auto sums = op->getAttrOfType<IntegerAttr>(kBlockSumsAttr);
+      sums && sums.getInt() >= 0 && sums.getInt() < op.getNumDpsInputs())
+    common.blockSums = sums.getInt();
+  return true;
+}
+
+/// Chooses lanes that hold groups, where there are any; false if not.
+static bool chooseGroups(linalg::GenericOp op, Schedule &s,
+                         int64_t vectorBits) {
+  std::optional<unsigned> loop = findGroupLoop(op);
+  if (!loop || llvm::is_contained(s.isStreamed, true) ||
       !llvm::all_of(
           op.getBody()->without_terminator(),
           llvm::IsaPred<arith::ExtSIOp, arith::ExtUIOp, arith::ExtFOp,
                         arith::TruncIOp, arith::ShLIOp, arith::ShRSIOp,
-                        arith::ShRUIOp, arith::AndIOp, arith::MulIOp,
-                        arith::AddIOp, arith::SubIOp, arith::SIToFPOp,
-                        arith::MulFOp, arith::AddFOp, arith::ConstantOp>))
+                        arith::ShRUIOp, arith::AndIOp, arith::XOrIOp,
+                        arith::MulIOp, arith::AddIOp, arith::SubIOp,
+                        arith::SIToFPOp, arith::MulFOp, arith::AddFOp,
+                        arith::BitcastOp, arith::ConstantOp>))
     return false;
-  Schedule paired = s;
-  paired.pair = *loop;
-  if (!chooseLane(op, paired, vectorBits))
+  Schedule grouped = s;
+  grouped.group = *loop;
+  if (!chooseLane(op, grouped, vectorBits))
     return false;
-  paired.common = findFactor(op, paired);
-  if (!paired.common || paired.common->summed == paired.common->rest ||
-      changesAlong(op, paired.common->factor, *loop))
+  grouped.common = findFactor(op, grouped);
+  if (!grouped.common || grouped.common->summed == grouped.common->rest ||
+      changesAlong(op, grouped.common->factor, *loop) ||
+      (grouped.groupSize() == 4 && !findDots(op, grouped)))
     return false;
-  s = paired;
+  s = grouped;
   return true;
+}
+
+std::optional<DotProducts> cpu::symbolizeDotProducts(StringRef name) {
+  return llvm::StringSwitch<std::optional<DotProducts>>(name)
+      .Case("generic", DotProducts::Generic)
+      .Case("avx2", DotProducts::AVX2)
+      .Case("avx512bw", DotProducts::AVX512BW)
+      .Case("vnni", DotProducts::VNNI)
+      .Default(std::nullopt);
 }
 
 std::optional<Schedule> cpu::schedule(linalg::GenericOp op,
@@ -702,15 +793,15 @@ std::optional<Schedule> cpu::schedule(linalg::GenericOp op,
   s.work = bodyCost(op);
   for (int64_t range : s.ranges)
     s.work *= range;
-  bool hasPairs = choosePairs(op, s, vectorBits);
-  if (!hasPairs && !chooseLane(op, s, vectorBits))
+  bool hasGroups = chooseGroups(op, s, vectorBits);
+  if (!hasGroups && !chooseLane(op, s, vectorBits))
     return std::nullopt;
   chooseTile(op, s, vectorBits);
   chooseStreams(op, s);
   chooseSkipping(op, s);
-  if (hasPairs)
+  if (s.groupSize() == 2)
     findZero(op, s);
-  if (!hasPairs && s.reductionLoops().size() >= 2 && !s.isReduction[s.lane] &&
+  if (!hasGroups && s.reductionLoops().size() >= 2 && !s.isReduction[s.lane] &&
       !s.streams && !s.isStreamed[0])
     s.common = findFactor(op, s);
   chooseDepth(op, s);

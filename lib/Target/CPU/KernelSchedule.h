@@ -23,6 +23,14 @@ struct Access {
   llvm::SmallVector<int64_t> strides;
 };
 
+/// A term of a sum in groups of four: an activation of 8 bits with a sign times
+/// a number of 8 bits without one.
+struct DotTerm {
+  unsigned input;      ///< the activation
+  mlir::Value numbers; ///< i8, in the body
+  int64_t largest;     ///< that a number may be
+};
+
 /// A sum over two loops whose terms have a factor that the inner one does not
 /// change, as a block's scale is: what it multiplies is summed by itself, in
 /// integers where it is a widened integer.
@@ -37,7 +45,22 @@ struct CommonFactor {
   /// multiplied with: inputs `multiplied`, one for each term.
   mlir::Value zero;
   llvm::SmallVector<unsigned, 2> multiplied;
+  /// What the sum consists of where its groups have four members; it is less
+  /// `zero` times the sums of what numbers are multiplied with. Of those the
+  /// sums over a block are input `blockSums`; -1: nobody knows, nor whether
+  /// activations are from -127 to 127.
+  llvm::SmallVector<DotTerm, 2> dots;
+  int64_t blockSums = -1;
 };
+
+/// How processors add products of four integers of 8 bits in each lane.
+enum class DotProducts {
+  Generic,  ///< by no instruction of its own
+  AVX2,     ///< by two, of which the first adds pairs in 16 bits
+  AVX512BW, ///< the same with wider registers
+  VNNI      ///< by one
+};
+std::optional<DotProducts> symbolizeDotProducts(llvm::StringRef name);
 
 /// Calls \p visit for every term of \p value of \p body , a sum of terms or
 /// one, and \p visitSum for the sums.
@@ -58,9 +81,9 @@ struct Schedule {
   unsigned lane = 0;  ///< the loop in vector lanes
   int64_t lanes = 1;  ///< elements of a vector
   int64_t unroll = 1; ///< vectors side by side
-  /// A reduction of two iterations that lie side by side in memory: lanes hold
-  /// both, and their products are added in one instruction. -1: none.
-  int64_t pair = -1;
+  /// A reduction of two or four iterations that lie side by side in memory:
+  /// lanes hold all, and their products are added in one instruction. -1: none.
+  int64_t group = -1;
   int64_t row = -1; ///< a parallel loop of which `rows` iterations go together;
                     ///< the last ones are fewer where they do not divide it
   int64_t rows = 1;
@@ -90,16 +113,21 @@ struct Schedule {
   llvm::SmallVector<unsigned> reductionLoops() const;
   /// Iterations of the outermost loop.
   int64_t units() const;
+  /// Members of a group.
+  int64_t groupSize() const { return group < 0 ? 1 : ranges[group]; }
 };
+
+/// Whether \p value of the body of \p op differs from step to step of \p loop .
+bool changesAlong(mlir::linalg::GenericOp op, mlir::Value value, unsigned loop);
 
 /// Bits of \p value , which a body computes from integer arguments with signs,
 /// that are not copies of its sign; none where that is not known.
 std::optional<int64_t> countSignificantBits(mlir::Value value);
 
-/// A reduction of \p op of two iterations that products of integers of at most
-/// 16 bits are summed over. Processors do so in one instruction where both lie
-/// side by side.
-std::optional<unsigned> findPairLoop(mlir::linalg::LinalgOp op);
+/// A reduction of \p op that products of small integers are summed over: two
+/// iterations of at most 16 bits, or four of 8; the last such loop. Processors
+/// do so in few instructions where they lie side by side.
+std::optional<unsigned> findGroupLoop(mlir::linalg::LinalgOp op);
 
 /// The schedule of \p op for registers of \p vectorBits, or none where it
 /// cannot be vectorised.
@@ -109,8 +137,8 @@ std::optional<Schedule> schedule(mlir::linalg::GenericOp op,
 /// Lowers \p op by \p schedule to loops before it and erases it. With \p begin
 /// and \p end only that range of units().
 void emitVectorLoops(mlir::OpBuilder &builder, mlir::linalg::GenericOp op,
-                     const Schedule &schedule, mlir::Value begin,
-                     mlir::Value end);
+                     const Schedule &schedule, DotProducts dotProducts,
+                     mlir::Value begin, mlir::Value end);
 
 } // namespace rwkvc::cpu
 

@@ -61,12 +61,12 @@ struct Slice {
 /// How a constant is packed.
 struct Layout {
   Attribute constant;
-  unsigned axis;                ///< is split into parts
-  int64_t width;                ///< of a part
-  std::optional<unsigned> pair; ///< the axis that goes last, if any
+  unsigned axis;                 ///< is split into parts
+  int64_t width;                 ///< of a part
+  std::optional<unsigned> group; ///< the axis that goes last, if any
 
   using Key = std::tuple<Attribute, unsigned, int64_t, std::optional<unsigned>>;
-  Key key() const { return {constant, axis, width, pair}; }
+  Key key() const { return {constant, axis, width, group}; }
   RankedTensorType type() const {
     return cast<RankedTensorType>(cast<TypedAttr>(constant).getType());
   }
@@ -213,18 +213,18 @@ static void padAxis(SmallVectorImpl<char> &bytes, ArrayRef<int64_t> shape,
 }
 
 /// Columns \p range of the source of \p layout , split into parts: the parts
-/// first, then the other axes, then the columns of a part, and last the pair.
+/// first, then the other axes, then the columns of a part, and last the group.
 static BoxReader pack(const Layout &layout, ColumnRange range) {
   RankedTensorType type = layout.type();
   unsigned rank = type.getRank(), axis = layout.axis;
   int64_t elementSize = type.getElementTypeBitWidth() / 8;
   return [=, source = layout.constant,
-          pair = layout.pair](const Box &box, MutableArrayRef<char> target) {
+          group = layout.group](const Box &box, MutableArrayRef<char> target) {
     // The box of the source, with all of each part.
     Box from{SmallVector<int64_t, 4>(rank), SmallVector<int64_t, 4>(rank)};
-    unsigned next = 1, inPart = rank - (pair ? 1 : 0);
+    unsigned next = 1, inPart = rank - (group ? 1 : 0);
     for (unsigned i = 0; i < rank; ++i) {
-      unsigned of = i == pair ? rank : i == axis ? 0 : next++;
+      unsigned of = i == group ? rank : i == axis ? 0 : next++;
       from.offsets[i] = box.offsets[of];
       from.sizes[i] = box.sizes[of];
     }
@@ -242,11 +242,11 @@ static BoxReader pack(const Layout &layout, ColumnRange range) {
     SmallVector<int64_t> strides = computeStrides(from.sizes);
     SmallVector<int64_t> steps{range.width * strides[axis]};
     for (unsigned i = 0; i < rank; ++i)
-      if (i != axis && i != pair)
+      if (i != axis && i != group)
         steps.push_back(strides[i]);
     steps.push_back(strides[axis]);
-    if (pair)
-      steps.push_back(strides[*pair]);
+    if (group)
+      steps.push_back(strides[*group]);
     const char *first =
         bytes.data() + box.offsets[inPart] * strides[axis] * elementSize;
     switch (elementSize) {
@@ -354,10 +354,10 @@ struct PackMatricesPass : cpu::impl::PackMatricesBase<PackMatricesPass> {
 
   static Layout getLayout(Product &product, unsigned operand) {
     AffineMap map = product.op.getIndexingMapsArray()[operand];
-    std::optional<unsigned> pair = findPairLoop(product.op);
+    std::optional<unsigned> group = findGroupLoop(product.op);
     return {getConstant(product.op->getOperand(operand)),
             *findAxis(map, product.column), product.width,
-            pair ? findAxis(map, *pair) : std::nullopt};
+            group ? findAxis(map, *group) : std::nullopt};
   }
 
   static Layout getLayout(Slice &slice) {
@@ -388,11 +388,11 @@ struct PackMatricesPass : cpu::impl::PackMatricesBase<PackMatricesPass> {
     RankedTensorType type = layout.type();
     SmallVector<int64_t> shape{range.parts()};
     for (unsigned i = 0; i < type.getRank(); ++i)
-      if (i != layout.axis && i != layout.pair)
+      if (i != layout.axis && i != layout.group)
         shape.push_back(type.getDimSize(i));
     shape.push_back(range.width);
-    if (layout.pair)
-      shape.push_back(type.getDimSize(*layout.pair));
+    if (layout.group)
+      shape.push_back(type.getDimSize(*layout.group));
     llvm::Expected<ElementsAttr> made =
         makeConstant(type.clone(shape), "packed", pack(layout, range));
     if (made)
@@ -408,21 +408,22 @@ struct PackMatricesPass : cpu::impl::PackMatricesBase<PackMatricesPass> {
   void rewrite(Slice &slice);
   Value multiply(ImplicitLocOpBuilder &b, Product &product, ColumnRange range,
                  ArrayRef<ElementsAttr> constants, Value place);
-  void tile(IRRewriter &rewriter, linalg::GenericOp product, int64_t width);
+  bool isTiled(ColumnRange range) const {
+    return range.parts() > 2 || (range.parts() == 2 && range.width > columns);
+  }
+  void tile(IRRewriter &rewriter, linalg::GenericOp product, Value start);
 
   llvm::DenseMap<std::pair<Layout::Key, int64_t>, ElementsAttr> packed;
 };
 
 } // namespace
 
-/// Makes \p product a parallel loop over parts of \p width columns, unless
-/// there are two narrow ones at most. One at a time: two that are read side by
-/// side take up to half as long again.
+/// Makes \p product a parallel loop over its parts. One at a time: two that are
+/// read side by side take up to half as long again. Sums start from \p start in
+/// each iteration, where there is such a number, and not from memory that was
+/// filled before.
 void PackMatricesPass::tile(IRRewriter &rewriter, linalg::GenericOp product,
-                            int64_t width) {
-  int64_t parts = product.getStaticLoopRanges()[0];
-  if (parts == 1 || (parts == 2 && width <= columns))
-    return;
+                            Value start) {
   SmallVector<OpFoldResult> sizes(product.getNumLoops(),
                                   rewriter.getIndexAttr(0));
   sizes[0] = rewriter.getIndexAttr(1);
@@ -433,6 +434,14 @@ void PackMatricesPass::tile(IRRewriter &rewriter, linalg::GenericOp product,
   FailureOr<scf::SCFTilingResult> tiled = scf::tileUsingSCF(
       rewriter, cast<TilingInterface>(product.getOperation()), options);
   assert(succeeded(tiled) && "a linalg op of static shape can be tiled");
+  if (start) {
+    auto inner = cast<linalg::GenericOp>(tiled->tiledOps.front());
+    OpOperand &init = inner.getDpsInitsMutable()[0];
+    rewriter.setInsertionPoint(inner);
+    auto fill =
+        linalg::FillOp::create(rewriter, inner.getLoc(), start, init.get());
+    rewriter.modifyOpInPlace(inner, [&] { init.set(fill.getResult(0)); });
+  }
   rewriter.replaceOp(product, tiled->replacements);
 }
 
@@ -446,7 +455,7 @@ Value PackMatricesPass::multiply(ImplicitLocOpBuilder &b, Product &product,
   // Loops: over the parts, the old ones but that over columns, over the columns
   // of a part.
   unsigned numLoops = op.getNumLoops() + 1;
-  std::optional<unsigned> pair = findPairLoop(op);
+  std::optional<unsigned> group = findGroupLoop(op);
   AffineExpr part = b.getAffineDimExpr(0);
   AffineExpr inPart = b.getAffineDimExpr(numLoops - 1);
   SmallVector<AffineExpr> loops;
@@ -469,15 +478,15 @@ Value PackMatricesPass::multiply(ImplicitLocOpBuilder &b, Product &product,
       exprs.push_back(expr.replaceDims(loops));
     if (auto *matrix = llvm::find(product.matrices, i);
         matrix != product.matrices.end()) {
-      std::optional<unsigned> pairAxis =
-          pair ? findAxis(map, *pair) : std::nullopt;
+      std::optional<unsigned> groupAxis =
+          group ? findAxis(map, *group) : std::nullopt;
       SmallVector<AffineExpr> packedExprs{part};
       for (auto [axis, expr] : llvm::enumerate(exprs))
-        if (axis != *findAxis(map, product.column) && axis != pairAxis)
+        if (axis != *findAxis(map, product.column) && axis != groupAxis)
           packedExprs.push_back(expr);
       packedExprs.push_back(inPart);
-      if (pairAxis)
-        packedExprs.push_back(exprs[*pairAxis]);
+      if (groupAxis)
+        packedExprs.push_back(exprs[*groupAxis]);
       exprs = packedExprs;
       operands[i] = arith::ConstantOp::create(
           b, constants[std::distance(product.matrices.begin(), matrix)]);
@@ -487,6 +496,13 @@ Value PackMatricesPass::multiply(ImplicitLocOpBuilder &b, Product &product,
     }
     maps.push_back(AffineMap::get(numLoops, 0, exprs, b.getContext()));
   }
+  // Filled by parts, while each is in a cache.
+  Value start;
+  if (auto fill = place.getDefiningOp<linalg::FillOp>();
+      fill && isTiled(range)) {
+    start = fill.getInputs()[0];
+    place = fill.getOutputs()[0];
+  }
   // The result's columns, seen as parts.
   unsigned axis = *findAxis(op.getIndexingMapsArray().back(), product.column);
   operands.back() = splitAxis(b, place, axis, range.width);
@@ -495,15 +511,17 @@ Value PackMatricesPass::multiply(ImplicitLocOpBuilder &b, Product &product,
                                           operands.back(), maps, kinds);
   IRMapping mapping;
   op->getRegion(0).cloneInto(&result.getRegion(), mapping);
-  if (Attribute row = op->getAttr(kSkipZerosAttr))
-    result->setAttr(kSkipZerosAttr, row);
+  for (StringRef name : {kSkipZerosAttr, kBlockSumsAttr})
+    if (Attribute number = op->getAttr(name))
+      result->setAttr(name, number);
   auto whole = tensor::CollapseShapeOp::create(
       b, place.getType(), result.getResult(0),
       operands.back()
           .getDefiningOp<tensor::ExpandShapeOp>()
           .getReassociationIndices());
   IRRewriter rewriter(b);
-  tile(rewriter, result, range.width);
+  if (isTiled(range))
+    tile(rewriter, result, start);
   return whole;
 }
 

@@ -30,12 +30,18 @@ using namespace mlir;
 using namespace rwkvc;
 using namespace rwkvc::cpu;
 
-/// Activations are from -kLargest to kLargest times a scale.
-static constexpr int64_t kLargest = 32767, kActivationBits = 16;
 /// A block whose largest magnitude is smaller is zero.
 static constexpr double kSmallestBlock = 1e-30;
 
 namespace {
+
+/// An integer weight as a number from 0 to 255, less what a block has in
+/// common.
+struct Number {
+  Value value; ///< in the body; less than `bias` below zero
+  Value zero;  ///< in the body, or null
+  int64_t bias = 0;
+};
 
 /// An activation times an integer weight.
 struct Term {
@@ -43,6 +49,7 @@ struct Term {
   Value weight;        ///< integer in the body, with a sign unless it is a
                        ///< number of the matrix
   bool isUnsigned;
+  std::optional<Number> number; ///< the weight, where that can be
 };
 
 /// acc + factor * sum of terms, over blocks and over what is in a block, the
@@ -53,6 +60,13 @@ struct BlockProduct {
   SmallVector<Term, 2> terms;
   Value factor;
   SmallVector<unsigned, 2> constants; ///< operands that have the column's axis
+  /// Of integers for activations. Processors multiply two of 16 bits, or four
+  /// of 8 bits, in each lane.
+  int64_t bits = 16;
+
+  int64_t groupSize() const { return 32 / bits; }
+  /// Activations are from -largest to largest times a scale.
+  int64_t largest() const { return (int64_t(1) << (bits - 1)) - 1; }
 
   Value getActivation() const {
     linalg::GenericOp product = op;
@@ -86,13 +100,46 @@ static bool collectTerms(linalg::GenericOp op, Value sum,
     bool isUnsigned = isa<arith::UIToFPOp>(number);
     if (isUnsigned && !isa<BlockArgument>(weight))
       return false;
-    terms.push_back({activation.getArgNumber(), weight, isUnsigned});
+    terms.push_back({activation.getArgNumber(), weight, isUnsigned, {}});
     return true;
   }
   return false;
 }
 
-static std::optional<BlockProduct> match(linalg::GenericOp op) {
+/// Whether \p value of a body is from 0 to 255.
+static bool isByte(Value value) {
+  Operation *def = value.getDefiningOp();
+  APInt number;
+  if (isa_and_nonnull<arith::ExtUIOp>(def))
+    return def->getOperand(0).getType().getIntOrFloatBitWidth() <= 8;
+  if (isa_and_nonnull<arith::AndIOp>(def))
+    return matchPattern(def->getOperand(1), m_ConstantInt(&number)) &&
+           number.ule(255);
+  return isa_and_nonnull<arith::ShRUIOp>(def) && isByte(def->getOperand(0));
+}
+
+/// \p term 's weight as a number of 8 bits without a sign.
+static std::optional<Number> findNumber(linalg::GenericOp op, const Term &term,
+                                        unsigned inBlock) {
+  Value weight = term.weight;
+  if (term.isUnsigned)
+    return weight.getType().isInteger(8) ? std::optional(Number{weight, {}})
+                                         : std::nullopt;
+  if (isByte(weight))
+    return Number{weight, {}};
+  if (auto less = weight.getDefiningOp<arith::SubIOp>();
+      less && isByte(less.getLhs()) &&
+      !changesAlong(op, less.getRhs(), inBlock))
+    return Number{less.getLhs(), less.getRhs()};
+  std::optional<int64_t> bits = countSignificantBits(weight);
+  if (!bits || *bits > 8)
+    return std::nullopt;
+  return Number{weight, {}, int64_t(1) << (*bits - 1)};
+}
+
+/// \p op as a product of blocks, for activations of \p bits where that can be
+/// and else 16.
+static std::optional<BlockProduct> match(linalg::GenericOp op, int64_t bits) {
   if (!op.hasPureTensorSemantics() || op.hasIndexSemantics() ||
       op.getNumDpsInits() != 1 || op.getNumReductionLoops() != 2 ||
       op->getParentOfType<scf::ForallOp>() ||
@@ -141,12 +188,18 @@ static std::optional<BlockProduct> match(linalg::GenericOp op) {
   if (!inBlock || !column || !findAxis(maps.back(), *column))
     return std::nullopt;
   SmallVector<int64_t> ranges = op.getStaticLoopRanges();
-  int64_t bits = kActivationBits +
-                 llvm::Log2_64_Ceil(product.terms.size() * ranges[*inBlock]);
+  int64_t numSummed = product.terms.size() * ranges[*inBlock];
   product.inBlock = *inBlock;
   product.column = *column;
-  if (ranges[*inBlock] % 2 != 0)
+  for (Term &term : product.terms)
+    term.number = findNumber(op, term, *inBlock);
+  if (bits == 8 && ranges[*inBlock] % 4 == 0 &&
+      llvm::all_of(product.terms,
+                   [](const Term &term) { return term.number.has_value(); }))
+    product.bits = bits;
+  if (ranges[*inBlock] % product.groupSize() != 0)
     return std::nullopt;
+  int64_t bitsOfSum = product.bits + llvm::Log2_64_Ceil(numSummed);
   for (const Term &term : product.terms) {
     std::optional<int64_t> ofWeight = countSignificantBits(term.weight);
     if (ofWeight && term.isUnsigned)
@@ -155,7 +208,7 @@ static std::optional<BlockProduct> match(linalg::GenericOp op) {
     auto type =
         dyn_cast<RankedTensorType>(op->getOperand(term.activation).getType());
     // The block's sum must fit into 32 bits.
-    if (!ofWeight || *ofWeight > 16 || *ofWeight + bits > 32 ||
+    if (!ofWeight || *ofWeight > 16 || *ofWeight + bitsOfSum > 32 ||
         term.weight.getType().getIntOrFloatBitWidth() > 32 || !type ||
         !isa<FloatType>(type.getElementType()) ||
         op->getOperand(term.activation) != product.getActivation() ||
@@ -179,12 +232,13 @@ static std::optional<BlockProduct> match(linalg::GenericOp op) {
   return product;
 }
 
-/// \p constant with axis \p axis seen as pairs.
-static ElementsAttr splitIntoPairs(ElementsAttr constant, unsigned axis) {
+/// \p constant with axis \p axis seen as groups of \p size .
+static ElementsAttr splitIntoGroups(ElementsAttr constant, unsigned axis,
+                                    int64_t size) {
   auto type = cast<RankedTensorType>(constant.getType());
   SmallVector<int64_t> shape(type.getShape());
-  shape[axis] /= 2;
-  shape.insert(shape.begin() + axis + 1, 2);
+  shape[axis] /= size;
+  shape.insert(shape.begin() + axis + 1, size);
   if (auto resource = dyn_cast<DenseResourceElementsAttr>(constant))
     return DenseResourceElementsAttr::get(type.clone(shape),
                                           resource.getRawHandle());
@@ -193,22 +247,30 @@ static ElementsAttr splitIntoPairs(ElementsAttr constant, unsigned axis) {
 
 namespace {
 
-/// Activations in integers: x = numbers * largest / kLargest.
+/// Activations in integers: x = numbers * units.
 struct Quantized {
-  Value numbers; ///< i16, in the activation's shape
-  Value largest; ///< f32, of each block
+  Value numbers; ///< integers, in the activation's shape
+  Value units;   ///< bits of a f32, of each block
+  Value sums;    ///< of the numbers of each block; null for pairs
 };
 
 struct QuantizeActivationsPass
     : cpu::impl::QuantizeActivationsBase<QuantizeActivationsPass> {
   using QuantizeActivationsBase::QuantizeActivationsBase;
 
+  LogicalResult initialize(MLIRContext *context) override {
+    if (bits != 8 && bits != 16)
+      return emitError(UnknownLoc::get(context))
+             << "bits=" << int64_t(bits) << ": expected 8 or 16";
+    return success();
+  }
+
   void runOnOperation() override {
     SmallVector<BlockProduct> products;
     llvm::DenseMap<Attribute, int64_t> taken,
         uses = countConstantUses(getOperation());
     getOperation().walk([&](linalg::GenericOp op) {
-      if (std::optional<BlockProduct> found = match(op))
+      if (std::optional<BlockProduct> found = match(op, bits))
         products.push_back(*found);
     });
     auto forEachConstant = [](const BlockProduct &product,
@@ -269,13 +331,18 @@ Quantized QuantizeActivationsPass::quantize(ImplicitLocOpBuilder &b,
   }
   AffineMap all = b.getMultiDimIdentityMap(type.getRank());
   AffineMap ofBlock = AffineMap::get(type.getRank(), 0, exprs, b.getContext());
-  Type f32 = b.getF32Type();
+  Type f32 = b.getF32Type(), integer = b.getIntegerType(product.bits);
+  double most = product.largest();
   auto constant = [](ImplicitLocOpBuilder &body, double value) -> Value {
     return arith::ConstantOp::create(body, body.getF32FloatAttr(value));
   };
-  Value start = tensor::EmptyOp::create(b, shape, f32);
-  start = linalg::FillOp::create(b, constant(b, 0.0), start).getResult(0);
-  Value largest =
+  // The largest magnitude, which is `most` units. As bits, the order of
+  // magnitudes is that of integers, and what is no number is above all.
+  Type bits = b.getI32Type();
+  Value start = tensor::EmptyOp::create(b, shape, bits);
+  Value none = arith::ConstantOp::create(b, b.getI32IntegerAttr(0));
+  start = linalg::FillOp::create(b, none, start).getResult(0);
+  Value units =
       linalg::GenericOp::create(
           b, start.getType(), x, start, ArrayRef<AffineMap>{all, ofBlock},
           kinds,
@@ -283,80 +350,149 @@ Quantized QuantizeActivationsPass::quantize(ImplicitLocOpBuilder &b,
             ImplicitLocOpBuilder body(loc, nested);
             Value size =
                 math::AbsFOp::create(body, castFloat(body, args[0], f32));
-            linalg::YieldOp::create(body, ValueRange{arith::MaximumFOp::create(
-                                              body, args[1], size)});
+            size = arith::MulFOp::create(body, size, constant(body, 1 / most));
+            size = arith::BitcastOp::create(body, bits, size);
+            linalg::YieldOp::create(
+                body, ValueRange{arith::MaxSIOp::create(body, args[1], size)});
           })
           .getResult(0);
-  Value room = tensor::EmptyOp::create(b, type.getShape(), b.getI16Type());
+  Value room = tensor::EmptyOp::create(b, type.getShape(), integer);
   Value numbers =
       linalg::GenericOp::create(
-          b, room.getType(), ValueRange{x, largest}, room,
+          b, room.getType(), ValueRange{x, units}, room,
           ArrayRef<AffineMap>{all, ofBlock, all}, parallel,
           [&](OpBuilder &nested, Location loc, ValueRange args) {
             ImplicitLocOpBuilder body(loc, nested);
+            Value unit = arith::BitcastOp::create(body, f32, args[1]);
             Value isZero =
-                arith::CmpFOp::create(body, arith::CmpFPredicate::OLT, args[1],
-                                      constant(body, kSmallestBlock));
+                arith::CmpFOp::create(body, arith::CmpFPredicate::OLT, unit,
+                                      constant(body, kSmallestBlock / most));
             Value scale =
-                arith::DivFOp::create(body, constant(body, kLargest), args[1]);
+                arith::DivFOp::create(body, constant(body, 1.0), unit);
             scale = arith::SelectOp::create(body, isZero, constant(body, 0.0),
                                             scale);
             Value number = arith::MulFOp::create(
                 body, castFloat(body, args[0], f32), scale);
             number = math::RoundEvenOp::create(body, number);
-            // No number at all becomes one; its block's largest is none.
-            number = arith::MaxNumFOp::create(body, number,
-                                              constant(body, -kLargest));
-            number = arith::MinNumFOp::create(body, number,
-                                              constant(body, kLargest));
-            linalg::YieldOp::create(body,
-                                    ValueRange{arith::FPToSIOp::create(
-                                        body, body.getI16Type(), number)});
+            // All numbers are in range but for what is none, which becomes one;
+            // its block's unit is none.
+            Value least = constant(body, -most);
+            Value isNumber = arith::CmpFOp::create(
+                body, arith::CmpFPredicate::OGT, number, least);
+            number = arith::SelectOp::create(body, isNumber, number, least);
+            linalg::YieldOp::create(body, ValueRange{arith::FPToSIOp::create(
+                                              body, integer, number)});
           })
           .getResult(0);
-  return {numbers, largest};
+  if (product.bits != 8)
+    return {numbers, units, {}};
+  // In 16 bits where they fit.
+  int64_t size = 1;
+  for (auto [axis, kind] : llvm::enumerate(kinds))
+    if (kind == utils::IteratorType::reduction)
+      size *= type.getDimSize(axis);
+  Type ofSum =
+      size * product.largest() <= 32767 ? b.getI16Type() : b.getI32Type();
+  Value sums = tensor::EmptyOp::create(b, shape, ofSum);
+  Value zero = arith::ConstantOp::create(b, b.getIntegerAttr(ofSum, 0));
+  sums = linalg::FillOp::create(b, zero, sums).getResult(0);
+  sums =
+      linalg::GenericOp::create(
+          b, sums.getType(), numbers, sums, ArrayRef<AffineMap>{all, ofBlock},
+          kinds,
+          [&](OpBuilder &nested, Location loc, ValueRange args) {
+            ImplicitLocOpBuilder body(loc, nested);
+            Value number = arith::ExtSIOp::create(body, ofSum, args[0]);
+            linalg::YieldOp::create(
+                body, ValueRange{arith::AddIOp::create(body, args[1], number)});
+          })
+          .getResult(0);
+  return {numbers, units, sums};
 }
 
-/// The low 16 bits of \p value of a body, in ops of as many bits where they
-/// yield the same; \p compute gives what they read.
-static Value narrow(ImplicitLocOpBuilder &b, Value value,
-                    llvm::function_ref<Value(Value)> compute) {
-  Type i16 = b.getIntegerType(kActivationBits);
+namespace {
+
+/// Computes values of a body with as few bits as they need.
+struct Narrower {
+  ImplicitLocOpBuilder &b;
+  int64_t width;
+  llvm::function_ref<Value(Value)> compute; ///< gives what is not narrowed
+
+  Value constant(int64_t value) const {
+    return arith::ConstantOp::create(
+        b, b.getIntegerAttr(b.getIntegerType(width),
+                            APInt(width, value, /*isSigned=*/false,
+                                  /*implicitTrunc=*/true)));
+  }
+  Value narrow(Value value) const;
+  Value shiftSigns(Value value) const;
+};
+
+} // namespace
+
+/// The low bits of \p value , in ops of as many bits where they yield the same.
+Value Narrower::narrow(Value value) const {
+  Type type = b.getIntegerType(width);
   Operation *def = value.getDefiningOp();
   APInt number;
   if (matchPattern(value, m_ConstantInt(&number)))
-    return arith::ConstantOp::create(
-        b, b.getIntegerAttr(i16, number.sextOrTrunc(kActivationBits)));
+    return constant(number.sextOrTrunc(width).getSExtValue());
   if (isa_and_nonnull<arith::ExtSIOp, arith::ExtUIOp>(def)) {
     Value in = compute(def->getOperand(0));
-    int64_t width = in.getType().getIntOrFloatBitWidth();
-    if (width > kActivationBits)
-      return arith::TruncIOp::create(b, i16, in);
-    if (width == kActivationBits)
+    int64_t own = in.getType().getIntOrFloatBitWidth();
+    if (own > width)
+      return arith::TruncIOp::create(b, type, in);
+    if (own == width)
       return in;
-    return b.create(b.getLoc(), def->getName().getIdentifier(), in, i16)
+    return b.create(b.getLoc(), def->getName().getIdentifier(), in, type)
         ->getResult(0);
   }
   bool isExact = isa_and_nonnull<arith::AddIOp, arith::SubIOp, arith::MulIOp,
                                  arith::AndIOp>(def);
   if (isa_and_nonnull<arith::ShLIOp, arith::ShRSIOp, arith::ShRUIOp>(def) &&
       matchPattern(def->getOperand(1), m_ConstantInt(&number)) &&
-      number.ult(kActivationBits)) {
+      number.ult(width)) {
     // All bits that come down must be there.
     std::optional<int64_t> bits = countSignificantBits(def->getOperand(0));
-    isExact = isa<arith::ShLIOp>(def) ||
-              (bits && *bits <= kActivationBits &&
-               (isa<arith::ShRSIOp>(def) ||
-                def->getOperand(0).getDefiningOp<arith::ExtUIOp>()));
+    bool isUnsigned = def->getOperand(0).getDefiningOp<arith::ExtUIOp>();
+    isExact =
+        isa<arith::ShLIOp>(def) ||
+        (bits && (isa<arith::ShRSIOp>(def) ? *bits <= width
+                                           : isUnsigned && *bits <= width + 1));
   }
-  if (!isExact)
-    return arith::TruncIOp::create(b, i16, compute(value));
-  Value left = narrow(b, def->getOperand(0), compute);
-  Value right = narrow(b, def->getOperand(1), compute);
+  if (!isExact) {
+    Value wide = compute(value);
+    return wide.getType() == type ? wide
+                                  : arith::TruncIOp::create(b, type, wide);
+  }
+  Value left = narrow(def->getOperand(0)), right = narrow(def->getOperand(1));
   return b
       .create(b.getLoc(), def->getName().getIdentifier(),
-              ValueRange{left, right}, i16)
+              ValueRange{left, right}, type)
       ->getResult(0);
+}
+
+/// \p value , which has a sign, plus what makes the least one zero. Of some
+/// bits of a number that is their highest bit turned over, without a shift
+/// that copies it.
+Value Narrower::shiftSigns(Value value) const {
+  int64_t bits = *countSignificantBits(value);
+  int64_t bias = int64_t(1) << (bits - 1);
+  APInt up, down;
+  if (auto shift = value.getDefiningOp<arith::ShRSIOp>();
+      shift && matchPattern(shift.getRhs(), m_ConstantInt(&down))) {
+    Value in = shift.getLhs(), part;
+    if (auto left = in.getDefiningOp<arith::ShLIOp>();
+        left && matchPattern(left.getRhs(), m_ConstantInt(&up)) && up == down)
+      part = arith::AndIOp::create(b, narrow(left.getLhs()),
+                                   constant(2 * bias - 1));
+    else if (countSignificantBits(in) == width && down.ult(width))
+      part =
+          arith::ShRUIOp::create(b, narrow(in), constant(down.getZExtValue()));
+    if (part)
+      return arith::XOrIOp::create(b, part, constant(bias));
+  }
+  return arith::AddIOp::create(b, narrow(value), constant(bias));
 }
 
 void QuantizeActivationsPass::rewrite(BlockProduct &product) {
@@ -365,9 +501,10 @@ void QuantizeActivationsPass::rewrite(BlockProduct &product) {
   ImplicitLocOpBuilder b(op.getLoc(), rewriter);
   Quantized activation = quantize(b, product);
 
-  // Rows of a block go in pairs, of which the last loop has the two.
+  // Rows of a block go in groups, of which the last loop has the members.
   unsigned numLoops = op.getNumLoops() + 1;
-  AffineExpr two = b.getAffineDimExpr(numLoops - 1);
+  int64_t groupSize = product.groupSize();
+  AffineExpr member = b.getAffineDimExpr(numLoops - 1);
   SmallVector<utils::IteratorType> kinds = op.getIteratorTypesArray();
   kinds.push_back(utils::IteratorType::reduction);
   SmallVector<AffineMap> oldMaps = op.getIndexingMapsArray();
@@ -376,7 +513,7 @@ void QuantizeActivationsPass::rewrite(BlockProduct &product) {
     for (AffineExpr expr : map.getResults()) {
       exprs.push_back(expr);
       if (expr == b.getAffineDimExpr(product.inBlock))
-        exprs.push_back(two);
+        exprs.push_back(member);
     }
     return AffineMap::get(numLoops, 0, exprs, b.getContext());
   };
@@ -389,7 +526,7 @@ void QuantizeActivationsPass::rewrite(BlockProduct &product) {
     unsigned axis = *findAxis(oldMaps[term.activation], product.inBlock);
     Value &numbers = split[axis];
     if (!numbers)
-      numbers = splitAxis(b, activation.numbers, axis, 2);
+      numbers = splitAxis(b, activation.numbers, axis, groupSize);
     inputs[term.activation] = numbers;
   }
   for (unsigned i : product.constants) {
@@ -397,17 +534,22 @@ void QuantizeActivationsPass::rewrite(BlockProduct &product) {
     ElementsAttr value;
     if (!axis || !matchPattern(inputs[i], m_Constant(&value)))
       continue;
-    inputs[i] = arith::ConstantOp::create(b, splitIntoPairs(value, *axis));
+    inputs[i] =
+        arith::ConstantOp::create(b, splitIntoGroups(value, *axis, groupSize));
   }
-  SmallVector<AffineExpr> ofLargest;
+  SmallVector<AffineExpr> ofUnits;
   for (auto [expr, isInBlock] :
        llvm::zip_equal(oldMaps[product.terms.front().activation].getResults(),
                        findBlockAxes(product)))
     if (!isInBlock)
-      ofLargest.push_back(expr);
-  inputs.push_back(activation.largest);
-  maps.insert(maps.end() - 1,
-              AffineMap::get(numLoops, 0, ofLargest, b.getContext()));
+      ofUnits.push_back(expr);
+  unsigned numOld = inputs.size();
+  for (Value ofBlock : {activation.units, activation.sums})
+    if (ofBlock) {
+      inputs.push_back(ofBlock);
+      maps.insert(maps.end() - 1,
+                  AffineMap::get(numLoops, 0, ofUnits, b.getContext()));
+    }
 
   auto result = linalg::GenericOp::create(
       b, op.getResultTypes(), inputs, op.getOutputs(), maps, kinds,
@@ -427,27 +569,49 @@ void QuantizeActivationsPass::rewrite(BlockProduct &product) {
           body.clone(*value.getDefiningOp(), mapping);
           return mapping.lookup(value);
         };
-        auto computeSmall = [&](Value value) {
-          return narrow(body, value,
-                        [&](Value own) { return compute(compute, own); });
+        auto computeAll = [&](Value value) { return compute(compute, value); };
+        Narrower narrower{body, product.bits, computeAll};
+        // One for all terms that have it in common.
+        llvm::SmallDenseMap<int64_t, Value> biases;
+        auto computeZero = [&](const Number &number) -> Value {
+          if (number.zero) {
+            Value zero = compute(compute, number.zero);
+            if (!zero.getType().isInteger(32))
+              zero = arith::ExtSIOp::create(body, i32, zero);
+            return zero;
+          }
+          Value &bias = biases[number.bias];
+          if (!bias)
+            bias = arith::ConstantOp::create(
+                body, body.getI32IntegerAttr(number.bias));
+          return bias;
+        };
+        auto computeWeight = [&](const Term &term) -> Value {
+          if (product.bits == 8) {
+            const Number &number = *term.number;
+            Value value = number.bias ? narrower.shiftSigns(number.value)
+                                      : narrower.narrow(number.value);
+            value = arith::ExtUIOp::create(body, i32, value);
+            return number.zero || number.bias
+                       ? arith::SubIOp::create(body, value, computeZero(number))
+                       : value;
+          }
+          Value weight = term.weight.getType().isInteger(32)
+                             ? narrower.narrow(term.weight)
+                             : compute(compute, term.weight);
+          if (term.isUnsigned)
+            return arith::ExtUIOp::create(body, i32, weight);
+          return arith::ExtSIOp::create(body, i32, weight);
         };
         Value sum;
         for (const Term &term : product.terms) {
-          Value weight = term.weight.getType().isInteger(32)
-                             ? computeSmall(term.weight)
-                             : compute(compute, term.weight);
-          if (term.isUnsigned)
-            weight = arith::ExtUIOp::create(body, i32, weight);
-          else
-            weight = arith::ExtSIOp::create(body, i32, weight);
+          Value weight = computeWeight(term);
           Value x = arith::ExtSIOp::create(body, i32, args[term.activation]);
           Value next = arith::MulIOp::create(body, x, weight);
           sum = sum ? arith::AddIOp::create(body, sum, next) : next;
         }
-        Value unit = arith::MulFOp::create(
-            body, args[args.size() - 2],
-            arith::ConstantOp::create(body,
-                                      body.getF32FloatAttr(1.0 / kLargest)));
+        Value unit =
+            arith::BitcastOp::create(body, body.getF32Type(), args[numOld]);
         Value factor =
             arith::MulFOp::create(body, compute(compute, product.factor), unit);
         Value total = arith::SIToFPOp::create(body, body.getF32Type(), sum);
@@ -455,6 +619,8 @@ void QuantizeActivationsPass::rewrite(BlockProduct &product) {
         total = arith::AddFOp::create(body, args.back(), total);
         linalg::YieldOp::create(body, total);
       });
+  if (activation.sums)
+    result->setAttr(kBlockSumsAttr, b.getI64IntegerAttr(numOld + 1));
   rewriter.replaceOp(op, result);
   ++numProducts;
 }

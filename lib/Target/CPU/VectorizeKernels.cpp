@@ -32,6 +32,15 @@ struct VectorizeKernelsPass
     IRRewriter rewriter(&getContext());
     auto ownBits = module->getAttrOfType<IntegerAttr>(kVectorBitsAttr);
     registerBits = ownBits ? ownBits.getInt() : vectorBits;
+    auto ownProducts = module->getAttrOfType<StringAttr>(kDotProductsAttr);
+    StringRef products = ownProducts ? ownProducts.getValue() : dotProducts;
+    std::optional<DotProducts> known = symbolizeDotProducts(products);
+    if (!known) {
+      module.emitError() << "dot-products=" << products
+                         << ": expected generic, avx2, avx512bw or vnni";
+      return signalPassFailure();
+    }
+    instructions = *known;
     for (auto func : module.getOps<func::FuncOp>()) {
       SmallVector<linalg::LinalgOp> ops;
       if (failed(lowerParallelLoops(rewriter, func)))
@@ -82,7 +91,7 @@ struct VectorizeKernelsPass
                     rewriter.getI64IntegerAttr(plan->units()));
       ++numParallel;
     }
-    emitVectorLoops(rewriter, generic, *plan, begin, end);
+    emitVectorLoops(rewriter, generic, *plan, instructions, begin, end);
     return success();
   }
 
@@ -172,6 +181,7 @@ struct VectorizeKernelsPass
   }
 
   int64_t registerBits = 0;
+  DotProducts instructions = DotProducts::Generic;
 };
 
 } // namespace

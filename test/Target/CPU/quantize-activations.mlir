@@ -16,18 +16,20 @@
 // CHECK-DAG: #[[Y:.*]] = affine_map<(d0, d1, d2, d3, d4) -> (d0, d1)>
 // CHECK-LABEL: func.func @int8(
 // CHECK-SAME:    %[[IN:[^:]*]]: tensor<3x2x4xf32>, %[[OUT:[^:]*]]: tensor<3x2xf32>
-// CHECK:       %[[LARGEST:.*]] = linalg.generic {{{.*}}iterator_types = ["parallel", "parallel", "reduction"]} ins(%[[IN]] : {{.*}} outs({{.*}} : tensor<3x2xf32>)
+// CHECK:       %[[UNITS:.*]] = linalg.generic {{{.*}}iterator_types = ["parallel", "parallel", "reduction"]} ins(%[[IN]] : {{.*}} outs({{.*}} : tensor<3x2xi32>)
 // CHECK:         math.absf
-// CHECK:         arith.maximumf
-// CHECK:       %[[NUMBERS:.*]] = linalg.generic {{.*}} ins(%[[IN]], %[[LARGEST]] : tensor<3x2x4xf32>, tensor<3x2xf32>) outs({{.*}} : tensor<3x2x4xi16>)
+// CHECK:         arith.mulf
+// CHECK:         arith.bitcast
+// CHECK:         arith.maxsi
+// CHECK:       %[[NUMBERS:.*]] = linalg.generic {{.*}} ins(%[[IN]], %[[UNITS]] : tensor<3x2x4xf32>, tensor<3x2xi32>) outs({{.*}} : tensor<3x2x4xi16>)
 // CHECK:         math.roundeven
 // CHECK:         arith.fptosi %{{.*}} : f32 to i16
 // CHECK:       %[[PAIRS:.*]] = tensor.expand_shape %[[NUMBERS]] {{.*}} : tensor<3x2x4xi16> into tensor<3x2x2x2xi16>
 // CHECK:       %[[W2:.*]] = arith.constant dense<{{\[\[\[\[}}1, 2], [3, 4]], {{.*}}> : tensor<2x2x2x2xi8>
 // CHECK:       linalg.generic {indexing_maps = [#[[X]], #[[W]], #[[S]], #[[L]], #[[Y]]]
 // CHECK-SAME:    iterator_types = ["parallel", "parallel", "reduction", "reduction", "reduction"]
-// CHECK-SAME:    ins(%[[PAIRS]], %[[W2]], %{{.*}}, %[[LARGEST]] : {{.*}} outs(%[[OUT]] : tensor<3x2xf32>)
-// CHECK:       ^bb0(%[[A:.*]]: i16, %[[B:.*]]: i8, %[[C:.*]]: bf16, %[[G:.*]]: f32, %[[D:.*]]: f32):
+// CHECK-SAME:    ins(%[[PAIRS]], %[[W2]], %{{.*}}, %[[UNITS]] : {{.*}} outs(%[[OUT]] : tensor<3x2xf32>)
+// CHECK:       ^bb0(%[[A:.*]]: i16, %[[B:.*]]: i8, %[[C:.*]]: bf16, %[[G:.*]]: i32, %[[D:.*]]: f32):
 // CHECK-DAG:     %[[NB:.*]] = arith.extsi %[[B]] : i8 to i32
 // CHECK-DAG:     %[[NA:.*]] = arith.extsi %[[A]] : i16 to i32
 // CHECK:         %[[P:.*]] = arith.muli %[[NA]], %[[NB]]
@@ -62,9 +64,9 @@ func.func @int8(%x: tensor<3x2x4xf32>, %y: tensor<3x2xf32>) -> tensor<3x2xf32> {
 // Both halves of a byte: one largest magnitude for all rows of the block, one sum.
 // CHECK-LABEL: func.func @int4(
 // CHECK-SAME:    %[[IN:[^:]*]]: tensor<1x1x2x2xf16>
-// CHECK:       linalg.generic {{{.*}}iterator_types = ["parallel", "parallel", "reduction", "reduction"]} ins(%[[IN]] : {{.*}} outs({{.*}} : tensor<1x1xf32>)
+// CHECK:       linalg.generic {{{.*}}iterator_types = ["parallel", "parallel", "reduction", "reduction"]} ins(%[[IN]] : {{.*}} outs({{.*}} : tensor<1x1xi32>)
 // CHECK:       %[[PAIRS:.*]] = tensor.expand_shape {{.*}} : tensor<1x1x2x2xi16> into tensor<1x1x2x1x2xi16>
-// CHECK:       linalg.generic {{.*}} ins(%[[PAIRS]], %[[PAIRS]], %{{.*}}, %{{.*}}, %{{.*}} : {{.*}}, tensor<1x1x2x2xi8>, tensor<1x2xbf16>, tensor<1x1xf32>)
+// CHECK:       linalg.generic {{.*}} ins(%[[PAIRS]], %[[PAIRS]], %{{.*}}, %{{.*}}, %{{.*}} : {{.*}}, tensor<1x1x2x2xi8>, tensor<1x2xbf16>, tensor<1x1xi32>)
 // CHECK:         %[[LOW:.*]] = arith.extsi %{{.*}} : i16 to i32
 // CHECK:         %[[P0:.*]] = arith.muli %{{.*}}, %[[LOW]]
 // CHECK:         %[[HIGH:.*]] = arith.extsi %{{.*}} : i16 to i32
@@ -109,7 +111,7 @@ func.func @int4(%x: tensor<1x1x2x2xf16>, %y: tensor<1x2xf32>) -> tensor<1x2xf32>
 // CHECK-DAG: #[[Z:.*]] = affine_map<(d0, d1, d2, d3, d4) -> (d2, d1)>
 // CHECK-LABEL: func.func @uint4(
 // CHECK:       linalg.generic {indexing_maps = [{{.*}}, {{.*}}, {{.*}}, #[[Z]], #[[Z]], {{.*}}, {{.*}}]
-// CHECK:       ^bb0(%[[X:[^:]*]]: i16, %[[E:[^:]*]]: i16, %[[B:[^:]*]]: i8, %{{.*}}: bf16, %[[ZERO:[^:]*]]: i8, %{{.*}}: f32, %{{.*}}: f32):
+// CHECK:       ^bb0(%[[X:[^:]*]]: i16, %[[E:[^:]*]]: i16, %[[B:[^:]*]]: i8, %{{.*}}: bf16, %[[ZERO:[^:]*]]: i8, %{{.*}}: i32, %{{.*}}: f32):
 // CHECK:         %[[BYTE:.*]] = arith.extui %[[B]] : i8 to i16
 // CHECK:         %[[L:.*]] = arith.andi %[[BYTE]], %{{.*}} : i16
 // CHECK:         %[[ZL:.*]] = arith.extsi %[[ZERO]] : i8 to i16

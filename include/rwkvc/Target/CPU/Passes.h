@@ -33,12 +33,21 @@ inline constexpr llvm::StringLiteral kParallelUnitsAttr = "cpu.parallel_units";
 inline constexpr llvm::StringLiteral kVectorBitsAttr = "cpu.vector_bits";
 /// Of a level's module: the level that it takes all other kernels from.
 inline constexpr llvm::StringLiteral kBaseAttr = "cpu.base";
+/// Of a level's module: how the processor adds products of integers of 8 bits,
+/// as the option of cpu-vectorize-kernels says it.
+inline constexpr llvm::StringLiteral kDotProductsAttr = "cpu.dot_products";
 /// Symbol of a level's table of kernels.
 inline constexpr llvm::StringLiteral kKernelTable = "rwkvc_kernels";
 
 /// Attribute of a product of a row with a matrix: the number of the operand
 /// that is the row, of which many elements are zero.
 inline constexpr llvm::StringLiteral kSkipZerosAttr = "cpu.skip_zeros";
+
+/// Attribute of a product of blocks of integers: the number of an operand, the
+/// sums of the integers of each block that weights are multiplied with, which
+/// are from -127 to 127. The body does without; a zero point that its terms
+/// have in common needs it.
+inline constexpr llvm::StringLiteral kBlockSumsAttr = "cpu.block_sums";
 
 } // namespace rwkvc::cpu
 

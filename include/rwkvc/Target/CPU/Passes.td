@@ -16,7 +16,7 @@ def QuantizeActivations
   let description = [{
     A product with a matrix of integers that share a scale by blocks of rows widens
     each of them to floating point. Here the activations of a block become integers
-    of 16 bits too, times the block's largest magnitude by 32767, so that
+    of 16 bits too, times a unit, the block's largest magnitude by 32767, so that
     processors multiply and add pairs of integers in one instruction and only the
     sum of a block is widened. The error is 2^-16 of the block's largest activation,
     far below that of the weights.
@@ -25,16 +25,36 @@ def QuantizeActivations
     %y = linalg.generic  // y[n] += scale[b, n] * (x[b, k] * w[b, k, n])
         ins(%x, %w, %scale : tensor<24x32xf32>, tensor<24x32x768xi8>, tensor<24x768xbf16>)
     // after
-    %largest = linalg.generic  // max |x[b, k]|
-    %numbers = linalg.generic  // round(x[b, k] * 32767 / largest[b])
-    %y = linalg.generic  // y[n] += scale[b, n] * largest[b] / 32767
+    %units = linalg.generic    // max of |x[b, k]| / 32767, as the bits of a float
+    %numbers = linalg.generic  // round(x[b, k] / units[b])
+    %y = linalg.generic  // y[n] += scale[b, n] * units[b]
                          //         * float(numbers[b, k, two] * w[b, k, two, n])
-        ins(%numbers, %w, %scale, %largest
-            : tensor<24x16x2xi16>, tensor<24x16x2x768xi8>, tensor<24x768xbf16>, tensor<24xf32>)
+        ins(%numbers, %w, %scale, %units
+            : tensor<24x16x2xi16>, tensor<24x16x2x768xi8>, tensor<24x768xbf16>, tensor<24xi32>)
     ```
+
+    The largest of floats without signs is found as that of their bits: in one
+    instruction, and what is no number makes all results none.
 
     Numbers may be without a sign, and a block's zero point subtracted from them; that
     is done in 16 bits.
+
+    With `bits=8` activations have 8 bits, a unit is the largest magnitude by 127, and rows
+    go in groups of four. The error is 2^-8 of the block's largest activation then, as
+    that of weights of 8 bits. Processors multiply such integers with numbers without
+    a sign: weights that have one become such numbers less a zero point. What zero
+    points are multiplied with, the sums of a block's integers, is a further operand,
+    of which the attribute `cpu.block_sums` has the number. Weights that do not fit 8 bits
+    and blocks that are no multiple of four rows have activations of 16 bits as before.
+
+    ```mlir
+    %sums = linalg.generic  // sum over k of numbers[b, k]
+    %y = linalg.generic {cpu.block_sums = 4}
+                         // y[n] += scale[b, n] * units[b]
+                         //         * float(numbers[b, k, four] * ((w[b, k, four, n] + 128) - 128))
+        ins(%numbers, %w, %scale, %units, %sums
+            : tensor<24x8x4xi8>, tensor<24x8x4x768xi8>, tensor<24x768xbf16>, tensor<24xi32>, tensor<24xi16>)
+    ```
 
     Applies to matrices that only such products read, and not within parallel loops.
     A block whose largest activation is below 1e-30 counts as zero.
@@ -43,6 +63,8 @@ def QuantizeActivations
                            "::mlir::linalg::LinalgDialect",
                            "::mlir::math::MathDialect",
                            "::mlir::tensor::TensorDialect"];
+  let options = [Option<"bits", "bits", "int64_t", /*default=*/"16",
+                        "Of an activation: 8 or 16">];
   let statistics = [Statistic<"numProducts", "products", "Products rewritten">];
 }
 
@@ -87,11 +109,12 @@ def PackMatrices : Pass<"cpu-pack-matrices", "::mlir::ModuleOp"> {
     }
     ```
 
-    Where products of small integers are summed over pairs of rows, the two lie side
-    by side within a part, as instructions that add them need it.
+    Where products of small integers are summed over groups of two or four rows, those
+    lie side by side within a part, as instructions that add them need it.
 
     The product becomes a parallel loop over more than two parts, into which
-    `rwkvc-fuse-into-parallel-loops` takes what follows it.
+    `rwkvc-fuse-into-parallel-loops` takes what follows it. What the sums start from
+    is filled in there too, and not in memory before.
 
     Iterations of a parallel loop that each read some columns of a constant have those
     one behind another as well: a part is as wide as what an iteration reads, and
@@ -146,7 +169,11 @@ def VectorizeKernels : Pass<"cpu-vectorize-kernels", "::mlir::ModuleOp"> {
     registers; a reduction over the lanes itself ends with one horizontal sum.
     Products of integers of at most 16 bits that are summed over pairs of rows, which
     lie side by side, are added in lanes (`vector.deinterleave`), which LLVM makes one
-    instruction. A factor that the innermost sum does not depend on leaves it, and so
+    instruction. Of integers of 8 bits, those of the matrix without a sign, four rows
+    are; as LLVM sees no such instruction in a loop, the pass calls those that
+    `dot-products` says: `vpdpbusd`, or `vpmaddubsw` with numbers of 4 bits, or
+    magnitudes of 8 bits while the activations take the sign, for the sum of a pair must
+    fit 16 bits. A factor that the innermost sum does not depend on leaves it, and so
     does the conversion of its integers to floating point; and where there is one row, a
     zero point that all terms subtract from their weights does, times the sum of what it
     multiplies, which is computed where the kernel begins, for each range of its units.
@@ -174,13 +201,18 @@ def VectorizeKernels : Pass<"cpu-vectorize-kernels", "::mlir::ModuleOp"> {
   }];
   let dependentDialects = [
     "::mlir::arith::ArithDialect", "::mlir::func::FuncDialect",
-    "::mlir::memref::MemRefDialect", "::mlir::scf::SCFDialect",
-    "::mlir::vector::VectorDialect"
+    "::mlir::LLVM::LLVMDialect", "::mlir::memref::MemRefDialect",
+    "::mlir::scf::SCFDialect", "::mlir::vector::VectorDialect"
   ];
   let options = [
     Option<"vectorBits", "vector-bits", "int64_t", /*default=*/"256",
            "Width of a vector register; a module's attribute cpu.vector_bits "
            "says otherwise">,
+    Option<"dotProducts", "dot-products", "std::string",
+           /*default=*/"\"generic\"",
+           "Instructions that add products of four integers of 8 bits: generic, "
+           "avx2, avx512bw or vnni; a module's attribute cpu.dot_products says "
+           "otherwise">,
     Option<"minParallelWork", "min-parallel-work", "int64_t",
            /*default=*/"1 << 18",
            "Scalar operations from which a kernel is split over threads; 0: "
@@ -262,10 +294,10 @@ def CloneKernels : Pass<"cpu-clone-kernels", "::mlir::ModuleOp"> {
     func.func @main(%x: memref<64xf32>) {
       call @kernel_0(%x)
     func.func private @kernel_0(memref<64xf32>)
-    module @"x86-64-v3" attributes {cpu.vector_bits = 256 : i64} {
+    module @"x86-64-v3" attributes {cpu.dot_products = "avx2", cpu.vector_bits = 256 : i64} {
       func.func private @kernel_0(%x: memref<64xf32>) { ... }
     }
-    module @"x86-64-v4" attributes {cpu.vector_bits = 512 : i64} { ... }
+    module @"x86-64-v4" attributes {cpu.dot_products = "avx512bw", cpu.vector_bits = 512 : i64} { ... }
     ```
 
     A level may have a base, an earlier one than which its processors are better only
@@ -281,7 +313,10 @@ def CloneKernels : Pass<"cpu-clone-kernels", "::mlir::ModuleOp"> {
                "Width of each level's vector registers">,
     ListOption<"bases", "bases", "int64_t",
                "Number of each level's base, counted from 0, or -1; none: no "
-               "level has one">
+               "level has one">,
+    ListOption<"dotProducts", "dot-products", "std::string",
+               "Instructions of each level for products of integers of 8 bits, "
+               "as for cpu-vectorize-kernels; none given: generic">
   ];
   let statistics = [Statistic<"numKernels", "kernels", "Kernels copied">];
 }

@@ -22,13 +22,16 @@ MAX_POINTS = 60_000
 NUMPY = {"f64": np.float64, "f32": np.float32, "f16": np.float16, "bf16": np.uint16, "i8": np.int8, "i16": np.int16}
 NUMPY |= {"i32": np.int32, "i64": np.int64, "i1": np.bool_}
 EPSILON = {"f64": 2.0**-52, "f32": 2.0**-23, "f16": 2.0**-10, "bf16": 2.0**-7}
-# Options of cpu-vectorize-kernels.
-CONFIGURATIONS = (
-    "vector-bits=128 min-parallel-work=0",
-    "vector-bits=256 min-parallel-work=0",
-    "vector-bits=256 min-parallel-work=1",
-    "vector-bits=512 min-parallel-work=1",
-)
+# Options of cpu-vectorize-kernels, and what the processor must have to run the instructions that they say.
+CONFIGURATIONS = {
+    "vector-bits=128 min-parallel-work=0": (),
+    "vector-bits=256 min-parallel-work=0": (),
+    "vector-bits=256 min-parallel-work=1 dot-products=avx2": ("avx2",),
+    "vector-bits=512 min-parallel-work=1": (),
+    "vector-bits=512 min-parallel-work=1 dot-products=avx512bw": ("avx512bw", "avx512vl"),
+    "vector-bits=512 min-parallel-work=0 dot-products=vnni": ("avx512_vnni", "avx512vl"),
+    "vector-bits=256 min-parallel-work=0 dot-products=vnni": ("avx512_vnni", "avx512vl"),
+}
 PARALLEL_FOR = """
 typedef void (*Task)(void *, long, long);
 void rwkvrt_parallel_for(Task task, void *context, long units) {
@@ -75,12 +78,13 @@ class Case:
         self.lines, self.values = [], 0
         self.tables, self.exact, self.skips = [], False, False
         rng.choice((self.random_nest, self.product, self.product, self.block_product))(rng)
-        (self.block_body if self.has_pairs else self.body)(rng)
+        bodies = {1: self.body, 2: self.block_body, 4: self.byte_body}
+        bodies[self.group](rng)
 
     # -- loops and operands ------------------------------------------------------------------------------------------
 
     def random_nest(self, rng):
-        self.has_pairs = False
+        self.group = 1
         while True:
             loops = rng.randint(1, 4)
             self.ranges = [rng.choice(SIZES) for _ in range(loops)]
@@ -108,7 +112,7 @@ class Case:
 
     def product(self, rng):
         """[batch x] [m x] k times k x n, with operands possibly transposed: what most of a model is."""
-        self.has_pairs = False
+        self.group = 1
         k, n = rng.choice(SIZES[3:]), rng.choice((*SIZES[3:], 160, 257, 300))
         outer = rng.choice(([], [], [], [2], [3], [5], [2, 3]))
         while int(np.prod([k, n, *outer])) > 2 * MAX_POINTS:
@@ -131,22 +135,27 @@ class Case:
         self.skips = not integer and rng.random() < 0.3
 
     def block_product(self, rng):
-        """[m x] blocks x rows times blocks x rows x n, integers with a scale for each block: rows are seen as pairs,
-        the two of which mostly lie side by side."""
-        self.has_pairs, self.accumulator = True, "f32"
+        """[m x] blocks x rows times blocks x rows x n, integers with a scale for each block: rows are seen as groups of
+        two or four, which mostly lie side by side."""
+        self.group, self.accumulator = rng.choice((2, 4, 4)), "f32"
         outer = rng.choice(([], [2], [13]))
-        self.ranges = [*outer, rng.choice((1, 2, 3)), rng.choice((1, 4, 16)), rng.choice((4, 16, 24, 32, 33, 64)), 2]
+        self.ranges = [*outer, rng.choice((1, 2, 3)), rng.choice((1, 4, 8, 16)), rng.choice((4, 16, 24, 32, 33, 64))]
+        self.ranges.append(self.group)
         self.reduction = [*(False for _ in outer), True, True, False, True]
         rows = list(range(len(outer)))
         block, pair, column, two = range(len(outer), len(outer) + 4)
         matrix = [block, pair, column, two] if rng.random() < 0.8 else [block, pair, two, column]
         self.inputs = [
-            self.operand(rng, "i16", [*rows, block, pair, two]),
+            self.operand(rng, "i16" if self.group == 2 else "i8", [*rows, block, pair, two]),
             self.operand(rng, "i8", matrix),
             self.operand(rng, rng.choice(("f32", "bf16")), [block, column]),
         ]
         if rng.random() < 0.4:  # zero points
             self.inputs.append(self.operand(rng, "i8", [block, column]))
+        self.has_zeros = len(self.inputs) > 3
+        self.gives_sums = self.group == 4 and rng.random() < 0.6
+        if self.gives_sums:
+            self.inputs.append(self.operand(rng, rng.choice(("i16", "i32")), [*rows, block]))
         self.outputs = [self.operand(rng, "f32", [*rows, column])]
 
     def operand(self, rng, element, dims, constants=False):
@@ -175,10 +184,37 @@ class Case:
         name = "arith.extsi" if self.accumulator == "i32" else "arith.extf"
         return self.op(f"{name} {value}", f"{element} to {self.accumulator}")
 
+    def byte_body(self, rng):
+        """Numbers of 8 bits or 4 without a sign, less a zero point."""
+        x = self.op("arith.extsi %in0", "i8 to i32")
+        numbers = rng.choice((["%in1"], ["%low"], ["%low", "%high"]))
+        self.terms = len(numbers)
+        zero = rng.choice((None, "%bias"))
+        if self.has_zeros:
+            zero = self.op("arith.extsi %in3", "i8 to i32")
+        terms = []
+        for number in numbers:
+            if number == "%low":
+                number = self.op("arith.andi %in1, %byte_mask", "i8")
+            elif number == "%high":
+                number = self.op("arith.shrui %in1, %byte_half", "i8")
+                number = self.op(f"arith.xori {number}, %byte_sign", "i8")
+            weight = self.op(f"arith.extui {number}", "i8 to i32")
+            if zero:
+                weight = self.op(f"arith.subi {weight}, {zero}", "i32")
+            terms.append(self.op(f"arith.muli {x}, {weight}", "i32"))
+        sum = terms[0] if len(terms) == 1 else self.op(f"arith.addi {terms[0]}, {terms[1]}", "i32")
+        self.add_scaled(sum)
+
+    def add_scaled(self, sum):
+        value = self.op(f"arith.sitofp {sum}", "i32 to f32")
+        value = self.op(f"arith.mulf {value}, {self.widen('%in2', self.inputs[2].element)}")
+        self.yields = [self.op(f"arith.addf %out0, {value}")]
+
     def block_body(self, rng):
         x = self.op("arith.extsi %in0", "i16 to i32")
-        has_zeros, has_halves = len(self.inputs) > 3, rng.random() < 0.5
-        if has_zeros:  # numbers without a sign, less their block's zero point
+        has_halves = rng.random() < 0.5
+        if self.has_zeros:  # numbers without a sign, less their block's zero point
             number = self.op("arith.extui %in1", "i8 to i16")
             zero = self.op("arith.extsi %in3", "i8 to i16")
             halves = [f"arith.andi {number}, %mask", f"arith.shrui {number}, %half_byte"]
@@ -190,10 +226,7 @@ class Case:
             if has_halves:
                 weights.append(self.op(f"arith.shrsi {weights[0]}, %shift", "i32"))
         terms = [self.op(f"arith.muli {x}, {weight}", "i32") for weight in weights]
-        product = self.op(f"arith.addi {terms[0]}, {terms[1]}", "i32") if has_halves else terms[0]
-        value = self.op(f"arith.sitofp {product}", "i32 to f32")
-        value = self.op(f"arith.mulf {value}, {self.widen('%in2', self.inputs[2].element)}")
-        self.yields = [self.op(f"arith.addf %out0, {value}")]
+        self.add_scaled(self.op(f"arith.addi {terms[0]}, {terms[1]}", "i32") if has_halves else terms[0])
 
     def body(self, rng):
         integer = self.accumulator == "i32"
@@ -287,8 +320,12 @@ class Case:
         lines += [f"  %{name} = arith.constant {value:e} : {floating}" for name, value in constants.items()]
         lines += ["  %shift = arith.constant 1 : i32", "  %izero = arith.constant 0 : i32"]
         lines += ["  %mask = arith.constant 15 : i16", "  %half_byte = arith.constant 4 : i16"]
+        lines += ["  %byte_mask = arith.constant 15 : i8", "  %byte_half = arith.constant 4 : i8"]
+        lines += ["  %byte_sign = arith.constant 8 : i8", "  %bias = arith.constant 128 : i32"]
         lines += ["  %row = arith.constant 1 : index"]
         skips = ", cpu.skip_zeros = 0 : i64" if self.skips else ""
+        if self.group == 4 and self.gives_sums:
+            skips = f", cpu.block_sums = {len(self.inputs) - 1} : i64"
         lines += [f"  linalg.generic {{indexing_maps = [{', '.join(maps)}], iterator_types = [{kinds}]{skips}}}"]
         lines += [f"      {group(self.inputs, 'ins', 'x')} {group(self.outputs, 'outs', 'y')} {{"]
         lines += [f"  ^bb0({', '.join(block)}):", *self.lines]
@@ -301,6 +338,8 @@ class Case:
 
     def data(self, rng):
         def memory(x):
+            if x.element == "i8" and self.group == 4:
+                return rng.integers(-128, 128, x.size).astype(np.int8)
             if x.element.startswith("i"):
                 return rng.integers(-9, 10, x.size).astype(NUMPY[x.element])
             values = rng.uniform(-1.0, 1.0, x.size).astype(np.float32)
@@ -311,7 +350,25 @@ class Case:
         memories = [memory(x) for x in (*self.operands, *self.tables)]
         if self.skips:
             memories[0][rng.random(memories[0].size) < 0.5] = 0
+        if self.group == 4:
+            self.fill_extremes(memories[0], -127 if self.gives_sums else -128, rng)
+            if self.gives_sums:
+                sums = self.view(memories[0], self.inputs[0]).sum(axis=(-2, -1), dtype=np.int32)
+                self.view(memories[-2], self.inputs[-1])[...] = sums * self.terms
         return memories
+
+    @staticmethod
+    def fill_extremes(memory, least, rng):
+        """Where instructions saturate: long runs of what is largest."""
+        kind = rng.integers(3)
+        if kind:
+            memory[...] = (least, 127)[kind - 1]
+        memory[...] = np.maximum(memory, least)
+
+    @staticmethod
+    def view(memory, buffer):
+        strides = [stride * memory.itemsize for stride in buffer.strides]
+        return np.lib.stride_tricks.as_strided(memory[buffer.offset :], buffer.shape, strides)
 
     def run(self, library, memories):
         memories = [memory.copy() for memory in memories]
@@ -340,8 +397,10 @@ class Case:
 
     def bound(self):
         """How large one term may be: inputs are below 1, loop numbers below their range, integers below 10."""
-        if self.has_pairs:
-            return 200.0 if len(self.inputs) == 3 else 5000.0
+        if self.group == 4:
+            return 100_000.0
+        if self.group == 2:
+            return 5000.0 if self.has_zeros else 200.0
         return max(self.ranges) if any("linalg.index" in line for line in self.lines) else 2.0
 
 
@@ -396,7 +455,10 @@ def main():
     failures = 0
     inputs = [case.data(np.random.default_rng([options.seed, case.name])) for case in cases]
     expected = [case.run(reference, memories) for case, memories in zip(cases, inputs)]
-    for number, configuration in enumerate(CONFIGURATIONS):
+    flags = pathlib.Path("/proc/cpuinfo").read_text().split()
+    for number, (configuration, needs) in enumerate(CONFIGURATIONS.items()):
+        if not all(name in flags for name in needs):
+            continue
         library, lowered = build(
             options.cc, options.folder, f"vectors{number}", source, [f"-cpu-vectorize-kernels={configuration}"]
         )
@@ -410,6 +472,7 @@ def main():
         features = {
             "vectorised": sum("vector." in part for part in lowered.split("func.func private")[1:]),
             "with pairs": sum("vector.deinterleave" in part for part in lowered.split("func.func private")[1:]),
+            "with instructions of their own": sum("llvm.x86" in part for part in lowered.split("func.func private")[1:]),
             "with rows skipped": sum("memref.alloca" in part for part in lowered.split("func.func private")[1:]),
             "with a horizontal reduction": sum(
                 "vector.reduction" in part for part in lowered.split("func.func private")[1:]

@@ -1,0 +1,187 @@
+//===- Emitter.h - Loops over vectors in the making -------------*- C++ -*-===//
+//
+// Part of the rwkvc project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef RWKVC_LIB_TARGET_CPU_EMITTER_H
+#define RWKVC_LIB_TARGET_CPU_EMITTER_H
+
+#include "KernelSchedule.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/IR/IRMapping.h"
+#include "mlir/IR/ImplicitLocOpBuilder.h"
+
+namespace rwkvc::cpu {
+
+/// Lowers an op by its schedule. Parts of it have files of their own:
+/// EmitStreams.cpp, EmitCommonFactor.cpp and EmitDotProducts.cpp.
+class Emitter {
+public:
+  Emitter(mlir::OpBuilder &builder, mlir::linalg::GenericOp op,
+          const Schedule &s, DotProducts dotProducts);
+
+  void emit(mlir::Value begin, mlir::Value end);
+
+private:
+  using Values = llvm::SmallVector<mlir::Value>;
+
+  /// What of the body is computed: all of it, or, of a sum with a common
+  /// factor, the inner sum, what is done with it, or the zero point.
+  enum class Part { All, Terms, Total, Zero };
+
+  mlir::Value index(int64_t value) {
+    return mlir::arith::ConstantIndexOp::create(b, value);
+  }
+  mlir::Value add(mlir::Value x, mlir::Value y) {
+    return mlir::arith::AddIOp::create(b, x, y);
+  }
+  mlir::Value scaled(mlir::Value x, int64_t factor) {
+    return factor == 1 ? x : mlir::arith::MulIOp::create(b, x, index(factor));
+  }
+
+  /// The elements of \p buffer from its first one on, as one dimension.
+  mlir::Value flatten(mlir::Value buffer);
+
+  Values loop(mlir::Value from, mlir::Value to, int64_t step,
+              mlir::ValueRange carried,
+              llvm::function_ref<Values(mlir::Value, mlir::ValueRange)> body);
+  void loop(mlir::Value from, mlir::Value to, int64_t step,
+            llvm::function_ref<void(mlir::Value)> body);
+
+  void emitOuter(llvm::ArrayRef<unsigned> loops, unsigned level);
+
+  void emitLanes(bool isOutermost);
+
+  /// Chunks of the lanes; in each, several steps of the reduction side by side.
+  void emitStreams(bool isOutermost);
+
+  /// How many steps of \p reduction have something to add, and which, in
+  /// \p list .
+  mlir::Value listNonzero(unsigned reduction, mlir::Value &list);
+
+  /// Fetches what \p size steps of \p reduction , those in \p list from \p next
+  /// on, will read: memory that does not follow what was read before. To the
+  /// second-level cache, which has more requests under way than the first.
+  void prefetchSteps(unsigned reduction, mlir::Value list, mlir::Value next,
+                     int64_t size);
+
+  /// Adds those steps of \p reduction to the outputs in [from, to).
+  void emitStreamBlock(mlir::Value from, mlir::Value to, unsigned reduction,
+                       const Values &steps);
+
+  /// The lanes from \p start on: single vectors, then single elements.
+  void emitRemainder(int64_t start);
+
+  /// `rows` x \p unroll vectors of the outputs, with parallel lanes.
+  void emitTile(int64_t unroll, int64_t lanes);
+
+  /// Fetches, in a step of \p reductions in a full tile, its share of what
+  /// comes after the present part of the matrix. To the second-level cache: the
+  /// first has the tile.
+  void fetchAhead(llvm::ArrayRef<unsigned> reductions);
+
+  /// Adds to \p sums the sum over \p loop of what the common factor multiplies,
+  /// times the factor.
+  Values emitCommonFactor(unsigned loop, mlir::ValueRange sums, int64_t unroll,
+                          int64_t lanes);
+
+  bool subtractsZero(mlir::Operation *each);
+
+  /// Where the kernel begins, adds up what weights of each block are multiplied
+  /// with.
+  void sumBlocks();
+
+  /// Subtracts the zero point of a block, times the sum of what weights are
+  /// multiplied with, from \p terms .
+  void subtractZeros(Values &terms, int64_t unroll, int64_t lanes);
+
+  /// The sums over \p loop of the products of groups of four, less the zero
+  /// point's share, for the \p count members of the tile.
+  Values sumDots(unsigned loop, unsigned count, int64_t unroll, int64_t lanes);
+  /// What the sums of dot products of numbers less \p bias start from: the
+  /// bias less the zero point, times the sums of the block's activations.
+  /// Empty where that is nothing.
+  Values startSums(unsigned count, int64_t unroll, int64_t lanes, int64_t bias);
+  /// The numbers of \p dot , for one member of the tile.
+  mlir::Value computeNumbers(const DotTerm &dot, int64_t row, int64_t part,
+                             int64_t lanes);
+
+  /// The present value of an output; null where nothing reads it.
+  mlir::Value loadOutput(unsigned output, int64_t row, int64_t part,
+                         int64_t lanes, bool isRead);
+
+  Values emitReductions(llvm::ArrayRef<unsigned> loops,
+                        mlir::ValueRange carried,
+                        llvm::function_ref<Values(mlir::ValueRange)> body);
+
+  /// `rows` elements of the outputs, with the lanes summed up.
+  void emitLaneReduction();
+
+  void forEachOutput(int64_t unroll,
+                     llvm::function_ref<void(unsigned, int64_t, int64_t)> fn);
+
+  mlir::Value neutral(unsigned output);
+
+  /// \p element , as a vector if \p type is one.
+  static mlir::Type cloneType(mlir::Type type, mlir::Type element) {
+    auto vector = mlir::dyn_cast<mlir::VectorType>(type);
+    return vector ? vector.clone(element) : element;
+  }
+
+  mlir::Value broadcast(mlir::Value value, int64_t lanes);
+
+  /// The present value of loop \p d for one member of the tile.
+  mlir::Value loopIndex(unsigned d, int64_t row, int64_t part, int64_t lanes);
+
+  mlir::Value elementNumber(unsigned operand, int64_t row, int64_t part,
+                            int64_t lanes);
+
+  mlir::Value load(unsigned operand, int64_t row, int64_t part, int64_t lanes);
+
+  /// All members of the group for \p lanes values of the lane loop, side by
+  /// side.
+  mlir::Value loadGroups(unsigned operand, int64_t row, int64_t part,
+                         int64_t lanes);
+
+  void store(unsigned operand, int64_t row, int64_t part, mlir::Value value);
+
+  /// The body for every member of the tile; \p accumulators are the outputs'
+  /// present values in the order of forEachOutput.
+  Values evaluate(const Values &accumulators, int64_t unroll, int64_t lanes,
+                  Part which = Part::All);
+
+  /// The ops of the body that \p which needs but for the terminator, in order.
+  llvm::SetVector<mlir::Operation *> getOps(Part which);
+
+  /// The ops of the body that \p value comes from, in order.
+  llvm::SetVector<mlir::Operation *>
+  getSlice(mlir::Value value, mlir::Operation *except = nullptr);
+
+  /// Adds the terms of \p value to \p total .
+  void addTerms(mlir::Value value, mlir::IRMapping &mapping,
+                mlir::Value &total);
+
+  void clone(mlir::Operation &inner, mlir::IRMapping &mapping, int64_t row,
+             int64_t part, int64_t lanes);
+
+  mlir::ImplicitLocOpBuilder b;
+  mlir::linalg::GenericOp op;
+  const Schedule &s;
+  DotProducts dotProducts;
+  Values ivs;      ///< index of each loop, of the tile's first member
+  Values bases;    ///< operands as one-dimensional buffers, or scalars
+  Values partials; ///< sums that a common factor multiplies, while it does
+  /// Of what a common zero point multiplies, if there is one.
+  mlir::Value blockSums;
+  Values preloaded; ///< inputs that need no load at present, or empty
+  mlir::Value begin, end;
+  /// Of the outermost reduction, where it has parts.
+  mlir::Value firstStep, endStep;
+  int64_t rows; ///< iterations of the row loop that go together at present
+};
+
+} // namespace rwkvc::cpu
+
+#endif // RWKVC_LIB_TARGET_CPU_EMITTER_H
