@@ -38,7 +38,7 @@ namespace {
 /// An integer weight as a number from 0 to 255, less what a block has in
 /// common.
 struct Number {
-  Value value; ///< in the body; less than `bias` below zero
+  Value value; ///< in the body; at most `bias` below zero
   Value zero;  ///< in the body, or null
   int64_t bias = 0;
 };

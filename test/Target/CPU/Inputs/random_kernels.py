@@ -472,7 +472,9 @@ def main():
         features = {
             "vectorised": sum("vector." in part for part in lowered.split("func.func private")[1:]),
             "with pairs": sum("vector.deinterleave" in part for part in lowered.split("func.func private")[1:]),
-            "with instructions of their own": sum("llvm.x86" in part for part in lowered.split("func.func private")[1:]),
+            "with instructions of their own": sum(
+                "llvm.x86" in part for part in lowered.split("func.func private")[1:]
+            ),
             "with rows skipped": sum("memref.alloca" in part for part in lowered.split("func.func private")[1:]),
             "with a horizontal reduction": sum(
                 "vector.reduction" in part for part in lowered.split("func.func private")[1:]
