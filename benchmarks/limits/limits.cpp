@@ -74,9 +74,14 @@ template <size_t Places> uint64_t readAll(const Vector *data, size_t count) {
   return total;
 }
 
+/// What a thread reads between two looks at the clock, in vectors: about what a
+/// token of a small model needs.
+constexpr size_t kPiece = (size_t{32} << 20) / sizeof(Vector);
+
 /// Gigabytes (10^9 bytes) read per second, the best of the passes that the time
-/// allows, each thread reading a part of its own.
-double measureReads(const Options &options) {
+/// allows, each thread reading a part of its own. \p pieces gets the seconds
+/// that each piece took the first thread.
+double measureReads(const Options &options, std::vector<double> &pieces) {
   size_t count = options.megabytes * 1000000 / sizeof(Vector);
   auto threads = static_cast<size_t>(options.threads);
   size_t part = count / threads / 8 * 8;
@@ -106,8 +111,14 @@ double measureReads(const Options &options) {
        several = !several) {
     Stopwatch one;
     everywhere([&](size_t thread) {
-      sums[thread] =
-          (several ? readAll<4> : readAll<1>)(&data[thread * part], part);
+      for (size_t first = 0; first < part; first += kPiece) {
+        Stopwatch piece;
+        size_t size = std::min(kPiece, part - first);
+        sums[thread] += (several ? readAll<4> : readAll<1>)(
+            &data[thread * part + first], size);
+        if (thread == 0 && size == kPiece)
+          pieces.push_back(piece.seconds());
+      }
     });
     best = std::max(best, static_cast<double>(part * threads * sizeof(Vector)) /
                               one.seconds() / 1e9);
@@ -297,8 +308,12 @@ Options parse(int argc, char **argv) {
 
 int main(int argc, char **argv) {
   Options options = parse(argc, argv);
-  std::printf("{\"threads\": %d, \"read_gbps\": %.3f", options.threads,
-              measureReads(options));
+  std::vector<double> pieces;
+  std::printf("{\"threads\": %d, \"read_gbps\": %.3f, \"piece_s\": [",
+              options.threads, measureReads(options, pieces));
+  for (size_t i = 0; i < pieces.size(); ++i)
+    std::printf("%s%.6f", i ? ", " : "", pieces[i]);
+  std::printf("]");
   printProducts(options);
   std::printf("}\n");
 }
