@@ -114,8 +114,9 @@ double measureReads(const Options &options, std::vector<double> &pieces) {
       for (size_t first = 0; first < part; first += kPiece) {
         Stopwatch piece;
         size_t size = std::min(kPiece, part - first);
-        sums[thread] += (several ? readAll<4> : readAll<1>)(
-            &data[thread * part + first], size);
+        sums[thread] +=
+            (several ? readAll<4> : readAll<1>)(&data[thread * part + first],
+                                                size);
         if (thread == 0 && size == kPiece)
           pieces.push_back(piece.seconds());
       }
