@@ -95,8 +95,13 @@ struct SkipUnwantedLogitsPass
   void guard(bufferization::MaterializeInDestinationOp write, Value logits) {
     SmallVector<Operation *> ops = findNeeded(write);
     ImplicitLocOpBuilder b(write.getLoc(), &getContext());
-    // Where most of it is, before states are written that it may read.
-    b.setInsertionPointAfter(ops.size() > 1 ? *std::prev(ops.end(), 2) : write);
+    // Where the last of it is computed: before states are written that it may
+    // read. Views of the logits' buffer stand after that.
+    Operation *last = write;
+    for (Operation *op : ops)
+      if (llvm::any_of(op->getResultTypes(), llvm::IsaPred<TensorType>))
+        last = op;
+    b.setInsertionPointAfter(last);
     Value place = memref::ExtractAlignedPointerAsIndexOp::create(b, logits);
     Value isWanted =
         arith::CmpIOp::create(b, arith::CmpIPredicate::ne, place,

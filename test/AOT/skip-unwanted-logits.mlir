@@ -75,6 +75,31 @@ func.func @step(%t: memref<1xi64>, %logits: memref<4xf32>, %s: memref<4xf32>, %w
 
 // -----
 
+// The old state is read before the new one is written, although the logits are the last output, and reshaped.
+// CHECK-LABEL: func.func @step(
+// CHECK:         scf.if
+// CHECK:           linalg.mul
+// CHECK:           memref.collapse_shape
+// CHECK-NEXT:      bufferization.materialize_in_destination
+// CHECK:         }
+// CHECK-NEXT:    bufferization.materialize_in_destination %{{.*}} in writable
+// CHECK-NEXT:    return
+func.func @step(%t: memref<1xi64>, %s: memref<4xf32>, %logits: memref<1x4xf32>) attributes {wkv.form = "step", rwkvc.interface = {
+    kind = "step", inputs = [{name = "token", type = tensor<1xi64>}, {name = "s", type = tensor<4xf32>}],
+    outputs = [{name = "s'", type = tensor<4xf32>}, {name = "logits", type = tensor<1x4xf32>}],
+    states = [{input = 1 : i64, output = 0 : i64, initial = 0.0 : f64}], token_input = 0 : i64, logits_output = 1 : i64}} {
+  %old = bufferization.to_tensor %s restrict writable : memref<4xf32> to tensor<4xf32>
+  %e = tensor.empty() : tensor<4xf32>
+  %new = linalg.exp ins(%old : tensor<4xf32>) outs(%e : tensor<4xf32>) -> tensor<4xf32>
+  %y = linalg.mul ins(%new, %old : tensor<4xf32>, tensor<4xf32>) outs(%e : tensor<4xf32>) -> tensor<4xf32>
+  bufferization.materialize_in_destination %new in writable %s : (tensor<4xf32>, memref<4xf32>) -> ()
+  %row = memref.collapse_shape %logits [[0, 1]] : memref<1x4xf32> into memref<4xf32>
+  bufferization.materialize_in_destination %y in restrict writable %row : (tensor<4xf32>, memref<4xf32>) -> ()
+  return
+}
+
+// -----
+
 // Which output has the logits is not known.
 // CHECK-LABEL: func.func @main(
 // CHECK-NOT:     scf.if
