@@ -100,14 +100,13 @@ namespace {
 
 struct EntryABIPass : aot::impl::EntryABIBase<EntryABIPass> {
   void runOnOperation() override {
-    FailureOr<SmallVector<func::FuncOp>> entries = getEntries(getOperation());
+    auto entries = readEntries(getOperation());
     if (failed(entries))
       return signalPassFailure();
-    for (func::FuncOp entry : *entries) {
-      FailureOr<Interface> interface = readInterface(entry);
-      if (failed(interface) || failed(verify(entry, *interface)))
+    for (auto &[entry, interface] : *entries) {
+      if (failed(verify(entry, interface)))
         return signalPassFailure();
-      convert(entry, *interface);
+      convert(entry, interface);
     }
   }
 

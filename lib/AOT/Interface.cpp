@@ -380,6 +380,21 @@ void aot::setServed(Operation *entry, const Served &served) {
   entry->setAttr(kServedOutputsAttr, b.getDenseI64ArrayAttr(served.outputs));
 }
 
+FailureOr<SmallVector<std::pair<func::FuncOp, Interface>>>
+aot::readEntries(ModuleOp module) {
+  FailureOr<SmallVector<func::FuncOp>> entries = getEntries(module);
+  if (failed(entries))
+    return failure();
+  SmallVector<std::pair<func::FuncOp, Interface>> read;
+  for (func::FuncOp entry : *entries) {
+    FailureOr<Interface> interface = readInterface(entry);
+    if (failed(interface))
+      return failure();
+    read.emplace_back(entry, std::move(*interface));
+  }
+  return read;
+}
+
 FailureOr<std::optional<Served>> aot::readServed(Operation *entry) {
   if (!entry->hasAttr(kServedInterfaceAttr))
     return std::optional<Served>();

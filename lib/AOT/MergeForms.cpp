@@ -25,16 +25,12 @@ using Permutation = SmallVector<int64_t>;
 
 struct MergeFormsPass : aot::impl::MergeFormsBase<MergeFormsPass> {
   void runOnOperation() override {
-    FailureOr<SmallVector<func::FuncOp>> entries = getEntries(getOperation());
+    auto entries = readEntries(getOperation());
     if (failed(entries))
       return signalPassFailure();
     llvm::DenseMap<FunctionKind, std::pair<func::FuncOp, Interface>> functions;
-    for (func::FuncOp entry : *entries) {
-      FailureOr<Interface> interface = readInterface(entry);
-      if (failed(interface))
-        return signalPassFailure();
-      functions[interface->kind] = {entry, *interface};
-    }
+    for (auto &[entry, interface] : *entries)
+      functions[interface.kind] = {entry, interface};
     for (FunctionKind kind : {FunctionKind::Graph, FunctionKind::Step,
                               FunctionKind::Unpack, FunctionKind::Pack})
       if (!functions.contains(kind))

@@ -76,16 +76,13 @@ struct SkipUnwantedLogitsPass
   using SkipUnwantedLogitsBase::SkipUnwantedLogitsBase;
 
   void runOnOperation() override {
-    FailureOr<SmallVector<func::FuncOp>> entries = getEntries(getOperation());
+    auto entries = readEntries(getOperation());
     if (failed(entries))
       return signalPassFailure();
-    for (func::FuncOp entry : *entries) {
-      FailureOr<Interface> interface = readInterface(entry);
-      if (failed(interface))
-        return signalPassFailure();
-      if (interface->logitsOutput < 0)
+    for (auto &[entry, interface] : *entries) {
+      if (interface.logitsOutput < 0)
         continue;
-      BlockArgument logits = getLogits(entry, *interface);
+      BlockArgument logits = getLogits(entry, interface);
       if (auto write = findWrite(logits))
         guard(write, logits);
     }

@@ -111,6 +111,10 @@ mlir::FailureOr<Interface>
 readInterface(mlir::Operation *entry,
               llvm::StringRef attrName = kInterfaceAttr);
 
+/// getEntries() with the interface of each.
+mlir::FailureOr<llvm::SmallVector<std::pair<mlir::func::FuncOp, Interface>>>
+readEntries(mlir::ModuleOp module);
+
 /// The same of how \p entry serves callers of another function; none where it
 /// does not.
 void setServed(mlir::Operation *entry, const Served &served);
