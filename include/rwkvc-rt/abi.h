@@ -21,7 +21,7 @@
 extern "C" {
 #endif
 
-#define RWKVRT_ABI_VERSION 6u
+#define RWKVRT_ABI_VERSION 7u
 
 /** Element types; the values are those of ONNX's TensorProto.DataType. */
 typedef enum rwkvrt_dtype {
@@ -131,7 +131,7 @@ typedef struct rwkvrt_function_info {
                       for conversions */
   uint64_t workspace_size; /**< bytes of 64-byte aligned scratch that one call
                                 needs; contents need not be kept */
-  rwkvrt_run_fn run;
+  rwkvrt_run_fn run; /**< NULL in a model that has code for devices only */
 } rwkvrt_function_info;
 
 /**
@@ -145,6 +145,76 @@ typedef struct rwkvrt_level_info {
                           nothing can be checked */
   const void *code;  /**< for calls of the model's functions; may be NULL */
 } rwkvrt_level_info;
+
+/** Interfaces by which a device takes code. */
+typedef enum rwkvrt_device_kind {
+  RWKVRT_OPENCL = 1, /**< SPIR-V for 64-bit OpenCL devices */
+  RWKVRT_CUDA = 2,   /**< PTX, a cubin or a fat binary */
+  RWKVRT_HIP = 3     /**< an AMD code object */
+} rwkvrt_device_kind;
+
+/** What a kernel's argument is. */
+typedef enum rwkvrt_argument_kind {
+  RWKVRT_ARG_WEIGHTS = 0,   /**< address in the weights' data section */
+  RWKVRT_ARG_WORKSPACE = 1, /**< address in the scratch */
+  RWKVRT_ARG_INPUT = 2,     /**< address in input number `index` */
+  RWKVRT_ARG_OUTPUT = 3,    /**< address in output number `index` */
+  RWKVRT_ARG_NUMBER = 4     /**< `value` itself, 64 bits */
+} rwkvrt_argument_kind;
+
+typedef struct rwkvrt_argument {
+  int32_t kind;   /**< rwkvrt_argument_kind */
+  uint32_t index; /**< of the input or output; else 0 */
+  uint64_t value; /**< bytes from its beginning, or the number */
+} rwkvrt_argument;
+
+/** Launches of rwkvrt_launch::flags: only the logits depend on it. */
+#define RWKVRT_LAUNCH_FOR_LOGITS 1u
+
+/** One run of a kernel on a device. */
+typedef struct rwkvrt_launch {
+  uint32_t kernel; /**< index into the code's kernels */
+  uint32_t groups; /**< workgroups, along one axis; at least 1 */
+  uint32_t flags;  /**< RWKVRT_LAUNCH_… */
+  uint32_t reserved;
+  const rwkvrt_argument *arguments; /**< as many as the kernel takes */
+} rwkvrt_launch;
+
+/** A kernel of a device's code. All arguments have 64 bits. */
+typedef struct rwkvrt_kernel_info {
+  const char *name; /**< in the image */
+  uint32_t num_arguments;
+  uint32_t group_size; /**< threads of a workgroup, along one axis */
+  uint32_t local_size; /**< bytes that a workgroup shares, for messages */
+  uint32_t reserved;
+} rwkvrt_kernel_info;
+
+/**
+ * A function of the model on a device: its launches in order, each of which
+ * starts when the one before is done. They are the same in every call, so they
+ * can be recorded once; those for the logits are left out of a call that does
+ * not want them. Inputs, outputs, weights and scratch lie in the device's
+ * memory; states are in the memory of their outputs, as rwkvrt_run_fn says.
+ */
+typedef struct rwkvrt_device_function {
+  uint32_t num_launches;
+  uint32_t reserved;
+  uint64_t workspace_size; /**< in place of that in rwkvrt_function_info */
+  const rwkvrt_launch *launches;
+} rwkvrt_device_function;
+
+/** Code for one kind of device. It computes what the processor's code does. */
+typedef struct rwkvrt_device_info {
+  const char *name; /**< as `rwkvc --target` names it, "nvptx:sm_80" say */
+  const char *chip; /**< what the device must be: the least compute capability
+                         "sm_80", the processor "gfx942", "" for any */
+  int32_t kind;     /**< rwkvrt_device_kind */
+  uint32_t num_kernels;
+  const rwkvrt_kernel_info *kernels;
+  const rwkvrt_device_function *functions; /**< in the order of the model's */
+  const void *image;
+  uint64_t image_size;
+} rwkvrt_device_info;
 
 typedef struct rwkvrt_model_info {
   uint32_t abi_version; /**< RWKVRT_ABI_VERSION */
@@ -166,11 +236,14 @@ typedef struct rwkvrt_model_info {
                               not checked for embedded weights, but part of
                               the identity that state files carry */
   const void *embedded_weights;
-  uint32_t num_levels; /**< at least 1 */
+  uint32_t num_levels; /**< at least 1, or 0 if there are devices */
   uint32_t level_size; /**< sizeof(rwkvrt_level_info) */
   /** The features of the first level are among those of every other. Of the
    * levels that a processor can run, the last is the best. */
   const rwkvrt_level_info *levels;
+  uint32_t num_devices;
+  uint32_t device_size;              /**< sizeof(rwkvrt_device_info) */
+  const rwkvrt_device_info *devices; /**< the most wanted first */
 } rwkvrt_model_info;
 
 #ifndef RWKVRT_API

@@ -300,7 +300,10 @@ void Emitter::emitInfo(llvm::ArrayRef<FunctionInfo> functions,
       embedded,
       int32(levels.size()),
       int32(sizeof(rwkvrt_level_info)),
-      array(levels, "levels")};
+      array(levels, "levels"),
+      int32(0),
+      int32(sizeof(rwkvrt_device_info)),
+      null()};
   llvm::Constant *value = llvm::ConstantStruct::getAnon(fields);
   assert(module.getDataLayout().getTypeAllocSize(value->getType()) ==
              sizeof(rwkvrt_model_info) &&

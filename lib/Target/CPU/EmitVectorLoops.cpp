@@ -5,6 +5,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "BodyAnalysis.h"
 #include "Caches.h"
 #include "Emitter.h"
 #include "mlir/Analysis/SliceAnalysis.h"

@@ -8,6 +8,7 @@
 #ifndef RWKVC_LIB_TARGET_CPU_KERNELSCHEDULE_H
 #define RWKVC_LIB_TARGET_CPU_KERNELSCHEDULE_H
 
+#include "CommonFactor.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include <optional>
@@ -23,36 +24,6 @@ struct Access {
   llvm::SmallVector<int64_t> strides;
 };
 
-/// A term of a sum in groups of four: an activation of 8 bits with a sign times
-/// a number of 8 bits without one.
-struct DotTerm {
-  unsigned input;      ///< the activation
-  mlir::Value numbers; ///< i8, in the body
-  int64_t largest;     ///< that a number may be
-};
-
-/// A sum over two loops whose terms have a factor that the inner one does not
-/// change, as a block's scale is: what it multiplies is summed by itself, in
-/// integers where it is a widened integer.
-struct CommonFactor {
-  mlir::Operation *product = nullptr; ///< factor times the rest
-  mlir::Operation *sum = nullptr;     ///< the accumulator plus the product
-  mlir::Value factor, rest;           ///< operands of the product
-  mlir::Value summed; ///< the integer that the rest is, or the rest
-  /// What every term of the sum subtracts from its weight, a block's zero
-  /// point; null where terms are added as they are. The sum is that of terms
-  /// without it, less the zero point times the sum of what weights are
-  /// multiplied with: inputs `multiplied`, one for each term.
-  mlir::Value zero;
-  llvm::SmallVector<unsigned, 2> multiplied;
-  /// What the sum consists of where its groups have four members; it is less
-  /// `zero` times the sums of what numbers are multiplied with. Of those the
-  /// sums over a block are input `blockSums`; -1: nobody knows, nor whether
-  /// activations are from -127 to 127.
-  llvm::SmallVector<DotTerm, 2> dots;
-  int64_t blockSums = -1;
-};
-
 /// How processors add products of four integers of 8 bits in each lane.
 enum class DotProducts {
   Generic,  ///< by no instruction of its own
@@ -61,12 +32,6 @@ enum class DotProducts {
   VNNI      ///< by one
 };
 std::optional<DotProducts> symbolizeDotProducts(llvm::StringRef name);
-
-/// Calls \p visit for every term of \p value of \p body , a sum of terms or
-/// one, and \p visitSum for the sums.
-void forEachTerm(mlir::Value value, mlir::Block *body,
-                 llvm::function_ref<void(mlir::Value)> visit,
-                 llvm::function_ref<void(mlir::Operation *)> visitSum);
 
 struct Schedule {
   llvm::SmallVector<int64_t> ranges;
@@ -116,18 +81,6 @@ struct Schedule {
   /// Members of a group.
   int64_t groupSize() const { return group < 0 ? 1 : ranges[group]; }
 };
-
-/// Whether \p value of the body of \p op differs from step to step of \p loop .
-bool changesAlong(mlir::linalg::GenericOp op, mlir::Value value, unsigned loop);
-
-/// Bits of \p value , which a body computes from integer arguments with signs,
-/// that are not copies of its sign; none where that is not known.
-std::optional<int64_t> countSignificantBits(mlir::Value value);
-
-/// A reduction of \p op that products of small integers are summed over: two
-/// iterations of at most 16 bits, or four of 8; the last such loop. Processors
-/// do so in few instructions where they lie side by side.
-std::optional<unsigned> findGroupLoop(mlir::linalg::LinalgOp op);
 
 /// The schedule of \p op for registers of \p vectorBits, or none where it
 /// cannot be vectorised.
