@@ -13,7 +13,7 @@ cd "$(dirname "$0")/.."
 packages=(
   libmlir-22-dev mlir-22-tools llvm-22-dev llvm-22-tools clang-22 lld-22 libomp-22-dev clang-format-22 clang-tidy-22
   ccache ninja-build libprotobuf-dev protobuf-compiler zlib1g-dev g++ python3-venv pkg-config
-  valgrind)
+  valgrind ocl-icd-libopencl1)
 
 say() { printf '%(%H:%M:%S)T  %s\n' -1 "$*"; }
 

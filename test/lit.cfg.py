@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """Configuration of the compiler's tests: IR in, IR out, checked by FileCheck."""
 
+import ctypes
 import os
 import platform
 import shutil
@@ -43,6 +44,16 @@ if os.geteuid() == 0 and not os.system("chroot / true 2>/dev/null"):
     config.available_features.add("chroot")
 if platform.machine() == "x86_64":
     config.available_features.add("x86")
+# Intel's OpenCL for processors, from the Python environment, runs what is made for GPUs.
+opencl = os.path.join(os.path.dirname(os.path.dirname(config.python)), "lib", "libintelocl.so")
+try:
+    ctypes.CDLL("libOpenCL.so.1")
+    ctypes.CDLL(opencl)
+    config.available_features.add("opencl")
+    # For the two loaders in use: Debian's, and Khronos'.
+    config.environment["OCL_ICD_VENDORS"] = config.environment["OCL_ICD_FILENAMES"] = opencl
+except OSError as error:
+    lit_config.note(f"tests that need OpenCL are left out: {error}")
 for program in ("ptxas", "valgrind"):
     if shutil.which(program):
         config.available_features.add(program)

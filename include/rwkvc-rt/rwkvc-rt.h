@@ -57,7 +57,8 @@ typedef enum rwkvrt_status {
   RWKVRT_BAD_FILE = 3, /**< not a file of the expected kind, or damaged */
   RWKVRT_MISMATCH = 4, /**< belongs to another model, version or machine */
   RWKVRT_OUT_OF_MEMORY = 5,
-  RWKVRT_RUN_FAILED = 6 /**< the compiled function reported a failure */
+  RWKVRT_RUN_FAILED = 6 /**< the compiled function, or the device that runs
+                             it, reported a failure */
 } rwkvrt_status;
 
 typedef struct rwkvrt_model rwkvrt_model;
@@ -86,6 +87,30 @@ RWKVRT_API rwkvrt_status rwkvrt_model_load(const char *path,
                                            rwkvrt_model **model);
 
 /**
+ * The same on a device, for models with code for devices (rwkvc --target):
+ *
+ *     "cpu"                    the processor
+ *     "opencl" "cuda" "hip"    the first such device that can run the code
+ *     "cuda:1"                 that one, counted from 0
+ *
+ * NULL or "": what the environment variable RWKVC_DEVICE names. If it names
+ * nothing either, a device for the first of the model's codes that has one, in
+ * the model's order; else the processor, if the model has code for it. An
+ * OpenCL device that is the processor itself is chosen so only for models
+ * without code for processors. rwkvrt_model_load() chooses like that.
+ *
+ * Refused with RWKVRT_MISMATCH: a device that is not there, that cannot run the
+ * code, or for which the model has none. The message says why for each. Where a
+ * device was found and then fails, that is an error too: nothing else is tried.
+ *
+ * Weights are copied to the device. Everything else is as on the processor,
+ * but for rwkvrt_sequence_state().
+ */
+RWKVRT_API rwkvrt_status rwkvrt_model_load_on(const char *path,
+                                              const char *device,
+                                              rwkvrt_model **model);
+
+/**
  * Uses a model that is linked into the program. \p info must stay valid. Its
  * weights file, if it has one, is looked for in the folder \p folder, or beside
  * the program's executable if \p folder is NULL.
@@ -93,6 +118,10 @@ RWKVRT_API rwkvrt_status rwkvrt_model_load(const char *path,
 RWKVRT_API rwkvrt_status rwkvrt_model_from_info(const rwkvrt_model_info *info,
                                                 const char *folder,
                                                 rwkvrt_model **model);
+/** The same on a device, as rwkvrt_model_load_on(). */
+RWKVRT_API rwkvrt_status
+rwkvrt_model_from_info_on(const rwkvrt_model_info *info, const char *folder,
+                          const char *device, rwkvrt_model **model);
 
 /** Frees the model once its last sequence is freed. NULL is allowed. */
 RWKVRT_API void rwkvrt_model_free(rwkvrt_model *model);
@@ -104,9 +133,14 @@ rwkvrt_model_get_info(const rwkvrt_model *model);
 /**
  * The level whose code is used: the best that this processor can run, or the
  * one that the environment variable RWKVC_ISA named when the model was loaded.
+ * NULL if the model is on a device.
  */
 RWKVRT_API const rwkvrt_level_info *
 rwkvrt_model_level(const rwkvrt_model *model);
+
+/** What runs the model: "cpu", or a device with its number and name, "cuda:0
+ * NVIDIA A100" for instance. Never NULL; valid as long as the model is. */
+RWKVRT_API const char *rwkvrt_model_device(const rwkvrt_model *model);
 
 /** Path of the mapped weights file, NULL if weights are embedded or none. */
 RWKVRT_API const char *rwkvrt_model_weights_path(const rwkvrt_model *model);
@@ -228,6 +262,10 @@ rwkvrt_sequence_set_shortest_block(rwkvrt_sequence *sequence, size_t tokens);
 
 /** State tensor \p state, 64-byte aligned, of the type and shape that
  * rwkvrt_model_state() tells. NULL for no such state. The caller may write it.
+ *
+ * On a device this is a copy in the host's memory, which the sequence's next
+ * call that feeds tokens takes back. So ask again after every such call, before
+ * reading or writing; NULL also if the device fails (rwkvrt_last_error()).
  */
 RWKVRT_API void *rwkvrt_sequence_state(rwkvrt_sequence *sequence,
                                        uint32_t state);

@@ -39,11 +39,14 @@ bool Function::givesAllLogits() const {
 }
 
 Model::Model(Library openLibrary, const rwkvrt_model_info &modelInfo,
-             const std::string &origin, const std::string &folder)
+             const std::string &origin, const std::string &folder,
+             const char *wish)
     : library(std::move(openLibrary)),
       info((checkModelInfo(modelInfo, origin), modelInfo)),
-      level(chooseLevel(modelInfo, origin)),
       weightsData(info.embedded_weights) {
+  gpu::Choice choice = gpu::chooseDevice(info, origin, wish);
+  if (!choice.device)
+    level = &chooseLevel(info, origin);
   if (info.weights_file) {
     weights = std::make_unique<MappedWeights>(info, folder);
     weightsData = weights->data;
@@ -51,8 +54,12 @@ Model::Model(Library openLibrary, const rwkvrt_model_info &modelInfo,
   for (uint32_t i = 0; i < info.num_functions; ++i) {
     const rwkvrt_function_info &function = info.functions[i];
     functions[function.kind] = std::make_unique<Function>(function);
-    workspaceSize = std::max<size_t>(workspaceSize, function.workspace_size);
+    if (!choice.device)
+      workspaceSize = std::max<size_t>(workspaceSize, function.workspace_size);
   }
+  if (choice.device)
+    device = std::make_unique<gpu::DeviceModel>(std::move(choice), info,
+                                                weightsData, weights.get());
 }
 
 Model::~Model() {
@@ -118,8 +125,10 @@ Workspace::~Workspace() {
 
 void Model::call(const Function &function, void *const *inputs,
                  void *const *outputs, void *workspace) const {
+  if (device)
+    return device->call(function, inputs, outputs);
   int32_t status =
-      function.info.run(level.code, weightsData, inputs, outputs, workspace);
+      function.info.run(level->code, weightsData, inputs, outputs, workspace);
   if (status == 0)
     return;
   // Calls of kernel libraries are all that can fail.
@@ -147,18 +156,29 @@ static std::string programFolder() {
 }
 
 rwkvrt_status rwkvrt_model_load(const char *path, rwkvrt_model **model) {
+  return rwkvrt_model_load_on(path, nullptr, model);
+}
+
+rwkvrt_status rwkvrt_model_load_on(const char *path, const char *device,
+                                   rwkvrt_model **model) {
   return guard([&] {
     requireNotNull(path, "path");
     requireNotNull(model, "model");
     Library library(path);
     const rwkvrt_model_info &info = library.getModelInfo(path);
-    *model = new rwkvrt_model{std::make_shared<Model>(std::move(library), info,
-                                                      path, folderOf(path))};
+    *model = new rwkvrt_model{std::make_shared<Model>(
+        std::move(library), info, path, folderOf(path), device)};
   });
 }
 
 rwkvrt_status rwkvrt_model_from_info(const rwkvrt_model_info *info,
                                      const char *folder, rwkvrt_model **model) {
+  return rwkvrt_model_from_info_on(info, folder, nullptr, model);
+}
+
+rwkvrt_status rwkvrt_model_from_info_on(const rwkvrt_model_info *info,
+                                        const char *folder, const char *device,
+                                        rwkvrt_model **model) {
   return guard([&] {
     requireNotNull(info, "info");
     requireNotNull(model, "model");
@@ -166,8 +186,8 @@ rwkvrt_status rwkvrt_model_from_info(const rwkvrt_model_info *info,
     // The fields behind a foreign version's first ones are not to be read.
     if (info->abi_version == RWKVRT_ABI_VERSION && info->weights_file)
       where = folder ? folder : programFolder();
-    *model = new rwkvrt_model{
-        std::make_shared<Model>(Library(), *info, "built-in model", where)};
+    *model = new rwkvrt_model{std::make_shared<Model>(
+        Library(), *info, "built-in model", where, device)};
   });
 }
 
@@ -178,7 +198,12 @@ const rwkvrt_model_info *rwkvrt_model_get_info(const rwkvrt_model *model) {
 }
 
 const rwkvrt_level_info *rwkvrt_model_level(const rwkvrt_model *model) {
-  return &model->model->level;
+  return model->model->level;
+}
+
+const char *rwkvrt_model_device(const rwkvrt_model *model) {
+  const auto &device = model->model->device;
+  return device ? device->device().description.c_str() : "cpu";
 }
 
 const char *rwkvrt_model_weights_path(const rwkvrt_model *model) {
@@ -329,6 +354,8 @@ rwkvrt_status rwkvrt_model_run(const rwkvrt_model *handle,
     for (uint32_t i = 0; i < info.num_outputs; ++i) {
       out[i] = outputs[i];
       if (!out[i] && graph->stateOfOutput[i] < 0) {
+        if (model.device)
+          continue; // it has memory of its own
         unwanted.push_back(
             allocateBuffer(rwkvrt_tensor_bytes(&info.outputs[i])));
         out[i] = unwanted.back().get();

@@ -9,6 +9,7 @@
 #define RWKVC_LIB_RUNTIME_MODEL_H
 
 #include "Support.h"
+#include "gpu/OnDevice.h"
 
 #include <mutex>
 #include <vector>
@@ -50,6 +51,9 @@ public:
   MappedWeights &operator=(const MappedWeights &) = delete;
   ~MappedWeights();
 
+  /// Tells the system that these bytes are not needed for now.
+  void giveBack(const void *from, size_t size) const;
+
   std::string path;
   const void *data = nullptr; ///< the data section
 
@@ -63,7 +67,7 @@ private:
 void checkModelInfo(const rwkvrt_model_info &info, const std::string &origin);
 
 /// The level of a checked model to run: the last that this processor can, or
-/// that of RWKVC_ISA. Throws where there is none.
+/// that of RWKVC_ISA. Throws if it can run none of those that there are.
 const rwkvrt_level_info &chooseLevel(const rwkvrt_model_info &info,
                                      const std::string &origin);
 
@@ -99,8 +103,10 @@ struct Function {
 };
 
 struct Model {
+  /// \p device: as rwkvrt_model_load_on() takes it.
   Model(Library library, const rwkvrt_model_info &info,
-        const std::string &origin, const std::string &folder);
+        const std::string &origin, const std::string &folder,
+        const char *device);
   ~Model();
 
   /// Null if there is none.
@@ -116,20 +122,22 @@ struct Model {
   /// Logits of one token; 0 if they are not known.
   size_t vocabularySize() const;
 
-  /// Calls a function; every output has a buffer.
+  /// Calls a function with the host's memory; every output has a buffer, or on
+  /// a device every state.
   void call(const Function &function, void *const *inputs, void *const *outputs,
             void *workspace) const;
 
   Library library; // first: info lies in it
   const rwkvrt_model_info &info;
-  const rwkvrt_level_info &level;
-  std::unique_ptr<MappedWeights> weights; ///< null = embedded or none
+  const rwkvrt_level_info *level = nullptr; ///< null on a device
+  std::unique_ptr<MappedWeights> weights;   ///< null = embedded or none
   const void *weightsData;
+  std::unique_ptr<gpu::DeviceModel> device; ///< null = the processor
 
 private:
   friend class Workspace;
   std::unique_ptr<Function> functions[RWKVRT_PACK + 1];
-  size_t workspaceSize = 0; ///< of the function that needs most
+  size_t workspaceSize = 0; ///< of the function that needs most; 0 on a device
   // As many as calls have run at once; the last one used is the warmest.
   mutable std::mutex workspacesLock;
   mutable std::vector<Buffer> workspaces;
@@ -155,12 +163,18 @@ private:
 /// The arguments of a function, bound to the states of a sequence.
 struct Arguments {
   Arguments(const Function &function, const std::vector<Buffer> &states);
+  /// On a device, where only tokens, length and logits are the host's.
+  Arguments(const Function &function, std::unique_ptr<gpu::Form> form);
 
   const Function &function;
   std::vector<void *> inputs, outputs;
-  Buffer tokens;
-  int64_t length = 0;
-  std::vector<Buffer> otherOutputs; ///< those that are not states
+  void *tokens;
+  int64_t *length;
+  const void *logits;
+  std::unique_ptr<gpu::Form> form; ///< null = the processor
+
+private:
+  std::vector<Buffer> memory; ///< all but states
 };
 
 } // namespace rwkvrt
@@ -178,8 +192,19 @@ struct rwkvrt_sequence {
   /// The part of a state that belongs to \p text and those after it.
   void *stateOf(uint32_t state, size_t text) const;
 
+  // On a device `states` is a copy, which these keep.
+  /// Gets it to be read.
+  void readStates() const;
+  /// It will be changed, or if \p whole is set overwritten.
+  void writeStates(bool whole);
+  /// Brings the device's memory up to date; it will be changed.
+  void moveToDevice();
+
   rwkvrt::ModelRef model;
-  std::vector<rwkvrt::Buffer> states; ///< one per state
+  std::vector<rwkvrt::Buffer> states;                    ///< one per state
+  std::unique_ptr<rwkvrt::gpu::SequenceMemory> onDevice; ///< null until used
+  mutable bool hostIsCurrent = true;
+  bool deviceIsCurrent = false;
   // Made by the first call that needs them.
   std::unique_ptr<rwkvrt::Arguments> step, block;
   std::vector<float> logits; ///< where the function's own cannot be shown

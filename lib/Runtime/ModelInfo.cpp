@@ -18,6 +18,7 @@ using ull = unsigned long long;
 
 static constexpr int32_t maxRank = 64;
 static constexpr uint32_t maxTensors = 1u << 20;
+static constexpr uint32_t maxLaunches = 1u << 24, maxArguments = 1u << 12;
 
 size_t rwkvrt::countElements(const rwkvrt_tensor_info &tensor) {
   size_t count = 1;
@@ -192,8 +193,6 @@ static void checkFunction(const rwkvrt_function_info &info,
   if (info.kind < RWKVRT_GRAPH || info.kind > RWKVRT_PACK)
     fail(RWKVRT_BAD_FILE, "%s: unknown kind %d of a function", origin,
          info.kind);
-  if (!info.run)
-    fail(RWKVRT_BAD_FILE, "%s: incomplete model description", origin);
   if (info.num_inputs > maxTensors || info.num_outputs > maxTensors ||
       info.num_states > maxTensors || (info.num_inputs && !info.inputs) ||
       (info.num_outputs && !info.outputs) || (info.num_states && !info.states))
@@ -225,6 +224,80 @@ static void checkFunction(const rwkvrt_function_info &info,
     checkForm(info, origin);
 }
 
+/// Throws unless \p argument lies in what a launch of \p function may use.
+static void checkArgument(const rwkvrt_argument &argument,
+                          const rwkvrt_function_info &function,
+                          const rwkvrt_device_function &code,
+                          const rwkvrt_model_info &info, const char *origin) {
+  uint64_t size = 0;
+  bool valid = true;
+  auto checkIndex = [&](const rwkvrt_tensor_info *tensors, uint32_t count) {
+    valid = argument.index < count;
+    if (valid)
+      size = rwkvrt_tensor_bytes(&tensors[argument.index]);
+  };
+  switch (argument.kind) {
+  case RWKVRT_ARG_WEIGHTS:
+    size = info.weights_size;
+    break;
+  case RWKVRT_ARG_WORKSPACE:
+    size = code.workspace_size;
+    break;
+  case RWKVRT_ARG_INPUT:
+    checkIndex(function.inputs, function.num_inputs);
+    break;
+  case RWKVRT_ARG_OUTPUT:
+    checkIndex(function.outputs, function.num_outputs);
+    break;
+  case RWKVRT_ARG_NUMBER:
+    return;
+  default:
+    valid = false;
+  }
+  // At the end lies what has no elements.
+  if (!valid || argument.value > size)
+    fail(RWKVRT_BAD_FILE,
+         "%s: invalid argument of a kernel (kind %d, index %u, at %llu of %llu "
+         "bytes)",
+         origin, argument.kind, argument.index,
+         static_cast<ull>(argument.value), static_cast<ull>(size));
+}
+
+static void checkDevice(const rwkvrt_device_info &device,
+                        const rwkvrt_model_info &info, const char *origin) {
+  if (!device.name || !device.chip || device.kind < RWKVRT_OPENCL ||
+      device.kind > RWKVRT_HIP || !device.functions || !device.image ||
+      device.image_size == 0 || (device.num_kernels && !device.kernels))
+    fail(RWKVRT_BAD_FILE, "%s: incomplete description of code for a device",
+         origin);
+  for (uint32_t i = 0; i < device.num_kernels; ++i) {
+    const rwkvrt_kernel_info &kernel = device.kernels[i];
+    if (!kernel.name || !*kernel.name || kernel.group_size == 0 ||
+        kernel.num_arguments > maxArguments)
+      fail(RWKVRT_BAD_FILE, "%s: invalid kernel %u for device '%s'", origin, i,
+           device.name);
+  }
+  for (uint32_t i = 0; i < info.num_functions; ++i) {
+    const rwkvrt_device_function &code = device.functions[i];
+    if (code.workspace_size > PTRDIFF_MAX || code.num_launches > maxLaunches ||
+        (code.num_launches && !code.launches))
+      fail(RWKVRT_BAD_FILE, "%s: invalid function %u for device '%s'", origin,
+           i, device.name);
+    for (uint32_t k = 0; k < code.num_launches; ++k) {
+      const rwkvrt_launch &launch = code.launches[k];
+      if (launch.kernel >= device.num_kernels || launch.groups == 0 ||
+          (launch.flags & ~RWKVRT_LAUNCH_FOR_LOGITS) != 0 ||
+          (device.kernels[launch.kernel].num_arguments && !launch.arguments))
+        fail(RWKVRT_BAD_FILE,
+             "%s: invalid launch %u of function %u for device '%s'", origin, k,
+             i, device.name);
+      for (uint32_t a = 0; a < device.kernels[launch.kernel].num_arguments; ++a)
+        checkArgument(launch.arguments[a], info.functions[i], code, info,
+                      origin);
+    }
+  }
+}
+
 void rwkvrt::checkModelInfo(const rwkvrt_model_info &info,
                             const std::string &origin) {
   const char *name = origin.c_str();
@@ -237,8 +310,12 @@ void rwkvrt::checkModelInfo(const rwkvrt_model_info &info,
          static_cast<unsigned>(sizeof(rwkvrt_model_info)));
   if (!info.name || !info.producer || !info.target || !info.functions ||
       info.num_functions < 1 ||
-      info.function_size != sizeof(rwkvrt_function_info) || !info.levels ||
-      info.num_levels < 1 || info.level_size != sizeof(rwkvrt_level_info))
+      info.function_size != sizeof(rwkvrt_function_info) ||
+      info.num_levels + info.num_devices == 0 ||
+      (info.num_levels &&
+       (!info.levels || info.level_size != sizeof(rwkvrt_level_info))) ||
+      (info.num_devices &&
+       (!info.devices || info.device_size != sizeof(rwkvrt_device_info))))
     fail(RWKVRT_BAD_FILE, "%s: incomplete model description", name);
   for (uint32_t i = 0; i < info.num_levels; ++i)
     if (!info.levels[i].name ||
@@ -248,6 +325,8 @@ void rwkvrt::checkModelInfo(const rwkvrt_model_info &info,
   for (uint32_t i = 0; i < info.num_functions; ++i) {
     const rwkvrt_function_info &function = info.functions[i];
     checkFunction(function, name);
+    if (info.num_levels && !function.run)
+      fail(RWKVRT_BAD_FILE, "%s: incomplete model description", name);
     if (found[function.kind])
       fail(RWKVRT_BAD_FILE, "%s: two functions of kind %d", name,
            function.kind);
@@ -261,6 +340,8 @@ void rwkvrt::checkModelInfo(const rwkvrt_model_info &info,
                       found[RWKVRT_STEP] ? found[RWKVRT_STEP]
                                          : found[RWKVRT_PREFILL],
                       name);
+  for (uint32_t i = 0; i < info.num_devices; ++i)
+    checkDevice(info.devices[i], info, name);
   if (info.weights_file &&
       (!*info.weights_file || std::strchr(info.weights_file, '/') ||
        info.embedded_weights))

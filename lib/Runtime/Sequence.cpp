@@ -33,7 +33,31 @@ void *rwkvrt_sequence::stateOf(uint32_t state, size_t text) const {
          stateBytes(state) / model->holder().batch() * text;
 }
 
+void rwkvrt_sequence::readStates() const {
+  if (hostIsCurrent)
+    return;
+  onDevice->download(states);
+  hostIsCurrent = true;
+}
+
+void rwkvrt_sequence::writeStates(bool whole) {
+  if (!whole)
+    readStates();
+  hostIsCurrent = true;
+  deviceIsCurrent = false;
+}
+
+void rwkvrt_sequence::moveToDevice() {
+  if (!onDevice)
+    onDevice =
+        std::make_unique<gpu::SequenceMemory>(*model->device, model->holder());
+  if (!deviceIsCurrent)
+    onDevice->upload(states);
+  deviceIsCurrent = true;
+}
+
 void rwkvrt_sequence::reset() {
+  writeStates(/*whole=*/true);
   const Function &holder = model->holder();
   for (uint32_t i = 0; i < holder.info.num_states; ++i) {
     double initial = holder.info.states[i].initial;
@@ -53,21 +77,26 @@ Arguments::Arguments(const Function &function,
     : function(function), inputs(function.info.num_inputs),
       outputs(function.info.num_outputs) {
   const rwkvrt_function_info &info = function.info;
+  auto allocate = [&](size_t size) -> void * {
+    memory.push_back(allocateBuffer(size));
+    return memory.back().get();
+  };
   for (uint32_t i = 0; i < info.num_outputs; ++i) {
     int32_t state = function.stateOfOutput[i];
-    if (state >= 0) {
-      outputs[i] = states[state].get();
-      continue;
-    }
-    otherOutputs.push_back(
-        allocateBuffer(rwkvrt_tensor_bytes(&info.outputs[i])));
-    outputs[i] = otherOutputs.back().get();
+    outputs[i] = state < 0 ? allocate(rwkvrt_tensor_bytes(&info.outputs[i]))
+                           : states[state].get();
   }
-  tokens = allocateBuffer(rwkvrt_tensor_bytes(&function.tokens()));
-  inputs[info.token_input] = tokens.get();
+  logits = outputs[info.logits_output];
+  tokens = allocate(rwkvrt_tensor_bytes(&function.tokens()));
+  length = static_cast<int64_t *>(allocate(sizeof *length));
+  inputs[info.token_input] = tokens;
   if (info.length_input >= 0)
-    inputs[info.length_input] = &length;
+    inputs[info.length_input] = length;
 }
+
+Arguments::Arguments(const Function &function, std::unique_ptr<gpu::Form> bound)
+    : function(function), tokens(bound->tokens()), length(bound->length()),
+      logits(bound->logits()), form(std::move(bound)) {}
 
 /// Throws unless the function takes tokens and the states, and gives logits.
 static void requireFeedable(const Function &function, const char *model) {
@@ -130,21 +159,29 @@ namespace {
 /// Feeds tokens to a sequence.
 class Feed {
 public:
+  /// Which logits are asked for.
+  enum class Logits { None, Last, All };
+
   /// Refuses what cannot be fed and gets all memory; computes nothing. \p
   /// tokens are [batch, n].
   Feed(rwkvrt_sequence &sequence, const int64_t *tokens, size_t n,
-       bool needsAllLogits);
+       Logits wanted);
 
-  /// \p rows: null, or where the logits after every token go, [batch, n, V].
-  /// \p needsLast: whether lastLogits() will be asked for.
-  void run(float *rows, bool needsLast);
+  /// \p rows: where the logits after every token go, [batch, n, V], if all are
+  /// wanted.
+  void run(float *rows = nullptr);
   /// Logits after the last token, [batch, V].
   const float *lastLogits();
 
 private:
-  /// Calls a function with \p length tokens of each text, from \p first on.
-  void call(Arguments &arguments, size_t first, size_t length,
-            bool needsLogits);
+  /// What one call of a function computes.
+  struct Piece {
+    Arguments &arguments;
+    size_t first, length; ///< tokens of each text
+    size_t numRows;       ///< the last tokens, whose logits are needed
+  };
+  Piece pieceAt(size_t first) const;
+  void call(const Piece &piece);
   /// Position in the last call's logits of those after token \p row of a text.
   size_t positionOf(size_t text, size_t row) const;
   void copyLogits(size_t text, size_t row, float *to) const;
@@ -153,6 +190,7 @@ private:
   const Model &model;
   const int64_t *tokens;
   size_t n, batch, vocabulary;
+  const Logits wanted;
   std::unique_ptr<Workspace> workspace;
   Arguments *step = nullptr, *block = nullptr; ///< null: not to be used
   size_t shortest = 0, longest = 0;            ///< tokens of a block
@@ -162,13 +200,15 @@ private:
 } // namespace
 
 Feed::Feed(rwkvrt_sequence &fed, const int64_t *tokenIds, size_t count,
-           bool needsAllLogits)
+           Logits wantedLogits)
     : sequence(fed), model(*fed.model), tokens(tokenIds), n(count),
-      batch(model.holder().batch()), vocabulary(model.vocabularySize()) {
+      batch(model.holder().batch()), vocabulary(model.vocabularySize()),
+      wanted(wantedLogits) {
   requireFeedable(model.holder(), model.info.name);
   if (n == 0 || n > SIZE_MAX / sizeof(int64_t) / batch)
     fail(RWKVRT_INVALID_ARGUMENT, "%zu tokens: expected at least 1", n);
   checkTokens(model.holder(), tokens, batch, n);
+  bool needsAllLogits = wanted == Logits::All;
   const Function *single = model.findStep(), *many = model.find(RWKVRT_PREFILL);
   if (many) {
     // A block costs as much as a full one however few tokens count. For a large
@@ -180,12 +220,18 @@ Feed::Feed(rwkvrt_sequence &fed, const int64_t *tokenIds, size_t count,
     if (single && (n < shortest || (needsAllLogits && !many->givesAllLogits())))
       many = nullptr;
   }
+  if (model.device)
+    sequence.moveToDevice();
   for (auto [function, kept, used] :
        {std::tuple{single, &sequence.step, &step},
         std::tuple{many, &sequence.block, &block}}) {
     if (!function)
       continue;
-    if (!*kept)
+    if (!*kept && model.device)
+      *kept = std::make_unique<Arguments>(
+          *function, std::make_unique<gpu::Form>(*model.device, *function,
+                                                 *sequence.onDevice));
+    else if (!*kept)
       *kept = std::make_unique<Arguments>(*function, sequence.states);
     *used = kept->get();
     if (!showsLogits(*function))
@@ -194,25 +240,45 @@ Feed::Feed(rwkvrt_sequence &fed, const int64_t *tokenIds, size_t count,
   if (many)
     longest = needsAllLogits && !many->givesAllLogits() ? 1 : many->block();
   workspace = std::make_unique<Workspace>(model);
+  size_t first = 0;
+  while (model.device && first < n) {
+    Piece piece = pieceAt(first);
+    piece.arguments.form->record(piece.numRows > 0);
+    first += piece.length;
+  }
 }
 
-void Feed::call(Arguments &arguments, size_t first, size_t length,
-                bool needsLogits) {
+Feed::Piece Feed::pieceAt(size_t first) const {
+  size_t remaining = n - first;
+  bool isBlock = block && (!step || remaining >= shortest);
+  size_t length = isBlock ? std::min(longest, remaining) : 1;
+  bool needsLast = wanted == Logits::Last && length == remaining;
+  return {isBlock ? *block : *step, first, length,
+          wanted == Logits::All ? length : needsLast};
+}
+
+void Feed::call(const Piece &piece) {
+  Arguments &arguments = piece.arguments;
   const Function &function = arguments.function;
   size_t stride = function.block();
   int32_t dtype = function.tokens().dtype;
   for (size_t text = 0; text < batch; ++text)
     for (size_t i = 0; i < stride; ++i)
-      storeInteger(dtype, arguments.tokens.get(), text * stride + i,
-                   i < length ? tokens[text * n + first + i] : 0);
-  arguments.length = static_cast<int64_t>(length);
+      storeInteger(dtype, arguments.tokens, text * stride + i,
+                   i < piece.length ? tokens[text * n + piece.first + i] : 0);
+  *arguments.length = static_cast<int64_t>(piece.length);
+  last = &arguments;
+  lastLength = piece.length;
+  if (arguments.form) {
+    sequence.hostIsCurrent = false;
+    arguments.form->run(piece.length - piece.numRows, piece.numRows);
+    return;
+  }
   std::vector<void *> outputs = arguments.outputs;
-  if (!needsLogits)
+  if (piece.numRows == 0)
     outputs[function.info.logits_output] = nullptr;
   model.call(function, arguments.inputs.data(), outputs.data(),
              workspace->data());
-  last = &arguments;
-  lastLength = length;
 }
 
 size_t Feed::positionOf(size_t text, size_t row) const {
@@ -222,21 +288,16 @@ size_t Feed::positionOf(size_t text, size_t row) const {
 }
 
 void Feed::copyLogits(size_t text, size_t row, float *to) const {
-  const rwkvrt_function_info &info = last->function.info;
   const rwkvrt_tensor_info &tensor = last->function.logits();
-  const void *from = last->outputs[info.logits_output];
   size_t position = positionOf(text, row);
   for (size_t i = 0; i < vocabulary; ++i)
-    to[i] = static_cast<float>(loadFloat(tensor.dtype, from, position + i));
+    to[i] =
+        static_cast<float>(loadFloat(tensor.dtype, last->logits, position + i));
 }
 
-void Feed::run(float *rows, bool needsLast) {
+void Feed::run(float *rows) {
   for (size_t first = 0; first < n; first += lastLength) {
-    size_t remaining = n - first;
-    bool isBlock = block && (!step || remaining >= shortest);
-    size_t length = isBlock ? std::min(longest, remaining) : 1;
-    call(isBlock ? *block : *step, first, length,
-         rows || (needsLast && length == remaining));
+    call(pieceAt(first));
     if (!rows)
       continue;
     for (size_t text = 0; text < batch; ++text)
@@ -248,8 +309,7 @@ void Feed::run(float *rows, bool needsLast) {
 const float *Feed::lastLogits() {
   const Function &function = last->function;
   if (showsLogits(function))
-    return static_cast<const float *>(
-               last->outputs[function.info.logits_output]) +
+    return static_cast<const float *>(last->logits) +
            positionOf(0, lastLength - 1);
   for (size_t text = 0; text < batch; ++text)
     copyLogits(text, lastLength - 1, &sequence.logits[text * vocabulary]);
@@ -271,9 +331,17 @@ rwkvrt_status rwkvrt_sequence_clone(const rwkvrt_sequence *sequence,
     requireNotNull(sequence, "sequence");
     requireNotNull(copy, "copy");
     auto made = std::make_unique<rwkvrt_sequence>(sequence->model);
-    for (uint32_t i = 0; i < made->numStates(); ++i)
-      std::memcpy(made->states[i].get(), sequence->states[i].get(),
-                  made->stateBytes(i));
+    if (sequence->hostIsCurrent) {
+      for (uint32_t i = 0; i < made->numStates(); ++i)
+        std::memcpy(made->states[i].get(), sequence->states[i].get(),
+                    made->stateBytes(i));
+    } else {
+      made->onDevice = std::make_unique<gpu::SequenceMemory>(
+          *made->model->device, made->model->holder());
+      made->onDevice->copy(*sequence->onDevice);
+      made->deviceIsCurrent = true;
+      made->hostIsCurrent = false;
+    }
     made->shortestBlock = sequence->shortestBlock;
     *copy = made.release();
   });
@@ -298,8 +366,9 @@ rwkvrt_status rwkvrt_sequence_step(rwkvrt_sequence *sequence, int64_t token,
            "model '%s' computes %zu texts at once and needs a token of each: "
            "use rwkvrt_sequence_prefill()",
            sequence->model->info.name, batch);
-    Feed feed(*sequence, &token, 1, /*needsAllLogits=*/false);
-    feed.run(nullptr, /*needsLast=*/logits != nullptr);
+    Feed feed(*sequence, &token, 1,
+              logits ? Feed::Logits::Last : Feed::Logits::None);
+    feed.run();
     if (logits)
       *logits = feed.lastLogits();
   });
@@ -311,8 +380,9 @@ rwkvrt_status rwkvrt_sequence_prefill(rwkvrt_sequence *sequence,
   return guard([&] {
     requireNotNull(sequence, "sequence");
     requireNotNull(tokens, "tokens");
-    Feed feed(*sequence, tokens, n, /*needsAllLogits=*/false);
-    feed.run(nullptr, /*needsLast=*/logits != nullptr);
+    Feed feed(*sequence, tokens, n,
+              logits ? Feed::Logits::Last : Feed::Logits::None);
+    feed.run();
     if (logits)
       *logits = feed.lastLogits();
   });
@@ -325,8 +395,7 @@ rwkvrt_status rwkvrt_sequence_prefill_logits(rwkvrt_sequence *sequence,
     requireNotNull(sequence, "sequence");
     requireNotNull(tokens, "tokens");
     requireNotNull(logits, "logits");
-    Feed(*sequence, tokens, n, /*needsAllLogits=*/true)
-        .run(logits, /*needsLast=*/true);
+    Feed(*sequence, tokens, n, Feed::Logits::All).run(logits);
   });
 }
 
@@ -339,9 +408,10 @@ rwkvrt_status rwkvrt_sequence_set_shortest_block(rwkvrt_sequence *sequence,
 }
 
 void *rwkvrt_sequence_state(rwkvrt_sequence *sequence, uint32_t state) {
-  return sequence && state < sequence->states.size()
-             ? sequence->states[state].get()
-             : nullptr;
+  if (!sequence || state >= sequence->states.size())
+    return nullptr;
+  rwkvrt_status status = guard([&] { sequence->writeStates(/*whole=*/false); });
+  return status == RWKVRT_OK ? sequence->states[state].get() : nullptr;
 }
 
 /// The file's own states, of which the caller has one tensor each; throws
@@ -383,6 +453,8 @@ rwkvrt_status rwkvrt_sequence_unpack(rwkvrt_sequence *sequence, size_t text,
     requireNotNull(sequence, "sequence");
     const Function *unpack =
         findConversion(*sequence, RWKVRT_UNPACK, text, states);
+    // Also where all are replaced: the call may fail.
+    sequence->writeStates(/*whole=*/false);
     if (!unpack) {
       for (uint32_t i = 0; i < sequence->numStates(); ++i)
         std::memmove(sequence->states[i].get(), states[i],
@@ -406,6 +478,7 @@ rwkvrt_status rwkvrt_sequence_pack(const rwkvrt_sequence *sequence, size_t text,
   return guard([&] {
     requireNotNull(sequence, "sequence");
     const Function *pack = findConversion(*sequence, RWKVRT_PACK, text, states);
+    sequence->readStates();
     if (!pack) {
       for (uint32_t i = 0; i < sequence->numStates(); ++i)
         std::memmove(states[i], sequence->states[i].get(),
@@ -437,6 +510,8 @@ rwkvrt_status rwkvrt_sequence_compare(const rwkvrt_sequence *a,
     requireNotNull(max_abs_difference, "max_abs_difference");
     if (a->model != b->model)
       fail(RWKVRT_MISMATCH, "the sequences belong to different models");
+    a->readStates();
+    b->readStates();
     double largest = 0;
     for (uint32_t i = 0; i < a->numStates(); ++i) {
       const rwkvrt_tensor_info &tensor = a->model->holder().stateTensor(i);

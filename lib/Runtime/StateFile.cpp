@@ -167,6 +167,7 @@ rwkvrt_status rwkvrt_sequence_save(const rwkvrt_sequence *sequence,
   return guard([&] {
     requireNotNull(sequence, "sequence");
     requireNotNull(path, "path");
+    sequence->readStates();
     Header header(*sequence);
     std::string name = path;
     NewFile file(name);
@@ -288,6 +289,7 @@ rwkvrt_status rwkvrt_sequence_load(rwkvrt_sequence *sequence,
                   model);
 
     const std::byte *data = content.get() + expected.bytes.size();
+    sequence->writeStates(/*whole=*/true);
     for (uint32_t i = 0; i < sequence->numStates(); ++i) {
       size_t bytes = sequence->stateBytes(i);
       std::memcpy(sequence->states[i].get(), data, bytes);

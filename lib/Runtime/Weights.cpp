@@ -91,3 +91,12 @@ MappedWeights::~MappedWeights() {
   if (mapping)
     munmap(mapping, mappedSize);
 }
+
+void MappedWeights::giveBack(const void *from, size_t size) const {
+  // Whole pages only.
+  auto page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
+  auto begin = (reinterpret_cast<uintptr_t>(from) + page - 1) / page * page;
+  auto end = (reinterpret_cast<uintptr_t>(from) + size) / page * page;
+  if (begin < end)
+    madvise(reinterpret_cast<void *>(begin), end - begin, MADV_DONTNEED);
+}

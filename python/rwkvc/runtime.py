@@ -35,7 +35,7 @@ class ModelError(Error):
 
 # -- the C API ---------------------------------------------------------------------------------------------------------
 
-ABI_VERSION = 6  # of include/rwkvc-rt/abi.h, whose structures follow
+ABI_VERSION = 7  # of include/rwkvc-rt/abi.h, whose structures follow
 
 
 class _TensorInfo(ctypes.Structure):
@@ -76,6 +76,19 @@ class _LevelInfo(ctypes.Structure):
     _fields_ = [("name", ctypes.c_char_p), ("features", ctypes.c_uint64), ("code", ctypes.c_void_p)]
 
 
+class _DeviceInfo(ctypes.Structure):
+    _fields_ = [
+        ("name", ctypes.c_char_p),
+        ("chip", ctypes.c_char_p),
+        ("kind", ctypes.c_int32),
+        ("num_kernels", ctypes.c_uint32),
+        ("kernels", ctypes.c_void_p),
+        ("functions", ctypes.c_void_p),
+        ("image", ctypes.c_void_p),
+        ("image_size", ctypes.c_uint64),
+    ]
+
+
 class _ModelInfo(ctypes.Structure):
     _fields_ = [
         ("abi_version", ctypes.c_uint32),
@@ -93,6 +106,9 @@ class _ModelInfo(ctypes.Structure):
         ("num_levels", ctypes.c_uint32),
         ("level_size", ctypes.c_uint32),
         ("levels", ctypes.POINTER(_LevelInfo)),
+        ("num_devices", ctypes.c_uint32),
+        ("device_size", ctypes.c_uint32),
+        ("devices", ctypes.POINTER(_DeviceInfo)),
     ]
 
 
@@ -106,10 +122,11 @@ _FUNCTIONS = {
     "rwkvrt_last_error": (ctypes.c_char_p, ()),
     "rwkvrt_status_name": (ctypes.c_char_p, (_Status,)),
     "rwkvrt_dtype_name": (ctypes.c_char_p, (ctypes.c_int32,)),
-    "rwkvrt_model_load": (_Status, (ctypes.c_char_p, ctypes.POINTER(_Handle))),
+    "rwkvrt_model_load_on": (_Status, (ctypes.c_char_p, ctypes.c_char_p, ctypes.POINTER(_Handle))),
     "rwkvrt_model_free": (None, (_Handle,)),
     "rwkvrt_model_get_info": (ctypes.POINTER(_ModelInfo), (_Handle,)),
     "rwkvrt_model_level": (ctypes.POINTER(_LevelInfo), (_Handle,)),
+    "rwkvrt_model_device": (ctypes.c_char_p, (_Handle,)),
     "rwkvrt_model_num_states": (ctypes.c_uint32, (_Handle,)),
     "rwkvrt_model_state": (ctypes.POINTER(_TensorInfo), (_Handle, ctypes.c_uint32)),
     "rwkvrt_model_batch": (ctypes.c_size_t, (_Handle,)),
@@ -266,7 +283,9 @@ class Model:
 
     name, producer, target: what the compiler wrote about it; target is the triple
     levels: processors that it has code for, the best last
-    level: the one whose code is used here; the environment variable RWKVC_ISA may name another
+    level: the one whose code is used here; the environment variable RWKVC_ISA may name another. None on a device
+    device_code: what it has code for besides, the most wanted first
+    device: what runs it here: "cpu", or a device's number and name, "cuda:0 NVIDIA A100" for instance
     functions: what it holds, by kind: "graph" is the ONNX file's own, "step" and "prefill" were derived from it,
         "unpack" and "pack" convert between its states and theirs
     inputs, outputs, states: those of the graph; empty if the model was compiled without
@@ -275,11 +294,11 @@ class Model:
     vocabulary_size: number of logits; 0 if they are not known
     """
 
-    def __init__(self, path: str | os.PathLike):
+    def __init__(self, path: str | os.PathLike, device: str | None = None):
         runtime = _runtime()
         self.path = pathlib.Path(path)
         handle = _Handle()
-        _require(runtime.rwkvrt_model_load(os.fsencode(path), ctypes.byref(handle)))
+        _require(runtime.rwkvrt_model_load_on(os.fsencode(path), (device or "").encode(), ctypes.byref(handle)))
         # Sequences hold their model in the runtime, so the order in which Python frees them does not matter.
         weakref.finalize(self, runtime.rwkvrt_model_free, handle)
         self._handle = handle
@@ -288,10 +307,18 @@ class Model:
             text = f"the runtime has binary interface {info.abi_version}, this package knows {ABI_VERSION}"
             raise ModelError(f"{path}: {text}; use those of one version", "mismatch")
         self.name, self.producer, self.target = (text.decode() for text in (info.name, info.producer, info.target))
-        if info.function_size != ctypes.sizeof(_FunctionInfo) or info.level_size != ctypes.sizeof(_LevelInfo):
-            raise ModelError(f"{path}: the runtime is of another version than this package", "mismatch")
+        for count, size, structure in (
+            (info.num_functions, info.function_size, _FunctionInfo),
+            (info.num_levels, info.level_size, _LevelInfo),
+            (info.num_devices, info.device_size, _DeviceInfo),
+        ):
+            if count and size != ctypes.sizeof(structure):
+                raise ModelError(f"{path}: the runtime is of another version than this package", "mismatch")
         self.levels = tuple(level.name.decode() for level in info.levels[: info.num_levels])
-        self.level: str = runtime.rwkvrt_model_level(handle).contents.name.decode()
+        level = runtime.rwkvrt_model_level(handle)
+        self.level: str | None = level.contents.name.decode() if level else None
+        self.device_code = tuple(code.name.decode() for code in info.devices[: info.num_devices])
+        self.device: str = runtime.rwkvrt_model_device(handle).decode(errors="replace")
         self.functions = {_KINDS[f.kind]: _read_function(f) for f in info.functions[: info.num_functions]}
         graph = self.functions.get("graph", Function((), (), (), None, None, 0, 0))
         self.inputs, self.outputs, self.states = graph.inputs, graph.outputs, graph.states
@@ -456,22 +483,32 @@ class Sequence:
 
     def states(self) -> dict[str, np.ndarray]:
         """The state tensors by name. They are views: writing them changes the state, and they
-        change with the next step."""
+        change with the next step. On a device they are those of a copy that the next step takes: ask again after it.
+
+        Raises ModelError if the device fails.
+        """
         found = {}
         for number, tensor in enumerate(self.model.sequence_states):
             size = int(np.prod(tensor.shape, dtype=np.int64)) * tensor.dtype.itemsize
-            memory = (ctypes.c_char * size).from_address(_runtime().rwkvrt_sequence_state(self._handle, number))
+            with self._lock:
+                address = _runtime().rwkvrt_sequence_state(self._handle, number)
+                if not address:
+                    raise ModelError(_runtime().rwkvrt_last_error().decode(errors="replace"), "run failed")
+            memory = (ctypes.c_char * size).from_address(address)
             memory.owner = self  # the views keep the sequence alive
             found[tensor.name] = np.frombuffer(memory, tensor.dtype).reshape(tensor.shape)
         return found
 
 
-def load(path: str | os.PathLike) -> Model:
+def load(path: str | os.PathLike, device: str | None = None) -> Model:
     """Loads a shared library that `compile` made. Its code runs with the program's rights: load what you trust.
 
-    Raises ModelError for a file that is missing, damaged, or for another machine or version.
+    device: "cpu", "opencl", "cuda" or "hip", the last three also with a number, "cuda:1"; by default what the
+        environment variable RWKVC_DEVICE names, else the best that the model has code for
+
+    Raises ModelError for a file that is missing, damaged, or for another machine, device or version.
     """
-    return Model(path)
+    return Model(path, device)
 
 
 def set_num_threads(threads: int) -> None:

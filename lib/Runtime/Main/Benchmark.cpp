@@ -40,6 +40,18 @@ static std::vector<int64_t> makeTokens(const rwkvrt_model *model,
   return tokens;
 }
 
+/// \p text as a JSON string.
+static std::string quote(const std::string &text) {
+  std::string quoted = "\"";
+  for (char c : text) {
+    if (c == '"' || c == '\\')
+      quoted += '\\';
+    if (static_cast<unsigned char>(c) >= ' ')
+      quoted += c;
+  }
+  return quoted + "\"";
+}
+
 void rwkvrt::cli::benchmark(const rwkvrt_model *model, const Options &options,
                             double loadSeconds) {
   SequencePtr sequence = makeSequence(model, options);
@@ -80,9 +92,9 @@ void rwkvrt::cli::benchmark(const rwkvrt_model *model, const Options &options,
   double p50 = percentile(times, 0.5) * 1e6,
          p99 = percentile(times, 0.99) * 1e6;
   auto count = static_cast<long long>(options.benchTokens);
-  const char *level = rwkvrt_model_level(model)->name;
-  std::printf("%zu text%s, %d threads, code for %s\n", batch,
-              batch == 1 ? "" : "s", rwkvrt_get_num_threads(), level);
+  const rwkvrt_level_info *level = rwkvrt_model_level(model);
+  std::printf("%zu text%s, %s\n", batch, batch == 1 ? "" : "s",
+              describeMachine(model).c_str());
   if (prompt)
     std::printf("prefill: %lld tokens, %.1f tokens/s\n",
                 static_cast<long long>(prompt), rate(prompt, promptSeconds));
@@ -100,6 +112,8 @@ void rwkvrt::cli::benchmark(const rwkvrt_model *model, const Options &options,
     std::printf("null");
   std::printf(", \"decode_tokens\": %lld, \"decode_tokens_per_s\": %.3f, "
               "\"p50_us\": %.3f, \"p99_us\": %.3f, \"load_ms\": %.3f, "
-              "\"level\": \"%s\"}\n",
-              count, rate(count, seconds), p50, p99, loadSeconds * 1e3, level);
+              "\"device\": %s, \"level\": %s}\n",
+              count, rate(count, seconds), p50, p99, loadSeconds * 1e3,
+              quote(rwkvrt_model_device(model)).c_str(),
+              level ? quote(level->name).c_str() : "null");
 }

@@ -197,7 +197,13 @@ static std::vector<Group> makeOptions(Options &o, bool &help) {
            o.benchPrompt = parseInteger("--bench-prompt", v, 1);
          }}}},
       {"General",
-       {{"--threads", "N",
+       {{"--device", "DEVICE",
+         "what runs the model: cpu, opencl, cuda or hip, or opencl:N for "
+         "device "
+         "number N (default: RWKVC_DEVICE, or the best that the model has code "
+         "for)",
+         [&o](const char *v) { o.device = v; }},
+        {"--threads", "N",
          "processor threads (default: RWKVC_NUM_THREADS, OMP_NUM_THREADS, or "
          "all processors)",
          [&o](const char *v) {

@@ -36,6 +36,7 @@ struct Options {
   Mode mode = Mode::Generate;
   std::string model;
   int32_t threads = 0; ///< 0 = default
+  std::string device;  ///< as rwkvrt_model_load_on() takes it
 
   std::string prompt;
   bool hasPrompt = false;

@@ -97,9 +97,8 @@ void rwkvrt::cli::generate(const rwkvrt_model *model, const Options &options,
   if (!options.saveState.empty())
     require(rwkvrt_sequence_save(sequence.get(), options.saveState.c_str()));
 
-  std::fprintf(stderr, "loaded in %.1f ms; %d threads, code for %s\n",
-               loadSeconds * 1e3, rwkvrt_get_num_threads(),
-               rwkvrt_model_level(model)->name);
+  std::fprintf(stderr, "loaded in %.1f ms; %s\n", loadSeconds * 1e3,
+               describeMachine(model).c_str());
   reportSpeed("prompt", static_cast<int64_t>(prompt.size()), promptSeconds);
   if (made > 0)
     std::fprintf(stderr, "time to first token: %.2f ms\n", firstSeconds * 1e3);

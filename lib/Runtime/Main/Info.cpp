@@ -18,6 +18,14 @@ std::string rwkvrt::cli::describe(const rwkvrt_tensor_info &tensor) {
   return text + "]";
 }
 
+std::string rwkvrt::cli::describeMachine(const rwkvrt_model *model) {
+  const rwkvrt_level_info *level = rwkvrt_model_level(model);
+  if (!level)
+    return rwkvrt_model_device(model);
+  return std::to_string(rwkvrt_get_num_threads()) + " threads, code for " +
+         level->name;
+}
+
 const rwkvrt_function_info &rwkvrt::cli::graphOf(const rwkvrt_model *model) {
   if (const auto *graph = rwkvrt_model_find_function(model, RWKVRT_GRAPH))
     return *graph;
@@ -101,7 +109,10 @@ void rwkvrt::cli::printInfo(const rwkvrt_model *model) {
     std::printf("%s%s%s", i ? ", " : "", info.levels[i].name,
                 &info.levels[i] == rwkvrt_model_level(model) ? " (in use)"
                                                              : "");
+  for (uint32_t i = 0; i < info.num_devices; ++i)
+    std::printf("%s%s", i || info.num_levels ? ", " : "", info.devices[i].name);
   std::printf("\n");
+  std::printf("runs on    %s\n", rwkvrt_model_device(model));
   const char *file = rwkvrt_model_weights_path(model);
   if (info.weights_size == 0)
     std::printf("weights    none\n");

@@ -23,8 +23,10 @@ static int run(int argc, char **argv, const rwkvrt_model_info *embedded) {
     require(rwkvrt_set_num_threads(options.threads));
   Stopwatch loadTime;
   rwkvrt_model *loaded;
-  require(embedded ? rwkvrt_model_from_info(embedded, nullptr, &loaded)
-                   : rwkvrt_model_load(options.model.c_str(), &loaded));
+  const char *device = options.device.c_str();
+  require(embedded
+              ? rwkvrt_model_from_info_on(embedded, nullptr, device, &loaded)
+              : rwkvrt_model_load_on(options.model.c_str(), device, &loaded));
   ModelPtr model(loaded);
   double loadSeconds = loadTime.seconds();
   switch (options.mode) {

@@ -33,6 +33,9 @@ SequencePtr makeSequence(const rwkvrt_model *model, const Options &options);
 /// The function with the file's own signature; the model must have it.
 const rwkvrt_function_info &graphOf(const rwkvrt_model *model);
 
+/// What runs the model, "2 threads, code for x86-64-v3" or a device.
+std::string describeMachine(const rwkvrt_model *model);
+
 /// Token ids that the model takes are below this.
 int64_t tokenLimit(const rwkvrt_model *model);
 

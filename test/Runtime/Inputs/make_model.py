@@ -41,6 +41,17 @@ def write_weights(folder, table):
     (folder / "weights.inc").write_text(f"static const float embedded[] __attribute__((aligned(64))) = {{{values}}};\n")
 
 
+def write_kernels(folder):
+    """The code for OpenCL."""
+    binary = folder / "kernels.spv"
+    source = pathlib.Path(__file__).with_name("kernels.ll")
+    subprocess.run(["llc", "-mtriple=spirv64-unknown-unknown", "-filetype=obj", source, "-o", binary], check=True)
+    content = ",".join(map(str, binary.read_bytes()))
+    (folder / "spirv.inc").write_text(
+        f"static const unsigned char spirv[] __attribute__((aligned(4))) = {{{content}}};\n"
+    )
+
+
 def calls(table, tokens):
     """The record of feeding the tokens one by one."""
     s, m = np.zeros((1, WIDTH), np.float32), np.full((1, WIDTH), -1e30, np.float32)
@@ -63,6 +74,8 @@ def main():
     seeds = [macro.removeprefix("-DSEED=") for macro in macros if macro.startswith("-DSEED=")]
     table = weights(int(seeds[-1]) if seeds else 1)
     write_weights(folder, table)
+    if "-DOPENCL" in macros:
+        write_kernels(folder)
     np.savez_compressed(folder / "runs.npz", **calls(table, list(b"in the ")))
     source = pathlib.Path(__file__).with_name("model.c")
     command = [compiler, "-shared", "-fPIC", "-O1", "-fvisibility=hidden", f"-I{root}/include", f"-I{folder}"]

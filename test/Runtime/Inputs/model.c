@@ -14,7 +14,8 @@
  * make_model.py writes W and model.h, and computes the same in numpy. Macros
  * make variants, most of them wrong on purpose. FORMS adds the derived forms
  * for BATCH texts and blocks of BLOCK tokens, which check what they are called
- * with.
+ * with. OPENCL, CUDA and HIP add code for devices (devices.h), NO_PROCESSOR
+ * leaves that for processors out.
  *
  *===------------------------------------------------------------------------===
  */
@@ -63,6 +64,11 @@
 #define PREFILL_WORKSPACE (4 * width * sizeof(float))
 
 enum { vocabulary = 256, width = 64 };
+#ifdef NO_PROCESSOR
+#define RUN(FUNCTION) 0
+#else
+#define RUN(FUNCTION) FUNCTION
+#endif
 
 typedef struct {
   const float *weights, *state;
@@ -102,13 +108,13 @@ static int32_t run(const void *code, const void *weights, void *const *inputs,
   return STATUS;
 }
 
-#ifdef FORMS
 #ifndef BATCH
 #define BATCH 1
 #endif
 #ifndef BLOCK
 #define BLOCK 8
 #endif
+#ifdef FORMS
 #ifndef PREFILL_STATE
 #define PREFILL_STATE "wkv.1"
 #endif
@@ -246,7 +252,7 @@ static const rwkvrt_tensor_info converted[] = {
    .length_input = -1,                                                         \
    .logits_output = -1,                                                        \
    .batch = 1,                                                                 \
-   .run = run_conversion}
+   .run = RUN(run_conversion)}
 #endif
 
 static const rwkvrt_function_info functions[] = {
@@ -262,7 +268,7 @@ static const rwkvrt_function_info functions[] = {
      .length_input = -1,
      .logits_output = 0,
      .workspace_size = WORKSPACE,
-     .run = run},
+     .run = RUN(run)},
 #endif
 #ifdef FORMS
 #ifndef NO_STEP
@@ -279,7 +285,7 @@ static const rwkvrt_function_info functions[] = {
      .batch = BATCH,
      .block = 1,
      .workspace_size = WORKSPACE,
-     .run = run_step},
+     .run = RUN(run_step)},
 #endif
 #ifndef NO_PREFILL
     {.kind = RWKVRT_PREFILL,
@@ -295,7 +301,7 @@ static const rwkvrt_function_info functions[] = {
      .batch = BATCH,
      .block = BLOCK,
      .workspace_size = PREFILL_WORKSPACE,
-     .run = run_prefill},
+     .run = RUN(run_prefill)},
 #endif
 #endif
 #ifdef CONVERSIONS
@@ -309,6 +315,10 @@ static const rwkvrt_level_info levels[] = {{"x86-64", FEATURES, 0},
                                            {"better", BETTER_FEATURES, 0}
 #endif
 };
+
+#if defined(OPENCL) || defined(CUDA) || defined(HIP)
+#include "devices.h"
+#endif
 
 #ifdef EMBED
 #include "weights.inc" /* embedded */
@@ -330,7 +340,14 @@ __attribute__((visibility("default"))) const rwkvrt_model_info rwkvc_model = {
 #endif
     .weights_size = WEIGHTS_SIZE,
     .weights_hash = WEIGHTS_HASH,
+#ifndef NO_PROCESSOR
     .num_levels = sizeof levels / sizeof levels[0],
     .level_size = sizeof(rwkvrt_level_info),
     .levels = levels,
+#endif
+#if defined(OPENCL) || defined(CUDA) || defined(HIP)
+    .num_devices = sizeof devices / sizeof devices[0],
+    .device_size = sizeof(rwkvrt_device_info),
+    .devices = devices,
+#endif
 };

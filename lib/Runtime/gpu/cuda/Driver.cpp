@@ -1,0 +1,103 @@
+//===- Driver.cpp - Devices through CUDA's driver API ---------------------===//
+//
+// Part of the rwkvc project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "../Streams.h"
+
+#include <cstdio>
+
+using namespace rwkvrt;
+using namespace rwkvrt::gpu;
+
+namespace {
+
+struct CudaApi final : StreamApi {
+  CudaApi();
+
+  std::string describe(Result error) const override;
+  // The context that the rest of the program uses too.
+  Result retain(int device, void **context) const override {
+    return cuDevicePrimaryCtxRetain(context, device);
+  }
+  void release(int device) const override { cuDevicePrimaryCtxRelease(device); }
+  Result enter(int, void *context, void **) const override {
+    return cuCtxPushCurrent(context);
+  }
+  void leave(void *) const override {
+    void *context = nullptr;
+    cuCtxPopCurrent(&context);
+  }
+
+  Result (*cuDevicePrimaryCtxRetain)(void **, int);
+  Result (*cuDevicePrimaryCtxRelease)(int);
+  Result (*cuCtxPushCurrent)(void *);
+  Result (*cuCtxPopCurrent)(void **);
+  Result (*cuGetErrorName)(Result, const char **);
+  Result (*cuGetErrorString)(Result, const char **);
+  Result (*cuDeviceGetAttribute)(int *, int, int);
+};
+
+class CudaDriver final : public StreamDriver {
+public:
+  explicit CudaDriver(const CudaApi &api)
+      : StreamDriver(api, "cuda"), cuda(api) {}
+  std::string whyNot(unsigned number,
+                     const rwkvrt_device_info &code) const override;
+
+private:
+  const CudaApi &cuda;
+};
+
+} // namespace
+
+CudaApi::CudaApi() {
+  DriverLibrary library({"libcuda.so.1"});
+#define RWKVRT_FIND(member, arguments, cuda, hip) library.find(member, #cuda);
+  RWKVRT_STREAM_FUNCTIONS(RWKVRT_FIND)
+#undef RWKVRT_FIND
+  library.find(cuDevicePrimaryCtxRetain, "cuDevicePrimaryCtxRetain");
+  library.find(cuDevicePrimaryCtxRelease, "cuDevicePrimaryCtxRelease_v2");
+  library.find(cuCtxPushCurrent, "cuCtxPushCurrent_v2");
+  library.find(cuCtxPopCurrent, "cuCtxPopCurrent_v2");
+  library.find(cuGetErrorName, "cuGetErrorName");
+  library.find(cuGetErrorString, "cuGetErrorString");
+  library.find(cuDeviceGetAttribute, "cuDeviceGetAttribute");
+}
+
+std::string CudaApi::describe(Result error) const {
+  const char *name = nullptr, *text = nullptr;
+  if (cuGetErrorName(error, &name) != success || !name)
+    return "CUDA's error " + std::to_string(error);
+  if (cuGetErrorString(error, &text) != success || !text)
+    return name;
+  return std::string(name) + " (" + text + ")";
+}
+
+std::string CudaDriver::whyNot(unsigned number,
+                               const rwkvrt_device_info &code) const {
+  enum { majorCapability = 75, minorCapability = 76 };
+  int needed = 0, major = 0, minor = 0;
+  // sm_90a and the like are for that chip alone, which the driver knows.
+  if (std::sscanf(code.chip, "sm_%d", &needed) != 1)
+    return "";
+  for (auto [value, attribute] :
+       {std::pair{&major, majorCapability}, {&minor, minorCapability}})
+    if (Result error =
+            cuda.cuDeviceGetAttribute(value, attribute, devices[number]);
+        error != success)
+      return "does not tell its compute capability: " + cuda.describe(error);
+  if (10 * major + minor >= needed)
+    return "";
+  return "has compute capability " + std::to_string(major) + "." +
+         std::to_string(minor) + ", the code needs " +
+         std::to_string(needed / 10) + "." + std::to_string(needed % 10) +
+         " (" + code.chip + ")";
+}
+
+std::unique_ptr<Driver> gpu::loadCuda() {
+  static const CudaApi api;
+  return std::make_unique<CudaDriver>(api);
+}

@@ -1,0 +1,103 @@
+//===- Driver.cpp - Devices through HIP -----------------------------------===//
+//
+// Part of the rwkvc project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "../Streams.h"
+
+#include <cstring>
+
+using namespace rwkvrt;
+using namespace rwkvrt::gpu;
+
+namespace {
+
+/// hipDeviceProp_t, of which only the architecture's name is of interest. It
+/// lies elsewhere in ROCm 6 and later (R0600) than before.
+struct Properties {
+  alignas(8) char bytes[4096] = {};
+  static constexpr size_t oldArchitecture = 396, newArchitecture = 1160;
+};
+
+struct HipApi final : StreamApi {
+  HipApi();
+
+  std::string describe(Result error) const override {
+    const char *name = hipGetErrorName(error), *text = hipGetErrorString(error);
+    return std::string(name ? name : "HIP's error") + " (" +
+           (text ? text : std::to_string(error).c_str()) + ")";
+  }
+  // There are no contexts: the calling thread has a current device.
+  Result retain(int, void **) const override { return success; }
+  void release(int) const override {}
+  Result enter(int device, void *, void **saved) const override {
+    int old = 0;
+    if (Result error = hipGetDevice(&old); error != success)
+      return error;
+    *saved = reinterpret_cast<void *>(static_cast<intptr_t>(old));
+    return hipSetDevice(device);
+  }
+  void leave(void *saved) const override {
+    hipSetDevice(static_cast<int>(reinterpret_cast<intptr_t>(saved)));
+  }
+
+  const char *(*hipGetErrorName)(Result);
+  const char *(*hipGetErrorString)(Result);
+  Result (*hipGetDevice)(int *);
+  Result (*hipSetDevice)(int);
+  Result (*hipGetDeviceProperties)(Properties *, int);
+  size_t architecture = Properties::newArchitecture;
+};
+
+class HipDriver final : public StreamDriver {
+public:
+  explicit HipDriver(const HipApi &api) : StreamDriver(api, "hip"), hip(api) {}
+  std::string whyNot(unsigned number,
+                     const rwkvrt_device_info &code) const override;
+
+private:
+  const HipApi &hip;
+};
+
+} // namespace
+
+HipApi::HipApi() {
+  DriverLibrary library({"libamdhip64.so.7", "libamdhip64.so.6",
+                         "libamdhip64.so.5", "libamdhip64.so"});
+#define RWKVRT_FIND(member, arguments, cuda, hip) library.find(member, #hip);
+  RWKVRT_STREAM_FUNCTIONS(RWKVRT_FIND)
+#undef RWKVRT_FIND
+  library.find(hipGetErrorName, "hipGetErrorName");
+  library.find(hipGetErrorString, "hipGetErrorString");
+  library.find(hipGetDevice, "hipGetDevice");
+  library.find(hipSetDevice, "hipSetDevice");
+  const char *properties = "hipGetDevicePropertiesR0600";
+  if (!library.lookUp(properties)) {
+    properties = "hipGetDeviceProperties";
+    architecture = Properties::oldArchitecture;
+  }
+  library.find(hipGetDeviceProperties, properties);
+}
+
+std::string HipDriver::whyNot(unsigned number,
+                              const rwkvrt_device_info &code) const {
+  if (!*code.chip)
+    return "";
+  Properties properties;
+  if (Result error = hip.hipGetDeviceProperties(&properties, devices[number]);
+      error != success)
+    return "does not tell its architecture: " + hip.describe(error);
+  // "gfx90a:sramecc+:xnack-"
+  std::string found = properties.bytes + hip.architecture;
+  found.resize(std::min(found.find(':'), found.size()));
+  if (found == code.chip)
+    return "";
+  return "is " + found + ", the code is for " + code.chip;
+}
+
+std::unique_ptr<Driver> gpu::loadHip() {
+  static const HipApi api;
+  return std::make_unique<HipDriver>(api);
+}
