@@ -78,8 +78,8 @@ struct ExternalizeWeightsPass
     // A splat is cheaper as an immediate.
     return type && value && type.hasStaticShape() &&
            getNumBytes(type) >= minBytes &&
-           !(isa<DenseElementsAttr>(value) &&
-             cast<DenseElementsAttr>(value).isSplat());
+           (splats || !(isa<DenseElementsAttr>(value) &&
+                        cast<DenseElementsAttr>(value).isSplat()));
   }
 
   /// Unique, and as the model's file names it where a resource knows.

@@ -22,6 +22,7 @@
 #include "rwkvc/Dialect/WKV/Transforms/Passes.h"
 #include "rwkvc/Pipelines/Passes.h"
 #include "rwkvc/Target/CPU/Passes.h"
+#include "rwkvc/Target/DeviceInfo.h"
 #include "rwkvc/Target/GPU/Passes.h"
 #include "rwkvc/Transforms/Passes.h"
 
@@ -255,7 +256,12 @@ static void buildLinalg(OpPassManager &pm, const PipelineOptions &options) {
     addDnnl();
   pm.addPass(aot::createEntryABI());
   pm.addPass(aot::createSkipUnwantedLogits());
-  pm.addPass(aot::createExternalizeWeights());
+  aot::ExternalizeWeightsOptions weights;
+  // All that kernels read is in the device's memory.
+  weights.splats = options.hasDevices;
+  if (options.hasDevices)
+    weights.minBytes = 1;
+  pm.addPass(aot::createExternalizeWeights(weights));
   pm.addPass(createCSEPass());
 }
 
@@ -266,7 +272,7 @@ static void buildBufferize(OpPassManager &pm, const PipelineOptions &options) {
   OpPassManager &tensors = pm.nest<func::FuncOp>();
   tensors.addPass(bufferization::createEmptyTensorEliminationPass());
   tensors.addPass(bufferization::createEmptyTensorToAllocTensorPass());
-  if (!options.deviceOnly)
+  if (options.hasProcessor)
     addOptional(tensors, options, cpu::createPadRows());
   pm.addPass(bufferization::createOneShotBufferizePass());
   addCleanup(pm);
@@ -321,6 +327,9 @@ static void buildDeviceKernels(OpPassManager &pm,
       pm.nest<mlir::gpu::GPUModuleOp>().nest<mlir::gpu::GPUFuncOp>();
   kernels.addPass(createCanonicalizerPass());
   kernels.addPass(createCSEPass());
+  if (const DeviceKind *kind = findDeviceKind(options.device);
+      kind && kind->isPortable)
+    kernels.addPass(rwkvc::gpu::createRematerializeIndices());
 }
 
 /// MLIR's lowerings of all but dnnl, function by function where they can. On
@@ -470,7 +479,8 @@ struct TextOptions : PassPipelineOptions<TextOptions> {
   PipelineOptions get() const {
     PipelineOptions options;
     options.device = device;
-    options.deviceOnly = !options.device.empty();
+    options.hasDevices = !options.device.empty();
+    options.hasProcessor = !options.hasDevices;
     options.vectorBits = vectorBits;
     options.dotProducts = dotProducts;
     options.activationBits = activationBits;

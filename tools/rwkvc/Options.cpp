@@ -450,10 +450,12 @@ DriverOptions rwkvc::parseCommandLine(int argc, char **argv) {
          " is about what --quantize does, which is not there");
   pipeline.quantize = quantize;
   pipeline.quantizeReport = quantizeReport;
-  pipeline.deviceOnly = !options.hasProcessor;
+  pipeline.hasProcessor = options.hasProcessor;
+  pipeline.hasDevices = !options.devices.empty();
   // Devices multiply floats as fast.
   pipeline.activationBits =
-      pipeline.deviceOnly && !activations.getNumOccurrences() ? 0 : activations;
+      !options.hasProcessor && !activations.getNumOccurrences() ? 0
+                                                                : activations;
   pipeline.skippedPasses = skipPass;
   checkPhases(options);
   options.verifyEach = verifyEach;

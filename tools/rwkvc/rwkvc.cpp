@@ -502,7 +502,8 @@ Driver::compileForDevice(mlir::ModuleOp module, const DeviceInfo &device,
   if (!kernels)
     return llvm::createStringError("the LLVM dialect has no LLVM IR form");
   prepareKernels(*kernels, device, **machine, code.kernels);
-  optimizeModule(*kernels, **machine, options.optLevel);
+  if (!device.kind->isPortable)
+    optimizeModule(*kernels, **machine, options.optLevel);
   if (options.emit == Emit::LLVMIR) {
     llvm::raw_svector_ostream os(code.image);
     kernels->print(os, nullptr);

@@ -167,7 +167,9 @@ def ExternalizeWeights : Pass<"rwkvc-externalize-weights", "::mlir::ModuleOp"> {
                            "::mlir::memref::MemRefDialect"];
   let options = [
     Option<"minBytes", "min-bytes", "int64_t", /*default=*/"256",
-           "Smallest constant that is moved">
+           "Smallest constant that is moved">,
+    Option<"splats", "splats", "bool", /*default=*/"false",
+           "Move those of one value too, which code may as well have">
   ];
   let statistics = [
     Statistic<"numMoved", "moved", "Constants moved to the weights file">,

@@ -54,8 +54,8 @@ struct PipelineOptions {
   /// Kind of device (see Target/DeviceInfo.h) that the phases from BeforeLLVM
   /// on are for; empty: processors.
   std::string device;
-  /// Whether the earlier ones are for devices alone.
-  bool deviceOnly = false;
+  /// What the earlier ones are for.
+  bool hasProcessor = true, hasDevices = false;
   int64_t vectorBits = 256;            ///< width of a vector register
   std::string dotProducts = "generic"; ///< as for a level
   /// Several: there are kernels for each, in modules of their own; vectorBits

@@ -36,15 +36,28 @@ struct ChainKernelsPass : rwkvc::gpu::impl::ChainKernelsBase<ChainKernelsPass> {
         });
   }
 
-  /// Whether \p op is what one workgroup should run.
+  /// Whether \p op is what one workgroup should run: elements, and few sums.
   bool isSmall(Operation *op) const {
-    if (!isKernel(op) && !isa<scf::ExecuteRegionOp, memref::CopyOp>(op))
-      return false;
     if (auto copy = dyn_cast<memref::CopyOp>(op)) {
       auto type = cast<MemRefType>(copy.getSource().getType());
       return type.hasStaticShape() && type.getNumElements() <= maxWork;
     }
-    return estimateWork(op) <= maxWork;
+    if (auto region = dyn_cast<scf::ExecuteRegionOp>(op))
+      return llvm::all_of(region.getRegion().front().without_terminator(),
+                          [&](Operation &inner) {
+                            return isMemoryEffectFree(&inner) ||
+                                   isa<memref::LoadOp>(inner) ||
+                                   isSmall(&inner);
+                          });
+    auto linalg = dyn_cast<linalg::LinalgOp>(op);
+    if (!linalg || !isKernel(op) || estimateWork(op) > maxWork)
+      return false;
+    int64_t numSums = 1;
+    for (auto [range, kind] : llvm::zip_equal(linalg.getStaticLoopRanges(),
+                                              linalg.getIteratorTypesArray()))
+      if (kind == utils::IteratorType::parallel)
+        numSums *= range;
+    return linalg.getNumReductionLoops() == 0 || numSums <= maxSums;
   }
 
   void chain(Block &block) {

@@ -78,7 +78,8 @@ static LogicalResult checkSizes(func::FuncOp func) {
 
 namespace {
 
-/// A linalg op or a parallel loop of a kernel, and the workgroups it wants.
+/// A linalg op, a parallel loop, or another one or a condition, of a kernel,
+/// and the workgroups it wants.
 struct Member {
   Operation *op;
   int64_t groups = 1;
@@ -231,7 +232,7 @@ LogicalResult KernelBuilder::build() {
   threads = {func, numThreads, thread, {}};
   SmallVector<Member, 2> members;
   for (Operation &op : func.getBody().front())
-    if (isKernel(&op))
+    if (op.getNumRegions() > 0)
       members.push_back({&op, 1, {}});
   // One workgroup runs kernels that follow each other.
   bool isChain = members.size() > 1 && !isGroup;
@@ -245,9 +246,9 @@ LogicalResult KernelBuilder::build() {
                            member.shares.elementsOf(numThreads)),
           1);
       numShared += member.shares.ways > 1;
-    } else {
-      member.groups = std::max<int64_t>(
-          computeProduct(*countIterations(cast<scf::ForallOp>(member.op))), 1);
+    } else if (auto loop = dyn_cast<scf::ForallOp>(member.op)) {
+      member.groups =
+          std::max<int64_t>(computeProduct(*countIterations(loop)), 1);
     }
     if (!isChain)
       numGroups += member.groups;
@@ -300,9 +301,9 @@ void KernelBuilder::emitMember(const Member &member, Value group) {
     emitShares(op, member.shares, threads, first);
     return;
   }
-  auto loop = cast<scf::ForallOp>(member.op);
-  emitInside(loop);
-  inlineLoop(loop, group);
+  emitInside(member.op);
+  if (auto loop = dyn_cast<scf::ForallOp>(member.op))
+    inlineLoop(loop, group);
 }
 
 /// Lets the threads share what is in \p root , which all of them run.

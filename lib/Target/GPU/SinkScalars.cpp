@@ -60,49 +60,43 @@ struct SinkScalarsPass : rwkvc::gpu::impl::SinkScalarsBase<SinkScalarsPass> {
         return signalPassFailure();
   }
 
+  /// Whether \p op is run by the device as a whole: a kernel, or what decides
+  /// by values that only the device knows.
+  bool isForDevice(Operation *op) {
+    if (isKernel(op) || isa<memref::CopyOp>(op))
+      return true;
+    if (auto loop = dyn_cast<scf::ForOp>(op))
+      return !loop.getStaticTripCount();
+    return isa<scf::WhileOp, scf::IfOp>(op) &&
+           (!isa<scf::IfOp>(op) ||
+            dependsOnMemory(cast<scf::IfOp>(op).getCondition()));
+  }
+
   LogicalResult unroll(func::FuncOp entry) {
     SmallVector<scf::ForOp> loops;
-    entry.walk<WalkOrder::PostOrder>([&](Operation *op) {
-      auto loop = dyn_cast<scf::ForOp>(op);
-      if (loop && !isInKernel(loop))
+    entry.walk<WalkOrder::PreOrder>([&](Operation *op) {
+      if (isForDevice(op))
+        return WalkResult::skip();
+      if (auto loop = dyn_cast<scf::ForOp>(op))
         loops.push_back(loop);
+      return WalkResult::advance();
     });
-    for (scf::ForOp loop : loops) {
-      if (!loop.getStaticTripCount() || failed(loopUnrollFull(loop)))
-        return loop.emitError("the number of iterations of a loop depends on "
-                              "what the device computes, or is not constant; "
-                              "leave the function out by --forms, or compile "
-                              "it for a processor");
+    for (scf::ForOp loop : llvm::reverse(loops)) {
+      if (failed(loopUnrollFull(loop)))
+        return loop.emitError("cannot be unrolled into launches of kernels");
       ++numUnrolled;
     }
     return success();
   }
 
-  static bool isInKernel(Operation *op) {
-    for (; op; op = op->getParentOp())
-      if (isKernel(op))
-        return true;
-    return false;
-  }
-
   LogicalResult sink(func::FuncOp entry) {
     SmallVector<Operation *> kernels;
-    auto result = entry.walk<WalkOrder::PreOrder>([&](Operation *op) {
-      if (isKernel(op) || isa<memref::CopyOp>(op)) {
-        kernels.push_back(op);
-        return WalkResult::skip();
-      }
-      if (auto condition = dyn_cast<scf::IfOp>(op);
-          condition && dependsOnMemory(condition.getCondition())) {
-        op->emitError("whether a part of the model is computed depends on what "
-                      "the device computes; leave the function out by "
-                      "--forms, or compile it for a processor");
-        return WalkResult::interrupt();
-      }
-      return WalkResult::advance();
+    entry.walk<WalkOrder::PreOrder>([&](Operation *op) {
+      if (!isForDevice(op))
+        return WalkResult::advance();
+      kernels.push_back(op);
+      return WalkResult::skip();
     });
-    if (result.wasInterrupted())
-      return failure();
     for (Operation *kernel : kernels)
       if (failed(sinkInto(kernel)))
         return failure();
@@ -151,7 +145,7 @@ struct SinkScalarsPass : rwkvc::gpu::impl::SinkScalarsBase<SinkScalarsPass> {
     for (Value value : used)
       if (failed(add(value)))
         return failure();
-    if (slice.empty())
+    if (slice.empty() && (isKernel(kernel) || isa<memref::CopyOp>(kernel)))
       return success();
     OpBuilder b(kernel);
     auto region = dyn_cast<scf::ExecuteRegionOp>(kernel->getParentOp());

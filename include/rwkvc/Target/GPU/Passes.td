@@ -30,9 +30,9 @@ def SinkScalars : Pass<"gpu-sink-scalars", "::mlir::ModuleOp"> {
     }
     ```
 
-    Loops of the function whose bounds are constant are unrolled first. A read of memory
-    that may be written before the kernel starts is an error; so is a condition or a number of
-    iterations that depends on a read.
+    Loops of the function with a constant number of iterations are unrolled first. Others,
+    and conditions on values that the device computes, are kernels as a whole, of one workgroup.
+    A read of memory that may be written before the kernel starts is an error.
   }];
   let dependentDialects = ["::mlir::scf::SCFDialect"];
   let statistics = [
@@ -45,9 +45,10 @@ def ChainKernels : Pass<"gpu-chain-kernels", "::mlir::ModuleOp"> {
   let summary = "Run small kernels that follow each other in one workgroup";
   let description = [{
     To launch a kernel takes some microseconds; a norm's sums, its root and what is
-    done with them take less. Kernels in a row of at most `max-work` scalar operations each become one
-    `scf.execute_region`, which one workgroup runs from end to end. So do
-    groups of independent kernels (`rwkvc-group-kernels`) that are as small together.
+    done with them take less. Kernels in a row become one `scf.execute_region`, which one workgroup runs
+    from end to end, if each takes at most `max-work` scalar operations and has no sums or at most
+    `max-sums`; products with matrices stay apart, since more than one workgroup should
+    read the matrix. Groups of independent kernels (`rwkvc-group-kernels`) that are as small belong to it.
 
     ```mlir
     linalg.generic ins(%x) outs(%sum) ...
@@ -62,7 +63,9 @@ def ChainKernels : Pass<"gpu-chain-kernels", "::mlir::ModuleOp"> {
   let dependentDialects = ["::mlir::scf::SCFDialect"];
   let options = [
     Option<"maxWork", "max-work", "int64_t", /*default=*/"1 << 17",
-           "Scalar operations of a kernel that one workgroup runs">
+           "Scalar operations of a kernel that one workgroup runs">,
+    Option<"maxSums", "max-sums", "int64_t", /*default=*/"8",
+           "Elements of its output, if they are sums">
   ];
   let statistics = [
     Statistic<"numChains", "chains", "Chains made">,
@@ -116,6 +119,32 @@ def DistributeKernels : Pass<"gpu-distribute-kernels", "::mlir::ModuleOp"> {
     Statistic<"numLaunches", "launches", "Launches of them">,
     Statistic<"numShared", "shared", "Linalg ops whose sums threads share">
   ];
+}
+
+def RematerializeIndices
+    : Pass<"gpu-rematerialize-indices", "::mlir::gpu::GPUFuncOp"> {
+  let summary = "Compute indices anew after each barrier";
+  let description = [{
+    Processors that are OpenCL devices run the threads of a workgroup in a loop from one barrier to the
+    next; what a thread knows on both sides is kept in memory for each thread. Which elements are its
+    own is computed sooner than fetched. So integers that are computed from the thread's number and the
+    like are computed again in each stretch of code between barriers.
+
+    ```mlir
+    %i = gpu.thread_id x
+    %j = arith.addi %i, %c32 : index
+    memref.store %v, %shared[%j] : ...
+    gpu.barrier
+    %w = memref.load %shared[%j] : ...
+    // after
+    ...
+    gpu.barrier
+    %i1 = gpu.thread_id x
+    %j1 = arith.addi %i1, %c32 : index
+    %w = memref.load %shared[%j1] : ...
+    ```
+  }];
+  let statistics = [Statistic<"numCopies", "copies", "Operations copied">];
 }
 
 def LowerKernels : Pass<"gpu-lower-kernels", "::mlir::ModuleOp"> {
