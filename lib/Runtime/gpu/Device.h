@@ -41,8 +41,9 @@ public:
   virtual ~Recording() = default;
 };
 
-/// Work for a device, done in the order in which it comes. Memory that a call
-/// names must stay as it is until finish() returns.
+/// Work for a device, done in the order in which it comes. What a call names
+/// must stay as it is until finish() has been called, which is also due before
+/// the queue's end.
 class Queue {
 public:
   virtual ~Queue() = default;

@@ -101,7 +101,6 @@ public:
   }
   ~StreamQueue() override {
     Current current(device);
-    api.synchronize(stream);
     api.destroyStream(stream);
   }
 

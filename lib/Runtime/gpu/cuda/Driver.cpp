@@ -6,6 +6,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "../Streams.h"
+#include "Cuda.h"
 
 #include <cstdio>
 
@@ -22,22 +23,20 @@ struct CudaApi final : StreamApi {
   Result retain(int device, void **context) const override {
     return cuDevicePrimaryCtxRetain(context, device);
   }
-  void release(int device) const override { cuDevicePrimaryCtxRelease(device); }
+  void release(int device) const override {
+    cuDevicePrimaryCtxRelease_v2(device);
+  }
   Result enter(int, void *context, void **) const override {
-    return cuCtxPushCurrent(context);
+    return cuCtxPushCurrent_v2(context);
   }
   void leave(void *) const override {
     void *context = nullptr;
-    cuCtxPopCurrent(&context);
+    cuCtxPopCurrent_v2(&context);
   }
 
-  Result (*cuDevicePrimaryCtxRetain)(void **, int);
-  Result (*cuDevicePrimaryCtxRelease)(int);
-  Result (*cuCtxPushCurrent)(void *);
-  Result (*cuCtxPopCurrent)(void **);
-  Result (*cuGetErrorName)(Result, const char **);
-  Result (*cuGetErrorString)(Result, const char **);
-  Result (*cuDeviceGetAttribute)(int *, int, int);
+#define RWKVRT_MEMBER(result, name, arguments) result(*name) arguments;
+  RWKVRT_CUDA_FUNCTIONS(RWKVRT_MEMBER)
+#undef RWKVRT_MEMBER
 };
 
 class CudaDriver final : public StreamDriver {
@@ -58,13 +57,9 @@ CudaApi::CudaApi() {
 #define RWKVRT_FIND(member, arguments, cuda, hip) library.find(member, #cuda);
   RWKVRT_STREAM_FUNCTIONS(RWKVRT_FIND)
 #undef RWKVRT_FIND
-  library.find(cuDevicePrimaryCtxRetain, "cuDevicePrimaryCtxRetain");
-  library.find(cuDevicePrimaryCtxRelease, "cuDevicePrimaryCtxRelease_v2");
-  library.find(cuCtxPushCurrent, "cuCtxPushCurrent_v2");
-  library.find(cuCtxPopCurrent, "cuCtxPopCurrent_v2");
-  library.find(cuGetErrorName, "cuGetErrorName");
-  library.find(cuGetErrorString, "cuGetErrorString");
-  library.find(cuDeviceGetAttribute, "cuDeviceGetAttribute");
+#define RWKVRT_FIND(result, name, arguments) library.find(name, #name);
+  RWKVRT_CUDA_FUNCTIONS(RWKVRT_FIND)
+#undef RWKVRT_FIND
 }
 
 std::string CudaApi::describe(Result error) const {

@@ -6,20 +6,14 @@
 //===----------------------------------------------------------------------===//
 
 #include "../Streams.h"
+#include "Hip.h"
 
-#include <cstring>
+#include <algorithm>
 
 using namespace rwkvrt;
 using namespace rwkvrt::gpu;
 
 namespace {
-
-/// hipDeviceProp_t, of which only the architecture's name is of interest. It
-/// lies elsewhere in ROCm 6 and later (R0600) than before.
-struct Properties {
-  alignas(8) char bytes[4096] = {};
-  static constexpr size_t oldArchitecture = 396, newArchitecture = 1160;
-};
 
 struct HipApi final : StreamApi {
   HipApi();
@@ -43,12 +37,11 @@ struct HipApi final : StreamApi {
     hipSetDevice(static_cast<int>(reinterpret_cast<intptr_t>(saved)));
   }
 
-  const char *(*hipGetErrorName)(Result);
-  const char *(*hipGetErrorString)(Result);
-  Result (*hipGetDevice)(int *);
-  Result (*hipSetDevice)(int);
-  Result (*hipGetDeviceProperties)(Properties *, int);
-  size_t architecture = Properties::newArchitecture;
+#define RWKVRT_MEMBER(result, name, arguments) result(*name) arguments;
+  RWKVRT_HIP_FUNCTIONS(RWKVRT_MEMBER)
+#undef RWKVRT_MEMBER
+  Result (*hipGetDeviceProperties)(HipProperties *, int);
+  size_t architecture = HipProperties::newArchitecture;
 };
 
 class HipDriver final : public StreamDriver {
@@ -69,14 +62,13 @@ HipApi::HipApi() {
 #define RWKVRT_FIND(member, arguments, cuda, hip) library.find(member, #hip);
   RWKVRT_STREAM_FUNCTIONS(RWKVRT_FIND)
 #undef RWKVRT_FIND
-  library.find(hipGetErrorName, "hipGetErrorName");
-  library.find(hipGetErrorString, "hipGetErrorString");
-  library.find(hipGetDevice, "hipGetDevice");
-  library.find(hipSetDevice, "hipSetDevice");
+#define RWKVRT_FIND(result, name, arguments) library.find(name, #name);
+  RWKVRT_HIP_FUNCTIONS(RWKVRT_FIND)
+#undef RWKVRT_FIND
   const char *properties = "hipGetDevicePropertiesR0600";
   if (!library.lookUp(properties)) {
     properties = "hipGetDeviceProperties";
-    architecture = Properties::oldArchitecture;
+    architecture = HipProperties::oldArchitecture;
   }
   library.find(hipGetDeviceProperties, properties);
 }
@@ -85,7 +77,7 @@ std::string HipDriver::whyNot(unsigned number,
                               const rwkvrt_device_info &code) const {
   if (!*code.chip)
     return "";
-  Properties properties;
+  HipProperties properties;
   if (Result error = hip.hipGetDeviceProperties(&properties, devices[number]);
       error != success)
     return "does not tell its architecture: " + hip.describe(error);

@@ -35,6 +35,7 @@ static std::string describeError(cl::Int error) {
       {-6, "CL_OUT_OF_HOST_MEMORY"},
       {-11, "CL_BUILD_PROGRAM_FAILURE"},
       {-14, "CL_EXEC_STATUS_ERROR_FOR_EVENTS_IN_WAIT_LIST"},
+      {-30, "CL_INVALID_VALUE"},
       {-42, "CL_INVALID_BINARY"},
       {-46, "CL_INVALID_KERNEL_NAME"},
       {-51, "CL_INVALID_ARG_SIZE"},
@@ -113,6 +114,8 @@ struct OpenDevice final : Device {
 private:
   void chooseMemory(cl::Platform platform);
   void build(size_t largest);
+  /// Makes the program; returns how building it went.
+  cl::Int compile(const char *options);
   void checkKernel(const rwkvrt_kernel_info &kernel) const;
   void release() noexcept;
 };
@@ -285,17 +288,14 @@ void OpenDevice::chooseMemory(cl::Platform platform) {
 }
 
 void OpenDevice::build(size_t largest) {
-  cl::Int error = cl::success;
-  program =
-      api.clCreateProgramWithIL(context, code.image, code.image_size, &error);
-  require(error, RWKVRT_MISMATCH, "take the model's SPIR-V");
-  // Kernels must know that offsets may exceed 32 bits.
-  const char *options = unified.allocate && largest > largestAllocation
-                            ? "-cl-intel-greater-than-4GB-buffer-required"
-                            : "";
-  error = api.clBuildProgram(program, 1, &id, options, nullptr, nullptr);
-  if (error == cl::invalidBuildOptions)
-    error = api.clBuildProgram(program, 1, &id, "", nullptr, nullptr);
+  // GPUs of Intel want to know that offsets may exceed 32 bits. Others do not
+  // know the option, and may go on complaining about it.
+  if (unified.allocate && largest > largestAllocation) {
+    if (compile("-cl-intel-greater-than-4GB-buffer-required") == cl::success)
+      return;
+    api.clReleaseProgram(std::exchange(program, nullptr));
+  }
+  cl::Int error = compile("");
   if (error == cl::success)
     return;
   std::string log = shortenLog(
@@ -303,6 +303,14 @@ void OpenDevice::build(size_t largest) {
   fail(isShortage(error) ? RWKVRT_OUT_OF_MEMORY : RWKVRT_MISMATCH,
        "%s: cannot compile the model's kernels: %s%s%s", description.c_str(),
        describeError(error).c_str(), log.empty() ? "" : ": ", log.c_str());
+}
+
+cl::Int OpenDevice::compile(const char *options) {
+  cl::Int error = cl::success;
+  program =
+      api.clCreateProgramWithIL(context, code.image, code.image_size, &error);
+  require(error, RWKVRT_MISMATCH, "take the model's SPIR-V");
+  return api.clBuildProgram(program, 1, &id, options, nullptr, nullptr);
 }
 
 void OpenDevice::checkKernel(const rwkvrt_kernel_info &info) const {
@@ -363,7 +371,6 @@ OpenQueue::OpenQueue(OpenDevice &device) : device(device), api(device.api) {
 }
 
 OpenQueue::~OpenQueue() {
-  api.clFinish(queue);
   setLast(nullptr);
   api.clReleaseCommandQueue(queue);
 }

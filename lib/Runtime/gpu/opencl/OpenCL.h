@@ -33,17 +33,13 @@ using Event = struct EventTag *;
 
 enum : Int {
   success = 0,
-  deviceNotFound = -1,
   memObjectAllocationFailure = -4,
   outOfHostMemory = -6,
-  buildProgramFailure = -11,
-  invalidBuildOptions = -43,
   noPlatform = -1001,
   complete = 0, ///< status of a command; negative = it failed
 };
 
 enum : UInt {
-  platformExtensions = 0x0904,
   deviceTypeInfo = 0x1000,
   deviceAddressBits = 0x100D,
   deviceMaxAllocation = 0x1010,
@@ -62,7 +58,6 @@ enum : UInt {
 
 enum : Bits {
   typeCpu = 1 << 1,
-  typeGpu = 1 << 2,
   typeAll = 0xFFFFFFFF,
   svmCoarseGrain = 1 << 0,
   memReadWrite = 1 << 0,
