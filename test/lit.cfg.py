@@ -52,6 +52,9 @@ try:
     config.available_features.add("opencl")
     # For the two loaders in use: Debian's, and Khronos'.
     config.environment["OCL_ICD_VENDORS"] = config.environment["OCL_ICD_FILENAMES"] = opencl
+    with open("/proc/self/maps") as maps:
+        loader = next(line.split()[-1] for line in maps if "/libOpenCL.so" in line)
+    config.substitutions.append(("%opencl", loader))
 except OSError as error:
     lit_config.note(f"tests that need OpenCL are left out: {error}")
 for feature, header in (

@@ -23,8 +23,6 @@
 using namespace rwkvrt;
 using namespace rwkvrt::gpu;
 
-using ull = unsigned long long;
-
 static std::string describeError(cl::Int error) {
   static constexpr std::pair<cl::Int, const char *> names[] = {
       {-1, "CL_DEVICE_NOT_FOUND"},
@@ -106,7 +104,7 @@ struct OpenDevice final : Device {
   const cl::Api &api;
   const cl::DeviceId id;
   const rwkvrt_device_info &code;
-  const size_t largestAllocation;
+  cl::Bits largestAllocation = 0;
   cl::UnifiedMemory unified; ///< null members: SVM
   cl::Context context = nullptr;
   cl::Program program = nullptr;
@@ -225,9 +223,11 @@ private:
 OpenDevice::OpenDevice(const cl::Api &api, cl::Platform platform,
                        cl::DeviceId id, const std::string &description,
                        const rwkvrt_device_info &code, size_t largest)
-    : Device(description), api(api), id(id), code(code),
-      largestAllocation(getNumber<cl::Bits>(api.clGetDeviceInfo,
-                                            cl::deviceMaxAllocation, id)) {
+    : Device(description), api(api), id(id), code(code) {
+  require(api.clGetDeviceInfo(id, cl::deviceMaxAllocation,
+                              sizeof largestAllocation, &largestAllocation,
+                              nullptr),
+          RWKVRT_IO_ERROR, "ask for the device's memory");
   chooseMemory(platform);
   try {
     const cl::Property properties[] = {
@@ -315,13 +315,18 @@ cl::Int OpenDevice::compile(const char *options) {
 
 void OpenDevice::checkKernel(const rwkvrt_kernel_info &info) const {
   KernelObject kernel(*this, info, RWKVRT_MISMATCH);
-  auto arguments = getNumber<cl::UInt>(api.clGetKernelInfo,
-                                       cl::kernelNumArguments, kernel.get());
+  cl::UInt arguments = 0;
+  require(api.clGetKernelInfo(kernel.get(), cl::kernelNumArguments,
+                              sizeof arguments, &arguments, nullptr),
+          RWKVRT_MISMATCH, "look at kernel ", info.name);
   if (arguments != info.num_arguments)
     fail(RWKVRT_BAD_FILE, "%s: kernel %s has %u arguments, not %u",
          description.c_str(), info.name, arguments, info.num_arguments);
-  auto most = getNumber<size_t>(api.clGetKernelWorkGroupInfo,
-                                cl::kernelWorkGroupSize, kernel.get(), id);
+  size_t most = 0;
+  require(api.clGetKernelWorkGroupInfo(kernel.get(), id,
+                                       cl::kernelWorkGroupSize, sizeof most,
+                                       &most, nullptr),
+          RWKVRT_MISMATCH, "look at kernel ", info.name);
   if (most < info.group_size)
     fail(RWKVRT_MISMATCH,
          "%s: kernel %s needs groups of %u threads with %u bytes of shared "
@@ -346,9 +351,9 @@ Address OpenDevice::allocate(size_t size) {
   if (error == cl::success)
     return reinterpret_cast<Address>(data);
   fail(RWKVRT_OUT_OF_MEMORY,
-       "%s: no %zu bytes of memory (%s); the device gives %zu at once at most",
+       "%s: no %zu bytes of memory (%s); the device gives %llu at once at most",
        description.c_str(), size, describeError(error).c_str(),
-       largestAllocation);
+       static_cast<unsigned long long>(largestAllocation));
 }
 
 void OpenDevice::free(Address address) noexcept {
@@ -455,13 +460,17 @@ OpenCLDriver::OpenCLDriver(const cl::Api &api) : api(api) {
     fail(RWKVRT_MISMATCH, "no driver: no OpenCL platform is installed");
   std::vector<Found> processors;
   for (cl::Platform platform : platforms) {
-    if (api.clGetDeviceIDs(platform, cl::typeAll, 0, nullptr, &count) !=
-        cl::success)
+    cl::Int failure =
+        api.clGetDeviceIDs(platform, cl::typeAll, 0, nullptr, &count);
+    std::vector<cl::DeviceId> ids(failure == cl::success ? count : 0);
+    if (!ids.empty())
+      failure =
+          api.clGetDeviceIDs(platform, cl::typeAll, count, ids.data(), nullptr);
+    if (failure != cl::success) {
+      // Another platform may do.
+      error = failure == cl::deviceNotFound ? error : failure;
       continue;
-    std::vector<cl::DeviceId> ids(count);
-    if (api.clGetDeviceIDs(platform, cl::typeAll, count, ids.data(), nullptr) !=
-        cl::success)
-      continue;
+    }
     for (cl::DeviceId id : ids) {
       auto type =
           getNumber<cl::Bits>(api.clGetDeviceInfo, cl::deviceTypeInfo, id);
@@ -470,6 +479,9 @@ OpenCLDriver::OpenCLDriver(const cl::Api &api) : api(api) {
     }
   }
   devices.insert(devices.end(), processors.begin(), processors.end());
+  if (devices.empty() && error != cl::success)
+    fail(RWKVRT_MISMATCH, "the driver lists no devices: %s",
+         describeError(error).c_str());
 }
 
 std::string OpenCLDriver::whyNot(unsigned number,

@@ -33,6 +33,7 @@ using Event = struct EventTag *;
 
 enum : Int {
   success = 0,
+  deviceNotFound = -1,
   memObjectAllocationFailure = -4,
   outOfHostMemory = -6,
   noPlatform = -1001,
