@@ -42,8 +42,8 @@ public:
 };
 
 /// Work for a device, done in the order in which it comes. What a call names
-/// must stay as it is until finish() has been called, which is also due before
-/// the queue's end.
+/// must stay as it is until finish() has returned, or abandon(). One of them is
+/// also due before the queue's end.
 class Queue {
 public:
   virtual ~Queue() = default;
@@ -59,6 +59,8 @@ public:
 
   /// Waits; throws what went wrong since the last time.
   virtual void finish() = 0;
+  /// Waits where something went wrong already.
+  virtual void abandon() noexcept = 0;
 };
 
 /// A device that is ready to run a model's code.

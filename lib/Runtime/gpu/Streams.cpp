@@ -125,6 +125,10 @@ public:
   void finish() override {
     call("run kernels", [&] { return api.synchronize(stream); });
   }
+  void abandon() noexcept override {
+    Current current(device);
+    api.synchronize(stream);
+  }
 
 private:
   template <typename Function>

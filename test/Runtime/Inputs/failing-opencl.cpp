@@ -90,9 +90,6 @@ EXPORT const char *fake_misuse() { return ""; }
   }
 
 FORWARD(clGetPlatformIDs, (UInt n, Platform *ids, UInt *count), (n, ids, count))
-FORWARD(clGetPlatformInfo,
-        (Platform id, UInt what, size_t size, void *value, size_t *actual),
-        (id, what, size, value, actual))
 FORWARD(clGetDeviceIDs,
         (Platform platform, Bits type, UInt n, DeviceId *ids, UInt *count),
         (platform, type, n, ids, count))

@@ -11,7 +11,6 @@
 //===----------------------------------------------------------------------===//
 
 #include "gpu/Streams.h"
-#include "gpu/cuda/Cuda.h"
 #include "gpu/hip/Hip.h"
 #include "gpu/opencl/OpenCL.h"
 
@@ -52,16 +51,18 @@ constexpr bool areAlike(R (*)(As...), S (*)(Bs...)) {
 
 using namespace rwkvrt::gpu;
 
-#define CHECK(OWN, HEADERS)                                                    \
-  static_assert(areAlike(static_cast<OWN>(nullptr),                            \
-                         static_cast<decltype(&HEADERS)>(nullptr)),            \
-                #HEADERS);
+/// The headers' function, and the type that the runtime gives it.
+#define CHECK(name, ...)                                                       \
+  static_assert(areAlike(static_cast<std::add_pointer_t<__VA_ARGS__>>(0),      \
+                         static_cast<decltype(&name)>(0)),                     \
+                #name);
 
 #ifdef CHECK_CUDA
-#define STREAM(member, arguments, cuda, hip) CHECK(Result(*) arguments, cuda)
-#define ONLY(result, name, arguments) CHECK(result(*) arguments, name)
-RWKVRT_STREAM_FUNCTIONS(STREAM)
-RWKVRT_CUDA_FUNCTIONS(ONLY)
+#define RWKVRT_STREAM(member, arguments, cuda, hip)                            \
+  CHECK(cuda, Result arguments)
+#include "gpu/Streams.def"
+#define RWKVRT_CUDA CHECK
+#include "gpu/cuda/Cuda.def"
 static_assert(success == int(CUDA_SUCCESS) &&
               outOfMemory == int(CUDA_ERROR_OUT_OF_MEMORY) &&
               maxThreadsPerBlock ==
@@ -70,10 +71,10 @@ static_assert(success == int(CUDA_SUCCESS) &&
               captureThreadLocal == int(CU_STREAM_CAPTURE_MODE_THREAD_LOCAL));
 #endif
 #ifdef CHECK_HIP
-#define STREAM(member, arguments, cuda, hip) CHECK(Result(*) arguments, hip)
-#define ONLY(result, name, arguments) CHECK(result(*) arguments, name)
-RWKVRT_STREAM_FUNCTIONS(STREAM)
-RWKVRT_HIP_FUNCTIONS(ONLY)
+#define RWKVRT_STREAM(member, arguments, cuda, hip) CHECK(hip, Result arguments)
+#include "gpu/Streams.def"
+#define RWKVRT_HIP CHECK
+#include "gpu/hip/Hip.def"
 static_assert(success == int(hipSuccess) &&
               outOfMemory == int(hipErrorOutOfMemory) &&
               maxThreadsPerBlock ==
@@ -86,8 +87,8 @@ static_assert(HipProperties::newArchitecture ==
 #endif
 #ifdef CHECK_OPENCL
 namespace rwkvrt::gpu::cl {
-#define ONLY(result, name, arguments) CHECK(result(*) arguments, ::name)
-RWKVRT_OPENCL_FUNCTIONS(ONLY)
+#define RWKVRT_OPENCL(name, ...) CHECK(::name, __VA_ARGS__)
+#include "gpu/opencl/OpenCL.def"
 static_assert(outOfHostMemory == CL_OUT_OF_HOST_MEMORY &&
               memObjectAllocationFailure == CL_MEM_OBJECT_ALLOCATION_FAILURE &&
               complete == CL_COMPLETE);

@@ -6,9 +6,9 @@
 //===----------------------------------------------------------------------===//
 
 #include "../Streams.h"
-#include "Cuda.h"
 
-#include <cstdio>
+#include <cstdlib>
+#include <cstring>
 
 using namespace rwkvrt;
 using namespace rwkvrt::gpu;
@@ -34,9 +34,8 @@ struct CudaApi final : StreamApi {
     cuCtxPopCurrent_v2(&context);
   }
 
-#define RWKVRT_MEMBER(result, name, arguments) result(*name) arguments;
-  RWKVRT_CUDA_FUNCTIONS(RWKVRT_MEMBER)
-#undef RWKVRT_MEMBER
+#define RWKVRT_CUDA(name, ...) std::add_pointer_t<__VA_ARGS__> name;
+#include "Cuda.def"
 };
 
 class CudaDriver final : public StreamDriver {
@@ -54,12 +53,10 @@ private:
 
 CudaApi::CudaApi() {
   DriverLibrary library({"libcuda.so.1"});
-#define RWKVRT_FIND(member, arguments, cuda, hip) library.find(member, #cuda);
-  RWKVRT_STREAM_FUNCTIONS(RWKVRT_FIND)
-#undef RWKVRT_FIND
-#define RWKVRT_FIND(result, name, arguments) library.find(name, #name);
-  RWKVRT_CUDA_FUNCTIONS(RWKVRT_FIND)
-#undef RWKVRT_FIND
+#define RWKVRT_STREAM(member, arguments, cuda, hip) library.find(member, #cuda);
+#include "../Streams.def"
+#define RWKVRT_CUDA(name, ...) library.find(name, #name);
+#include "Cuda.def"
 }
 
 std::string CudaApi::describe(Result error) const {
@@ -74,10 +71,11 @@ std::string CudaApi::describe(Result error) const {
 std::string CudaDriver::whyNot(unsigned number,
                                const rwkvrt_device_info &code) const {
   enum { majorCapability = 75, minorCapability = 76 };
-  int needed = 0, major = 0, minor = 0;
-  // sm_90a and the like are for that chip alone, which the driver knows.
-  if (std::sscanf(code.chip, "sm_%d", &needed) != 1)
+  int major = 0, minor = 0;
+  if (std::strncmp(code.chip, "sm_", 3) != 0)
     return "";
+  // sm_90a and the like are for that chip alone, which the driver knows.
+  long needed = std::strtol(code.chip + 3, nullptr, 10);
   for (auto [value, attribute] :
        {std::pair{&major, majorCapability}, {&minor, minorCapability}})
     if (Result error =

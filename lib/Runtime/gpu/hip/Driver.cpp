@@ -37,9 +37,8 @@ struct HipApi final : StreamApi {
     hipSetDevice(static_cast<int>(reinterpret_cast<intptr_t>(saved)));
   }
 
-#define RWKVRT_MEMBER(result, name, arguments) result(*name) arguments;
-  RWKVRT_HIP_FUNCTIONS(RWKVRT_MEMBER)
-#undef RWKVRT_MEMBER
+#define RWKVRT_HIP(name, ...) std::add_pointer_t<__VA_ARGS__> name;
+#include "Hip.def"
   Result (*hipGetDeviceProperties)(HipProperties *, int);
   size_t architecture = HipProperties::newArchitecture;
 };
@@ -59,12 +58,10 @@ private:
 HipApi::HipApi() {
   DriverLibrary library({"libamdhip64.so.7", "libamdhip64.so.6",
                          "libamdhip64.so.5", "libamdhip64.so"});
-#define RWKVRT_FIND(member, arguments, cuda, hip) library.find(member, #hip);
-  RWKVRT_STREAM_FUNCTIONS(RWKVRT_FIND)
-#undef RWKVRT_FIND
-#define RWKVRT_FIND(result, name, arguments) library.find(name, #name);
-  RWKVRT_HIP_FUNCTIONS(RWKVRT_FIND)
-#undef RWKVRT_FIND
+#define RWKVRT_STREAM(member, arguments, cuda, hip) library.find(member, #hip);
+#include "../Streams.def"
+#define RWKVRT_HIP(name, ...) library.find(name, #name);
+#include "Hip.def"
   const char *properties = "hipGetDevicePropertiesR0600";
   if (!library.lookUp(properties)) {
     properties = "hipGetDeviceProperties";

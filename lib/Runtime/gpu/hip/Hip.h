@@ -1,4 +1,4 @@
-//===- Hip.h - What only HIP has --------------------------------*- C++ -*-===//
+//===- Hip.h - Properties of devices ----------------------------*- C++ -*-===//
 //
 // Part of the rwkvc project, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
@@ -9,13 +9,6 @@
 #define RWKVC_LIB_RUNTIME_GPU_HIP_HIP_H
 
 #include <cstddef>
-
-/// result, name in the library, arguments
-#define RWKVRT_HIP_FUNCTIONS(F)                                                \
-  F(const char *, hipGetErrorName, (int))                                      \
-  F(const char *, hipGetErrorString, (int))                                    \
-  F(int, hipGetDevice, (int *))                                                \
-  F(int, hipSetDevice, (int))
 
 namespace rwkvrt::gpu {
 

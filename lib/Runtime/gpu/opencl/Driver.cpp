@@ -170,6 +170,10 @@ public:
   record(const std::vector<Launch> &launches) override;
   void replay(const Recording &recording) override;
   void finish() override;
+  void abandon() noexcept override {
+    api.clFinish(queue);
+    setLast(nullptr);
+  }
 
 private:
   static void *pointerTo(Address address) {
@@ -506,9 +510,8 @@ std::unique_ptr<Driver> gpu::loadOpenCL() {
   static const cl::Api api = [] {
     DriverLibrary library({"libOpenCL.so.1"});
     cl::Api found;
-#define RWKVRT_FIND(result, name, arguments) library.find(found.name, #name);
-    RWKVRT_OPENCL_FUNCTIONS(RWKVRT_FIND)
-#undef RWKVRT_FIND
+#define RWKVRT_OPENCL(name, ...) library.find(found.name, #name);
+#include "OpenCL.def"
     return found;
   }();
   return std::make_unique<OpenCLDriver>(api);
