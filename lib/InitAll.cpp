@@ -17,6 +17,7 @@
 #include "rwkvc/Dialect/WKV/Transforms/Passes.h"
 #include "rwkvc/Pipelines/Pipelines.h"
 #include "rwkvc/Target/CPU/Passes.h"
+#include "rwkvc/Target/GPU/Passes.h"
 #include "rwkvc/Transforms/Passes.h"
 
 void rwkvc::registerAllDialects(mlir::DialectRegistry &registry) {
@@ -32,5 +33,6 @@ void rwkvc::registerAllPasses() {
   registerRWKVCTransformsPasses();
   aot::registerRWKVCAOTPasses();
   cpu::registerRWKVCCPUPasses();
+  rwkvc::gpu::registerRWKVCGPUPasses();
   registerPipelines();
 }

@@ -10,6 +10,7 @@
 #include "rwkvc-rt/abi.h"
 #include "rwkvc/Conversion/DnnlToRuntime/DnnlToRuntime.h"
 #include "rwkvc/Target/CPU/Passes.h"
+#include "rwkvc/Target/GPU/Passes.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/IR/IRBuilder.h"
 #include "llvm/Linker/Linker.h"
@@ -127,6 +128,7 @@ private:
                            llvm::Function *run);
   llvm::Constant *embedWeights();
   llvm::Constant *describe(const LevelInfo &level);
+  llvm::Constant *describe(const DeviceCode &code);
 
   llvm::Module &module;
   llvm::LLVMContext &context;
@@ -250,7 +252,8 @@ llvm::Constant *Emitter::describe(const Interface &interface,
        tensors(interface.outputs, "outputs"), array(states, "states"),
        int32(interface.tokenInput), int32(interface.lengthInput),
        int32(interface.logitsOutput), int32(0), int64(interface.getBatch()),
-       int64(interface.getBlock()), int64(workspaceSize), run});
+       int64(interface.getBlock()), int64(workspaceSize),
+       run ? static_cast<llvm::Constant *>(run) : null()});
   assert(module.getDataLayout().getTypeAllocSize(value->getType()) ==
              sizeof(rwkvrt_function_info) &&
          "the fields are not those of abi.h");
@@ -270,20 +273,64 @@ llvm::Constant *Emitter::describe(const LevelInfo &level) {
       {string(level.name), int64(static_cast<int64_t>(level.features)), code});
 }
 
+llvm::Constant *Emitter::describe(const DeviceCode &code) {
+  llvm::StringMap<int64_t> numbers;
+  llvm::SmallVector<llvm::Constant *> kernels, functions;
+  for (const DeviceKernel &kernel : code.kernels) {
+    numbers[kernel.name] = numbers.size();
+    kernels.push_back(llvm::ConstantStruct::getAnon(
+        {string(kernel.name), int32(kernel.numArguments),
+         int32(kernel.numThreads), int32(kernel.sharedBytes), int32(0)}));
+  }
+  auto describeLaunches = [&](llvm::ArrayRef<Launch> list) {
+    llvm::SmallVector<llvm::Constant *> launches;
+    for (const Launch &launch : list) {
+      llvm::SmallVector<llvm::Constant *> arguments;
+      for (const LaunchArgument &argument : launch.arguments)
+        arguments.push_back(llvm::ConstantStruct::getAnon(
+            {int32(argument.kind), int32(argument.index),
+             int64(argument.value)}));
+      launches.push_back(llvm::ConstantStruct::getAnon(
+          {int32(numbers.at(launch.kernel)), int32(launch.numGroups),
+           int32(launch.isForLogits ? RWKVRT_LAUNCH_FOR_LOGITS : 0), int32(0),
+           array(arguments, "arguments")}));
+    }
+    return array(launches, "launches");
+  };
+  for (auto [launches, workspaceSize] :
+       llvm::zip_equal(code.launches, code.workspaceSizes))
+    functions.push_back(llvm::ConstantStruct::getAnon(
+        {int32(launches.size()), int32(0), int64(workspaceSize),
+         describeLaunches(launches)}));
+  llvm::GlobalVariable *image =
+      global(llvm::ConstantDataArray::getRaw(
+                 llvm::StringRef(code.image.data(), code.image.size()),
+                 code.image.size(), llvm::Type::getInt8Ty(context)),
+             "image");
+  image->setAlignment(llvm::Align(16));
+  return llvm::ConstantStruct::getAnon(
+      {string(code.name), string(code.chip), int32(code.kind),
+       int32(kernels.size()), array(kernels, "kernels"),
+       array(functions, "device_functions"), image, int64(code.image.size())});
+}
+
 void Emitter::emitInfo(llvm::ArrayRef<FunctionInfo> functions,
                        bool isWholeProgram) {
+  bool isForDevices = info.levels.empty();
   llvm::SmallVector<llvm::Constant *> entries;
   for (const FunctionInfo &function : functions) {
-    llvm::Function *run = emitRun(function);
+    llvm::Function *run = isForDevices ? nullptr : emitRun(function);
     if (const std::optional<Served> &served = function.served)
       entries.push_back(describe(served->interface, function.workspaceSize,
-                                 emitRun(*served, run)));
+                                 run ? emitRun(*served, run) : nullptr));
     entries.push_back(
         describe(function.interface, function.workspaceSize, run));
   }
-  llvm::SmallVector<llvm::Constant *> levels;
+  llvm::SmallVector<llvm::Constant *> levels, devices;
   for (const LevelInfo &level : info.levels)
     levels.push_back(describe(level));
+  for (const DeviceCode &code : info.devices)
+    devices.push_back(describe(code));
   llvm::Constant *embedded = info.embedFile.empty() ? null() : embedWeights();
   llvm::SmallVector<llvm::Constant *> fields{
       int32(RWKVRT_ABI_VERSION),
@@ -301,9 +348,9 @@ void Emitter::emitInfo(llvm::ArrayRef<FunctionInfo> functions,
       int32(levels.size()),
       int32(sizeof(rwkvrt_level_info)),
       array(levels, "levels"),
-      int32(0),
+      int32(devices.size()),
       int32(sizeof(rwkvrt_device_info)),
-      null()};
+      array(devices, "devices")};
   llvm::Constant *value = llvm::ConstantStruct::getAnon(fields);
   assert(module.getDataLayout().getTypeAllocSize(value->getType()) ==
              sizeof(rwkvrt_model_info) &&
@@ -338,6 +385,44 @@ aot::readFunctions(mlir::ModuleOp module) {
     return module.emitError()
            << "no function has the attribute '" << kInterfaceAttr << "'";
   return functions;
+}
+
+mlir::LogicalResult aot::readDeviceCode(mlir::ModuleOp module,
+                                        llvm::ArrayRef<FunctionInfo> functions,
+                                        DeviceCode &code) {
+  auto kernels = module.lookupSymbol<mlir::ModuleOp>(rwkvc::gpu::kKernelsName);
+  if (!kernels)
+    return module.emitError("has no kernels for a device");
+  for (auto kernel : kernels.getOps<mlir::LLVM::LLVMFuncOp>()) {
+    auto threads =
+        kernel->getAttrOfType<mlir::IntegerAttr>(rwkvc::gpu::kThreadsAttr);
+    auto shared =
+        kernel->getAttrOfType<mlir::IntegerAttr>(rwkvc::gpu::kSharedBytesAttr);
+    if (threads && shared)
+      code.kernels.push_back({kernel.getName().str(), kernel.getNumArguments(),
+                              threads.getInt(), shared.getInt()});
+  }
+  // Served interfaces are functions of their own to callers, in front.
+  for (const FunctionInfo &function : functions) {
+    auto launches = readLaunches(module.lookupSymbol(function.symbol));
+    if (failed(launches))
+      return mlir::failure();
+    std::vector<Launch> list(launches->begin(), launches->end());
+    if (const std::optional<Served> &served = function.served) {
+      code.launches.push_back(list);
+      for (Launch &launch : code.launches.back())
+        for (LaunchArgument &argument : launch.arguments) {
+          if (argument.kind == LaunchArgument::Input)
+            argument.index = served->inputs[argument.index];
+          else if (argument.kind == LaunchArgument::Output)
+            argument.index = served->outputs[argument.index];
+        }
+      code.workspaceSizes.push_back(function.workspaceSize);
+    }
+    code.launches.push_back(std::move(list));
+    code.workspaceSizes.push_back(function.workspaceSize);
+  }
+  return mlir::success();
 }
 
 static void makeInternal(llvm::Module &module) {

@@ -22,6 +22,7 @@
 #include "rwkvc/Dialect/WKV/Transforms/Passes.h"
 #include "rwkvc/Pipelines/Passes.h"
 #include "rwkvc/Target/CPU/Passes.h"
+#include "rwkvc/Target/GPU/Passes.h"
 #include "rwkvc/Transforms/Passes.h"
 
 using namespace mlir;
@@ -34,6 +35,8 @@ struct PhaseInfo {
   Phase phase;
   StringRef name, description;
   std::vector<std::string> dialects;
+  /// More of them where the phase is for a device.
+  std::vector<std::string> deviceDialects = {};
 };
 
 } // namespace
@@ -66,8 +69,9 @@ static ArrayRef<PhaseInfo> phases() {
        "before-llvm",
        "kernels as loops over vectors",
        {"builtin", "func", "memref", "vector", "dnnl", "arith", "math", "scf",
-        "affine", "llvm"}},
-      {Phase::LLVM, "llvm", "the LLVM dialect", {"builtin", "llvm"}}};
+        "affine", "llvm"},
+       {"gpu"}},
+      {Phase::LLVM, "llvm", "the LLVM dialect", {"builtin", "llvm"}, {"func"}}};
   return table;
 }
 
@@ -106,6 +110,7 @@ ArrayRef<StringRef> rwkvc::getOptionalPasses() {
       "cpu-pack-matrices",
       "cpu-pad-rows",
       "cpu-prefetch-rows",
+      "gpu-chain-kernels",
   };
   // clang-format on
   return names;
@@ -261,7 +266,8 @@ static void buildBufferize(OpPassManager &pm, const PipelineOptions &options) {
   OpPassManager &tensors = pm.nest<func::FuncOp>();
   tensors.addPass(bufferization::createEmptyTensorEliminationPass());
   tensors.addPass(bufferization::createEmptyTensorToAllocTensorPass());
-  addOptional(tensors, options, cpu::createPadRows());
+  if (!options.deviceOnly)
+    addOptional(tensors, options, cpu::createPadRows());
   pm.addPass(bufferization::createOneShotBufferizePass());
   addCleanup(pm);
   OpPassManager &funcs = pm.nest<func::FuncOp>();
@@ -298,8 +304,28 @@ static void buildKernels(OpPassManager &pm, const PipelineOptions &options) {
   addCleanup(pm);
 }
 
-/// MLIR's lowerings of all but dnnl, function by function where they can.
-static void addLowering(OpPassManager &pm) {
+/// In: linalg on buffers. Out: launches of kernels, and these in a module, as
+/// what a thread does.
+static void buildDeviceKernels(OpPassManager &pm,
+                               const PipelineOptions &options) {
+  pm.addPass(rwkvc::gpu::createSinkScalars());
+  addCleanup(pm);
+  addOptional(pm, options, rwkvc::gpu::createChainKernels());
+  OutlineKernelsOptions outline;
+  outline.keepRegions = true;
+  pm.addPass(createOutlineKernels(outline));
+  pm.addPass(func::createDuplicateFunctionEliminationPass());
+  pm.addPass(rwkvc::gpu::createDistributeKernels());
+  addCleanup(pm);
+  OpPassManager &kernels =
+      pm.nest<mlir::gpu::GPUModuleOp>().nest<mlir::gpu::GPUFuncOp>();
+  kernels.addPass(createCanonicalizerPass());
+  kernels.addPass(createCSEPass());
+}
+
+/// MLIR's lowerings of all but dnnl, function by function where they can. On
+/// devices there is no C library, and buffers are bare addresses.
+static void addLowering(OpPassManager &pm, bool isForDevice = false) {
   OpPassManager &early = pm.nest<func::FuncOp>();
   early.addPass(cpu::createExpandMath());
   arith::ArithExpandOpsPassOptions expand;
@@ -313,13 +339,16 @@ static void addLowering(OpPassManager &pm) {
   vector.reassociateFPReductions = true;
   early.addPass(createConvertVectorToLLVMPass(vector));
   early.addPass(createConvertMathToLLVMPass());
-  pm.addPass(createConvertMathToLibmPass());
+  if (!isForDevice)
+    pm.addPass(createConvertMathToLibmPass());
   pm.addPass(createFinalizeMemRefToLLVMConversionPass());
   OpPassManager &late = pm.nest<func::FuncOp>();
   late.addPass(createConvertIndexToLLVMPass());
   late.addPass(createArithToLLVMConversionPass());
   pm.addPass(createConvertControlFlowToLLVMPass());
-  pm.addPass(createConvertFuncToLLVMPass());
+  ConvertFuncToLLVMPassOptions functions;
+  functions.useBarePtrCallConv = isForDevice;
+  pm.addPass(createConvertFuncToLLVMPass(functions));
   OpPassManager &last = pm.nest<LLVM::LLVMFuncOp>();
   last.addPass(createReconcileUnrealizedCastsPass());
   addCleanup(last);
@@ -333,8 +362,19 @@ static void buildLLVM(OpPassManager &pm) {
   pm.addPass(cpu::createDispatchKernels());
 }
 
+/// In: launches of kernels. Out: lists of launches, and kernels in the LLVM
+/// dialect.
+static void buildDeviceLLVM(OpPassManager &pm, const PipelineOptions &options) {
+  pm.addPass(aot::createRecordLaunches());
+  rwkvc::gpu::LowerKernelsOptions lower;
+  lower.target = options.device;
+  pm.addPass(rwkvc::gpu::createLowerKernels(lower));
+  addLowering(pm.nest<ModuleOp>(), /*isForDevice=*/true);
+}
+
 void rwkvc::buildPhase(OpPassManager &pm, Phase phase,
                        const PipelineOptions &options) {
+  bool isForDevice = !options.device.empty();
   switch (phase) {
   case Phase::AfterImport:
     buildImport(pm);
@@ -352,10 +392,16 @@ void rwkvc::buildPhase(OpPassManager &pm, Phase phase,
     buildBufferize(pm, options);
     break;
   case Phase::BeforeLLVM:
-    buildKernels(pm, options);
+    if (isForDevice)
+      buildDeviceKernels(pm, options);
+    else
+      buildKernels(pm, options);
     break;
   case Phase::LLVM:
-    buildLLVM(pm);
+    if (isForDevice)
+      buildDeviceLLVM(pm, options);
+    else
+      buildLLVM(pm);
     break;
   }
   const PhaseInfo &info = phases()[static_cast<unsigned>(phase)];
@@ -363,6 +409,9 @@ void rwkvc::buildPhase(OpPassManager &pm, Phase phase,
   verify.phase = info.name.str();
   for (const std::string &dialect : info.dialects)
     verify.dialects.push_back(dialect);
+  if (isForDevice)
+    for (const std::string &dialect : info.deviceDialects)
+      verify.dialects.push_back(dialect);
   pm.addPass(createVerifyPhase(verify));
 }
 
@@ -371,6 +420,10 @@ namespace {
 /// Those of PipelineOptions that a textual pipeline may set.
 struct TextOptions : PassPipelineOptions<TextOptions> {
   const PipelineOptions defaults;
+  Option<std::string> device{
+      *this, "device",
+      llvm::cl::desc("Kind of device to compile for: spirv, nvptx or amdgpu; "
+                     "none: a processor")};
   Option<int64_t> vectorBits{*this, "vector-bits",
                              llvm::cl::desc("Width of a vector register"),
                              llvm::cl::init(defaults.vectorBits)};
@@ -416,6 +469,8 @@ struct TextOptions : PassPipelineOptions<TextOptions> {
 
   PipelineOptions get() const {
     PipelineOptions options;
+    options.device = device;
+    options.deviceOnly = !options.device.empty();
     options.vectorBits = vectorBits;
     options.dotProducts = dotProducts;
     options.activationBits = activationBits;

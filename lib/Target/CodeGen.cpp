@@ -29,17 +29,16 @@ void rwkvc::prepareModule(llvm::Module &module, const TargetInfo &target) {
     }
 }
 
-void rwkvc::optimizeModule(llvm::Module &module, const TargetInfo &target,
+void rwkvc::optimizeModule(llvm::Module &module, llvm::TargetMachine &machine,
                            unsigned level) {
   const llvm::OptimizationLevel levels[] = {
       llvm::OptimizationLevel::O0, llvm::OptimizationLevel::O1,
       llvm::OptimizationLevel::O2, llvm::OptimizationLevel::O3};
-  std::unique_ptr<llvm::TargetMachine> machine = target.createMachine();
   // Kernels are vectors already; searching the functions that call them for
   // more is a sixth of the time.
   llvm::PipelineTuningOptions tuning;
   tuning.SLPVectorization = false;
-  llvm::PassBuilder builder(machine.get(), tuning);
+  llvm::PassBuilder builder(&machine, tuning);
   llvm::LoopAnalysisManager loops;
   llvm::FunctionAnalysisManager functions;
   llvm::CGSCCAnalysisManager components;
@@ -70,16 +69,15 @@ llvm::Error rwkvc::linkModule(llvm::Module &target,
   return llvm::Error::success();
 }
 
-llvm::Error rwkvc::emitCode(llvm::Module &module, const TargetInfo &target,
+llvm::Error rwkvc::emitCode(llvm::Module &module, llvm::TargetMachine &machine,
                             CodeKind kind, llvm::raw_pwrite_stream &os) {
   llvm::legacy::PassManager passes;
   auto fileType = kind == CodeKind::Object
                       ? llvm::CodeGenFileType::ObjectFile
                       : llvm::CodeGenFileType::AssemblyFile;
-  std::unique_ptr<llvm::TargetMachine> machine = target.createMachine();
-  if (machine->addPassesToEmitFile(passes, os, nullptr, fileType))
+  if (machine.addPassesToEmitFile(passes, os, nullptr, fileType))
     return llvm::createStringError("the target '" +
-                                   machine->getTargetTriple().str() +
+                                   machine.getTargetTriple().str() +
                                    "' cannot emit this kind of file");
   passes.run(module);
   return llvm::Error::success();

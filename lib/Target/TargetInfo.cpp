@@ -72,6 +72,18 @@ static llvm::Triple getTriple(llvm::StringRef name) {
                                    : llvm::Triple::normalize(name));
 }
 
+void rwkvc::initializeTargets() {
+  static const bool initialized = [] {
+    llvm::InitializeAllTargetInfos();
+    llvm::InitializeAllTargets();
+    llvm::InitializeAllTargetMCs();
+    llvm::InitializeAllAsmPrinters();
+    llvm::InitializeAllAsmParsers();
+    return true;
+  }();
+  (void)initialized;
+}
+
 llvm::Expected<std::vector<TargetInfo>>
 TargetInfo::createLevels(llvm::StringRef triple, llvm::StringRef cpus,
                          llvm::StringRef features) {
@@ -108,15 +120,7 @@ TargetInfo::createLevels(llvm::StringRef triple, llvm::StringRef cpus,
 llvm::Expected<TargetInfo> TargetInfo::create(llvm::StringRef tripleName,
                                               llvm::StringRef cpuName,
                                               llvm::StringRef featureList) {
-  static const bool initialized = [] {
-    llvm::InitializeAllTargetInfos();
-    llvm::InitializeAllTargets();
-    llvm::InitializeAllTargetMCs();
-    llvm::InitializeAllAsmPrinters();
-    llvm::InitializeAllAsmParsers();
-    return true;
-  }();
-  (void)initialized;
+  initializeTargets();
   llvm::Triple triple = getTriple(tripleName);
   std::string message;
   const llvm::Target *target =

@@ -46,6 +46,8 @@ namespace {
 
 struct OutlineKernelsPass
     : rwkvc::impl::OutlineKernelsBase<OutlineKernelsPass> {
+  using OutlineKernelsBase::OutlineKernelsBase;
+
   void runOnOperation() override {
     auto entries = aot::getEntries(getOperation());
     if (failed(entries))
@@ -61,7 +63,7 @@ struct OutlineKernelsPass
   void outlineAll(func::FuncOp entry, unsigned &number, SymbolTable &symbols) {
     SmallVector<memref::CopyOp> copies;
     entry.walk([&](memref::CopyOp copy) {
-      if (!isOnePiece(copy))
+      if (keepRegions || !isOnePiece(copy))
         copies.push_back(copy);
     });
     for (memref::CopyOp copy : copies) {
@@ -76,25 +78,37 @@ struct OutlineKernelsPass
       if (auto region = dyn_cast<scf::ExecuteRegionOp>(op);
           region && region->hasAttr(kIndependentAttr))
         groups.push_back(region);
-      if (!isKernel(op))
+      bool isRegion = keepRegions && isa<scf::ExecuteRegionOp>(op);
+      if (!isRegion && !isKernel(op))
         return WalkResult::advance();
       ops.push_back(op);
       return WalkResult::skip();
     });
-    for (Operation *op : ops)
-      outline(op, ("kernel_" + Twine(number++)).str(), symbols);
-    for (scf::ExecuteRegionOp group : groups) {
+    for (Operation *op : ops) {
+      bool isRegion = isa<scf::ExecuteRegionOp>(op);
+      bool areIndependent = op->hasAttr(kIndependentAttr);
       func::FuncOp func =
-          outline(group, "group", symbols); // the table numbers them
-      func->setAttr(kIndependentAttr, UnitAttr::get(&getContext()));
-      Block &body = func.getBody().front();
-      scf::ExecuteRegionOp region =
-          *body.getOps<scf::ExecuteRegionOp>().begin();
-      Block &inner = region.getRegion().front();
-      body.getOperations().splice(region->getIterator(), inner.getOperations(),
-                                  inner.begin(), std::prev(inner.end()));
-      region.erase();
+          outline(op, ("kernel_" + Twine(number++)).str(), symbols);
+      if (isRegion)
+        inlineRegion(func, areIndependent);
     }
+    if (keepRegions)
+      return;
+    for (scf::ExecuteRegionOp group : groups)
+      // The table numbers them.
+      inlineRegion(outline(group, "group", symbols), /*areIndependent=*/true);
+  }
+
+  /// Replaces the one region of \p func by what is in it.
+  void inlineRegion(func::FuncOp func, bool areIndependent) {
+    if (areIndependent)
+      func->setAttr(kIndependentAttr, UnitAttr::get(&getContext()));
+    Block &body = func.getBody().front();
+    scf::ExecuteRegionOp region = *body.getOps<scf::ExecuteRegionOp>().begin();
+    Block &inner = region.getRegion().front();
+    body.getOperations().splice(region->getIterator(), inner.getOperations(),
+                                inner.begin(), std::prev(inner.end()));
+    region.erase();
   }
 
   func::FuncOp outline(Operation *op, StringRef name, SymbolTable &symbols) {

@@ -87,6 +87,36 @@ std::vector<Phase> DriverOptions::getPhases() const {
   return phases;
 }
 
+/// Sets what is to run the model.
+static void chooseTargets(llvm::StringRef names, DriverOptions &options) {
+  std::string devices;
+  options.hasProcessor = false;
+  for (llvm::StringRef name : llvm::split(names, ',')) {
+    if (name == "cpu")
+      options.hasProcessor = true;
+    else
+      devices += (devices.empty() ? "" : ",") + name.str();
+  }
+  if (devices.empty())
+    return;
+  auto parsed = DeviceInfo::parse(devices);
+  if (!parsed)
+    fail("--target=" + names + ": " + toString(parsed.takeError()) +
+         ", and cpu");
+  options.devices = std::move(*parsed);
+  bool isOfTarget =
+      options.emit == Emit::LLVMIR || options.emit == Emit::Assembly ||
+      (options.emit == Emit::IR && options.phase > Phase::AfterBufferize);
+  bool isOne = options.devices.size() + options.hasProcessor == 1;
+  if (isOfTarget && !isOne)
+    fail("--target=" + names +
+         ": this form of a model is for one target; name one");
+  if (options.from > Phase::AfterBufferize && !isOne)
+    fail("--target=" + names +
+         ": the model is for one target after the phase " +
+         stringifyPhase(*options.from) + "; name it");
+}
+
 /// Refuses what asks for a phase that is not run.
 static void checkPhases(const DriverOptions &options) {
   if (options.from && options.emit == Emit::IR && options.phase < *options.from)
@@ -158,6 +188,14 @@ DriverOptions rwkvc::parseCommandLine(int argc, char **argv) {
       cl::desc("Say what was recognised as RWKV and what was left as plain "
                "ONNX mathematics, and why: text or json"),
       cl::value_desc("format"), cl::ValueOptional, cl::cat(category));
+  cl::opt<std::string> target(
+      "target", cl::init("cpu"),
+      cl::desc("What is to run the model: cpu; spirv, any OpenCL device; "
+               "nvptx:CHIP, NVIDIA's GPUs from CHIP on (sm_80); amdgpu:CHIP, "
+               "AMD's (gfx942). Several, the most wanted first: the model has "
+               "code for each, and uses the first that is there where it is "
+               "loaded (default: cpu)"),
+      cl::value_desc("name,..."), cl::cat(category));
   cl::opt<std::string> cpu(
       "mcpu",
       cl::desc(
@@ -361,6 +399,7 @@ DriverOptions rwkvc::parseCommandLine(int argc, char **argv) {
     fail("a binary cannot go to standard output; name a file by -o");
   if (optLevel > 3)
     fail("-O" + llvm::Twine(optLevel) + ": expected a level from 0 to 3");
+  chooseTargets(target, options);
   options.triple = triple;
   options.cpu = cpu;
   options.features = features;
@@ -411,7 +450,10 @@ DriverOptions rwkvc::parseCommandLine(int argc, char **argv) {
          " is about what --quantize does, which is not there");
   pipeline.quantize = quantize;
   pipeline.quantizeReport = quantizeReport;
-  pipeline.activationBits = activations;
+  pipeline.deviceOnly = !options.hasProcessor;
+  // Devices multiply floats as fast.
+  pipeline.activationBits =
+      pipeline.deviceOnly && !activations.getNumOccurrences() ? 0 : activations;
   pipeline.skippedPasses = skipPass;
   checkPhases(options);
   options.verifyEach = verifyEach;

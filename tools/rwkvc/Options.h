@@ -9,6 +9,7 @@
 #define RWKVC_TOOLS_RWKVC_OPTIONS_H
 
 #include "rwkvc/Pipelines/Pipelines.h"
+#include "rwkvc/Target/DeviceInfo.h"
 #include "llvm/ADT/StringMap.h"
 #include <map>
 #include <optional>
@@ -34,7 +35,9 @@ struct DriverOptions {
   Phase phase = Phase::AfterImport; ///< where Emit::IR stops
   std::optional<Phase> from; ///< where IR that is read starts; none: ONNX
   llvm::StringMap<int64_t> dims;
-  std::string explain; ///< "", "text" or "json"
+  std::string explain;             ///< "", "text" or "json"
+  bool hasProcessor = true;        ///< whether a processor is to run the model
+  std::vector<DeviceInfo> devices; ///< that are to, the most wanted first
   std::string triple, cpu, features;
   unsigned optLevel = 2;
   /// But for what the target says; of oneDNN, see `oneDNN`.

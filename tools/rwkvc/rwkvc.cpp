@@ -34,6 +34,7 @@
 #include "rwkvc/Support/Constants.h"
 #include "rwkvc/Target/CPU/Passes.h"
 #include "rwkvc/Target/CodeGen.h"
+#include "rwkvc/Target/GPU/Passes.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/FileUtilities.h"
 #include "llvm/Support/FormatVariadic.h"
@@ -166,22 +167,28 @@ private:
     return mlir::PassManager(&context, mlir::ModuleOp::getOperationName());
   }
   llvm::Error addInsertions(mlir::PassManager &pm, Phase phase) const;
-  llvm::Error runPhase(mlir::ModuleOp module, Phase phase);
+  llvm::Error runPhase(mlir::ModuleOp module, Phase phase,
+                       llvm::StringRef device = "");
+  llvm::Error runPhaseOfTargets(mlir::ModuleOp module, Phase phase);
   llvm::Error emitIR(mlir::ModuleOp module);
   llvm::Error explain(mlir::ModuleOp module);
   bool areWeightsKnown(Phase phase) const;
   llvm::Error startWeights(mlir::ModuleOp module);
   llvm::Error finishWeights();
   llvm::Error emitArtifact(mlir::ModuleOp module);
+  llvm::Error compileForDevice(mlir::ModuleOp module, const DeviceInfo &device,
+                               llvm::ArrayRef<aot::FunctionInfo> functions);
   llvm::Error translate(mlir::ModuleOp module, std::vector<Part> &parts);
   llvm::Error generateCode(std::vector<Part> &parts);
-  llvm::Error emitText(llvm::Module &module);
+  llvm::Error emitText(llvm::Module *module);
   llvm::Error makeBinary(llvm::ArrayRef<Part> parts, aot::PendingFile &file);
 
   const DriverOptions &options;
   mlir::MLIRContext &context;
   Progress progress;
   std::vector<TargetInfo> targets; ///< the least first
+  /// For each device, once it is the phases' turn that differ for it.
+  std::vector<mlir::OwningOpRef<mlir::ModuleOp>> deviceModules;
   aot::ModelInfo info;
   /// While they are written, and then their file.
   std::unique_ptr<aot::WeightsWriter> weightsWriter;
@@ -256,7 +263,8 @@ llvm::Error Driver::addInsertions(mlir::PassManager &pm, Phase phase) const {
   return llvm::Error::success();
 }
 
-llvm::Error Driver::runPhase(mlir::ModuleOp module, Phase phase) {
+llvm::Error Driver::runPhase(mlir::ModuleOp module, Phase phase,
+                             llvm::StringRef device) {
   mlir::PassManager pm = createPassManager();
   // Verifying after each pass takes a third of all passes' time. A user's pass
   // is new, and the user wants to know what it breaks.
@@ -264,6 +272,7 @@ llvm::Error Driver::runPhase(mlir::ModuleOp module, Phase phase) {
   if (options.timing)
     pm.enableTiming();
   PipelineOptions pipeline = options.pipeline;
+  pipeline.device = device;
   pipeline.vectorBits = targets.front().getVectorBits();
   pipeline.dotProducts = targets.front().getDotProducts().str();
   for (const TargetInfo &target : targets) {
@@ -279,6 +288,8 @@ llvm::Error Driver::runPhase(mlir::ModuleOp module, Phase phase) {
       options.emit != Emit::Executable &&
       llvm::sys::fs::exists(findRuntimeDir() + "/librwkvc-rt-dnnl.so"));
   pipeline.preferDnnl = options.oneDNN.value_or(false);
+  // Devices have no library.
+  pipeline.useDnnl &= options.devices.empty();
   buildPhase(pm, phase, pipeline);
   if (llvm::Error error = addInsertions(pm, phase))
     return error;
@@ -286,6 +297,19 @@ llvm::Error Driver::runPhase(mlir::ModuleOp module, Phase phase) {
     return llvm::createStringError("the model could not be compiled; phase '" +
                                    stringifyPhase(phase) + "' failed");
   return llvm::Error::success();
+}
+
+/// The same for each target, since the phases differ: for devices on copies of
+/// the model.
+llvm::Error Driver::runPhaseOfTargets(mlir::ModuleOp module, Phase phase) {
+  if (deviceModules.empty())
+    for (size_t i = 0; i < options.devices.size(); ++i)
+      deviceModules.emplace_back(module.clone());
+  for (auto [device, copy] : llvm::zip_equal(options.devices, deviceModules))
+    if (llvm::Error error = runPhase(*copy, phase, device.kind->name))
+      return error;
+  return options.hasProcessor ? runPhase(module, phase)
+                              : llvm::Error::success();
 }
 
 llvm::Error Driver::explain(mlir::ModuleOp module) {
@@ -339,11 +363,18 @@ llvm::Error Driver::emitIR(mlir::ModuleOp module) {
   });
 }
 
-llvm::Error Driver::emitText(llvm::Module &module) {
+/// Of a device, if \p module is null.
+llvm::Error Driver::emitText(llvm::Module *module) {
   auto write = [&](llvm::raw_pwrite_stream &os) -> llvm::Error {
+    if (!module) {
+      const auto &text = info.devices.front().image;
+      os << llvm::StringRef(text.data(), text.size());
+      return llvm::Error::success();
+    }
     if (options.emit == Emit::Assembly)
-      return emitCode(module, targets.front(), CodeKind::Assembly, os);
-    module.print(os, nullptr);
+      return emitCode(*module, targets.front().getMachine(), CodeKind::Assembly,
+                      os);
+    module->print(os, nullptr);
     return llvm::Error::success();
   };
   progress.step("write " + options.output);
@@ -361,8 +392,8 @@ llvm::Error Driver::makeBinary(llvm::ArrayRef<Part> parts,
                                aot::PendingFile &file) {
   if (options.emit == Emit::Object)
     return file.write([&](llvm::raw_pwrite_stream &os) {
-      return emitCode(*parts.front().module, targets.front(), CodeKind::Object,
-                      os);
+      return emitCode(*parts.front().module, targets.front().getMachine(),
+                      CodeKind::Object, os);
     });
   std::vector<std::string> objects;
   std::list<llvm::FileRemover> removers;
@@ -451,12 +482,64 @@ llvm::Error Driver::finishWeights() {
   return llvm::Error::success();
 }
 
+/// Makes what the artefact has for \p device of \p module , or writes it where
+/// it is text.
+llvm::Error
+Driver::compileForDevice(mlir::ModuleOp module, const DeviceInfo &device,
+                         llvm::ArrayRef<aot::FunctionInfo> functions) {
+  aot::DeviceCode code;
+  code.name = device.getName();
+  code.chip = device.chip;
+  code.kind = device.kind->runtime;
+  if (failed(aot::readDeviceCode(module, functions, code)))
+    return llvm::createStringError("the model does not describe its kernels");
+  auto machine = device.createMachine();
+  if (!machine)
+    return machine.takeError();
+  llvm::LLVMContext llvmContext;
+  std::unique_ptr<llvm::Module> kernels = mlir::translateModuleToLLVMIR(
+      module.lookupSymbol(gpu::kKernelsName), llvmContext, options.input);
+  if (!kernels)
+    return llvm::createStringError("the LLVM dialect has no LLVM IR form");
+  prepareKernels(*kernels, device, **machine, code.kernels);
+  optimizeModule(*kernels, **machine, options.optLevel);
+  if (options.emit == Emit::LLVMIR) {
+    llvm::raw_svector_ostream os(code.image);
+    kernels->print(os, nullptr);
+  } else if (llvm::Error error =
+                 emitKernels(*kernels, device, **machine,
+                             options.emit == Emit::Assembly ? CodeKind::Assembly
+                                                            : CodeKind::Object,
+                             code.image)) {
+    return error;
+  }
+  info.devices.push_back(std::move(code));
+  return llvm::Error::success();
+}
+
 /// Translates \p module to \p parts ; `info` is told the levels. The model's
 /// functions are for the least processor, kernels for each.
 llvm::Error Driver::translate(mlir::ModuleOp module, std::vector<Part> &parts) {
-  auto functions = aot::readFunctions(module);
+  auto functions = aot::readFunctions(
+      options.hasProcessor ? module : *deviceModules.front());
   if (failed(functions))
     return llvm::createStringError("the model does not describe itself");
+  for (auto [device, copy] : llvm::zip_equal(options.devices, deviceModules))
+    if (llvm::Error error = compileForDevice(*copy, device, *functions))
+      return error;
+  if (!options.hasProcessor) {
+    if (isText(options.emit))
+      return llvm::Error::success();
+    Part part{
+        &targets.front(), std::make_unique<llvm::LLVMContext>(), nullptr, {}};
+    part.module = std::make_unique<llvm::Module>(options.input, *part.context);
+    prepareModule(*part.module, targets.front());
+    aot::emitModelInfo(*part.module, *functions, info,
+                       options.emit == Emit::SharedLibrary ||
+                           options.emit == Emit::Executable);
+    parts.push_back(std::move(part));
+    return llvm::Error::success();
+  }
   auto levels = llvm::to_vector(module.getOps<mlir::ModuleOp>());
   info.hasTables = !levels.empty();
   // IR that was read has the levels that it has.
@@ -531,16 +614,16 @@ llvm::Error Driver::generateCode(std::vector<Part> &parts) {
   std::mutex lock;
   llvm::Error failure = llvm::Error::success();
   mlir::parallelForEach(&context, parts, [&](Part &part) {
-    optimizeModule(*part.module, *part.target, options.optLevel);
+    std::unique_ptr<llvm::TargetMachine> machine = part.target->createMachine();
+    optimizeModule(*part.module, *machine, options.optLevel);
     if (!isLinked)
       return;
     llvm::raw_svector_ostream os(part.object);
-    llvm::Error error =
-        emitCode(*part.module, *part.target, CodeKind::Object, os);
+    llvm::Error error = emitCode(*part.module, *machine, CodeKind::Object, os);
     std::lock_guard<std::mutex> guard(lock);
     failure = llvm::joinErrors(std::move(failure), std::move(error));
   });
-  if (failure || isLinked)
+  if (failure || isLinked || parts.empty())
     return failure;
   for (Part &part : llvm::drop_begin(parts))
     if (llvm::Error error =
@@ -561,17 +644,20 @@ llvm::Error Driver::emitArtifact(mlir::ModuleOp module) {
   if (!info.embedFile.empty())
     if (llvm::Error error = finishWeights())
       return error;
-  std::string names;
-  for (const TargetInfo &target : targets)
-    names += (names.empty() ? "" : ", ") + target.getName().str();
-  progress.step("generate code for " + names);
+  llvm::SmallVector<std::string> names;
+  for (const DeviceInfo &device : options.devices)
+    names.push_back(device.getName());
+  if (options.hasProcessor)
+    for (const TargetInfo &target : targets)
+      names.push_back(target.getName().str());
+  progress.step("generate code for " + llvm::join(names, ", "));
   std::vector<Part> parts;
   if (llvm::Error error = translate(module, parts))
     return error;
   if (llvm::Error error = generateCode(parts))
     return error;
   if (isText(options.emit))
-    return emitText(*parts.front().module);
+    return emitText(parts.empty() ? nullptr : parts.front().module.get());
   if (llvm::Error error = finishWeights())
     return error;
   progress.step("write " + options.output);
@@ -603,6 +689,9 @@ int Driver::run() {
         " needs a C compiler for it: name one by --cc, or make an object file "
         "by --emit=obj"));
   // Before what takes time.
+  for (const DeviceInfo &device : options.devices)
+    if (auto machine = device.createMachine(); !machine)
+      return fail(machine.takeError());
   for (Phase phase : options.getPhases()) {
     mlir::PassManager pm = createPassManager();
     if (llvm::Error error = addInsertions(pm, phase))
@@ -616,7 +705,9 @@ int Driver::run() {
   for (Phase phase : options.getPhases()) {
     if (phase != Phase::AfterImport)
       progress.step(describePhase(phase));
-    if (llvm::Error error = runPhase(*module, phase))
+    if (llvm::Error error = phase > Phase::AfterBufferize
+                                ? runPhaseOfTargets(*module, phase)
+                                : runPhase(*module, phase))
       return fail(std::move(error));
     if (phase == Phase::AfterRaise && !options.explain.empty())
       if (llvm::Error error = explain(*module))
@@ -627,7 +718,11 @@ int Driver::run() {
         return fail(std::move(error));
   }
   if (llvm::Error error =
-          options.emit == Emit::IR ? emitIR(*module) : emitArtifact(*module))
+          options.emit == Emit::IR
+              ? emitIR(options.hasProcessor || deviceModules.empty()
+                           ? *module
+                           : *deviceModules.front())
+              : emitArtifact(*module))
     return fail(std::move(error));
   progress.finish();
   progress.note(llvm::formatv("done in {0:f2} s", progress.elapsed()).str());

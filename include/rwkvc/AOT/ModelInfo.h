@@ -9,6 +9,8 @@
 #define RWKVC_AOT_MODELINFO_H
 
 #include "rwkvc/AOT/Interface.h"
+#include "rwkvc/AOT/Launches.h"
+#include "rwkvc/Target/DeviceInfo.h"
 #include "llvm/IR/Module.h"
 #include "llvm/Support/Error.h"
 #include <vector>
@@ -30,6 +32,17 @@ struct LevelInfo {
   uint64_t features = 0; ///< as in rwkvrt_level_info
 };
 
+/// A device that the artefact has code for.
+struct DeviceCode {
+  std::string name, chip;
+  int32_t kind = 0; ///< rwkvrt_device_kind
+  std::vector<DeviceKernel> kernels;
+  /// Of each function, in the order of the functions.
+  std::vector<std::vector<Launch>> launches;
+  std::vector<int64_t> workspaceSizes;
+  llvm::SmallVector<char, 0> image;
+};
+
 /// What the artefact says of itself besides its functions.
 struct ModelInfo {
   std::string name;        ///< a C identifier; part of the exported symbol
@@ -45,14 +58,22 @@ struct ModelInfo {
   /// Whether each level has kernels of its own, in the table that the functions
   /// take as last argument.
   bool hasTables = false;
+  std::vector<DeviceCode> devices; ///< the most wanted first
 };
 
 /// Lists the functions of \p module, in the LLVM dialect, that callers know.
 mlir::FailureOr<std::vector<FunctionInfo>> readFunctions(mlir::ModuleOp module);
 
+/// Reads what \p module , in the form that the last phase gives it for a
+/// device, says of its kernels and of \p functions .
+mlir::LogicalResult readDeviceCode(mlir::ModuleOp module,
+                                   llvm::ArrayRef<FunctionInfo> functions,
+                                   DeviceCode &code);
+
 /// Adds run functions and the constant `rwkvrt_model_info` of rwkvc-rt/abi.h to
-/// \p module, which \p functions have been lowered to, and makes all else
-/// internal. The constant is `rwkvc_model_<name>`, and `rwkvc_model` too where
+/// \p module, which \p functions have been lowered to unless they are for
+/// devices alone, and makes all else internal. The constant is
+/// `rwkvc_model_<name>`, and `rwkvc_model` too where
 /// \p isWholeProgram.
 void emitModelInfo(llvm::Module &module, llvm::ArrayRef<FunctionInfo> functions,
                    const ModelInfo &info, bool isWholeProgram);

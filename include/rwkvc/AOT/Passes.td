@@ -175,4 +175,30 @@ def ExternalizeWeights : Pass<"rwkvc-externalize-weights", "::mlir::ModuleOp"> {
   ];
 }
 
+def RecordLaunches : Pass<"rwkvc-record-launches", "::mlir::ModuleOp"> {
+  let summary = "Describe a device's functions by the kernels that they launch";
+  let description = [{
+    A function that callers know is, on a device, a list of launches that is the same in
+    every call. It becomes an attribute, of the kernel's name, the number of workgroups,
+    and what the kernel is given: for each argument its kind (0: the weights, 1: the workspace,
+    2: an input, 3: an output, 4: a number), which input or output, and the bytes from there or the number.
+    Launches under the condition that logits are wanted (`rwkvc-skip-unwanted-logits`)
+    are marked so. The function keeps its type and becomes a declaration.
+
+    ```mlir
+    func.func @step(%token: memref<1xi32>, ..., %workspace: memref<512xi8>) {
+      %x = memref.view %workspace[%c256][] : memref<512xi8> to memref<64xf32>
+      %0 = memref.memory_space_cast %x : ...
+      gpu.launch_func @kernels::@kernel_0 blocks in (%c3, %c1, %c1) threads in (%c256, %c1, %c1) args(%0)
+    // after
+    func.func private @step(...) attributes {
+      rwkvc.launches = [{arguments = array<i64: 1, 0, 256>, groups = 3, kernel = "kernel_0"} ]
+    }
+    ```
+
+    Anything else than views, numbers and launches in the function is an error.
+  }];
+  let statistics = [Statistic<"numLaunches", "launches", "Launches recorded">];
+}
+
 #endif // RWKVC_AOT_PASSES_TD

@@ -27,8 +27,8 @@ enum class Phase {
   AfterWKV,        ///< func, wkv, linalg, tensor, arith, math, scf
   BeforeBufferize, ///< func, linalg, dnnl, tensor, arith, math, scf
   AfterBufferize,  ///< func, memref, linalg, dnnl, arith, math, scf
-  BeforeLLVM,      ///< func, memref, vector, dnnl, arith, math, scf
-  LLVM,            ///< llvm
+  BeforeLLVM, ///< func, memref, vector, dnnl, arith, math, scf; devices: gpu
+  LLVM,       ///< llvm; devices: and func, as lists of launches
 };
 inline constexpr Phase kLastPhase = Phase::LLVM;
 
@@ -51,6 +51,11 @@ struct Level {
 };
 
 struct PipelineOptions {
+  /// Kind of device (see Target/DeviceInfo.h) that the phases from BeforeLLVM
+  /// on are for; empty: processors.
+  std::string device;
+  /// Whether the earlier ones are for devices alone.
+  bool deviceOnly = false;
   int64_t vectorBits = 256;            ///< width of a vector register
   std::string dotProducts = "generic"; ///< as for a level
   /// Several: there are kernels for each, in modules of their own; vectorBits

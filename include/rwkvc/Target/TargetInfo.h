@@ -17,6 +17,9 @@
 
 namespace rwkvc {
 
+/// Lets LLVM know all of its targets; as often as one likes.
+void initializeTargets();
+
 /// What a CPU target is, and LLVM's code generator for it.
 class TargetInfo {
 public:

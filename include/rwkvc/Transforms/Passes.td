@@ -341,6 +341,11 @@ def OutlineKernels : Pass<"rwkvc-outline-kernels", "::mlir::ModuleOp"> {
   let dependentDialects = ["::mlir::func::FuncDialect",
                            "::mlir::linalg::LinalgDialect",
                            "::mlir::memref::MemRefDialect"];
+  let options = [
+    Option<"keepRegions", "keep-regions", "bool", /*default=*/"false",
+           "A `scf.execute_region` is one function with all that is in it, as on "
+           "devices, and every copy is a kernel">
+  ];
   let statistics = [Statistic<"numKernels", "kernels", "Kernels outlined">];
 }
 

@@ -1,0 +1,73 @@
+//===- DeviceInfo.h - The device that code is made for ----------*- C++ -*-===//
+//
+// Part of the rwkvc project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef RWKVC_TARGET_DEVICEINFO_H
+#define RWKVC_TARGET_DEVICEINFO_H
+
+#include "llvm/ADT/SmallVector.h"
+#include "llvm/ADT/StringRef.h"
+#include "llvm/IR/CallingConv.h"
+#include "llvm/Support/Error.h"
+#include "llvm/Target/TargetMachine.h"
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace rwkvc {
+
+/// How a kind of device does what LLVM's targets do differently. All that
+/// rwkvc knows of a kind is a table entry of this type; see docs/GPU.md.
+struct DeviceKind {
+  llvm::StringRef name; ///< "spirv"
+  llvm::StringRef triple;
+  llvm::StringRef
+      defaultChip; ///< as LLVM names processors; "" if there is none
+  int32_t runtime; ///< rwkvrt_device_kind
+  llvm::CallingConv::ID kernelConvention;
+  /// Intrinsics, or functions that take the number 0 and give 64 bits, for the
+  /// first coordinate of a thread in its workgroup and of the workgroup.
+  llvm::StringRef threadId, groupId;
+  bool areFunctions;
+  /// Intrinsic or function that waits for all threads of the workgroup, and
+  /// lets them see what each wrote; and what it takes, if anything.
+  llvm::StringRef barrier;
+  std::optional<int32_t> barrierArgument;
+};
+
+/// The kinds that there are.
+llvm::ArrayRef<DeviceKind> getDeviceKinds();
+/// Null if there is none of that name.
+const DeviceKind *findDeviceKind(llvm::StringRef name);
+
+/// A device that an artefact is to have code for.
+struct DeviceInfo {
+  const DeviceKind *kind;
+  std::string chip; ///< empty where the kind has none
+
+  /// Names the device in the artefact: "spirv", "nvptx:sm_80".
+  std::string getName() const;
+
+  /// LLVM's code generator for the device.
+  llvm::Expected<std::unique_ptr<llvm::TargetMachine>> createMachine() const;
+
+  /// The devices that \p names , "nvptx:sm_90" for instance, lists, separated
+  /// by commas.
+  static llvm::Expected<std::vector<DeviceInfo>> parse(llvm::StringRef names);
+};
+
+/// What the artefact says of a kernel.
+struct DeviceKernel {
+  std::string name;
+  unsigned numArguments = 0;
+  int64_t numThreads = 1;  ///< of a workgroup
+  int64_t sharedBytes = 0; ///< of a workgroup
+};
+
+} // namespace rwkvc
+
+#endif // RWKVC_TARGET_DEVICEINFO_H

@@ -1,0 +1,154 @@
+//===- Passes.td - Code generation for GPUs -------------------------------===//
+//
+// Part of the rwkvc project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef RWKVC_TARGET_GPU_PASSES_TD
+#define RWKVC_TARGET_GPU_PASSES_TD
+
+include "mlir/Pass/PassBase.td"
+
+def SinkScalars : Pass<"gpu-sink-scalars", "::mlir::ModuleOp"> {
+  let summary = "Let kernels read the scalars that they depend on";
+  let description = [{
+    A function's inputs are in the device's memory, so the processor cannot read the token that
+    says which row of a table a kernel takes. Reads of memory and what is computed from
+    them move into the kernels, which then are the same in every call: launches can be recorded once.
+
+    ```mlir
+    %token = memref.load %tokens[%c0] : memref<1xi32>
+    %row = arith.index_cast %token : i32 to index
+    %x = memref.subview %table[%row, 0] [1, 64] [1, 1] : ...
+    linalg.generic ins(%x : ...) outs(%y : ...) { ... }
+    // after
+    scf.execute_region no_inline {
+      %token = memref.load %tokens[%c0] : memref<1xi32>
+      ...
+      linalg.generic ins(%x : ...) outs(%y : ...) { ... }
+    }
+    ```
+
+    Loops of the function whose bounds are constant are unrolled first. A read of memory
+    that may be written before the kernel starts is an error; so is a condition or a number of
+    iterations that depends on a read.
+  }];
+  let dependentDialects = ["::mlir::scf::SCFDialect"];
+  let statistics = [
+    Statistic<"numSunk", "sunk", "Operations copied into kernels">,
+    Statistic<"numUnrolled", "unrolled", "Loops unrolled">
+  ];
+}
+
+def ChainKernels : Pass<"gpu-chain-kernels", "::mlir::ModuleOp"> {
+  let summary = "Run small kernels that follow each other in one workgroup";
+  let description = [{
+    To launch a kernel takes some microseconds; a norm's sums, its root and what is
+    done with them take less. Kernels in a row of at most `max-work` scalar operations each become one
+    `scf.execute_region`, which one workgroup runs from end to end. So do
+    groups of independent kernels (`rwkvc-group-kernels`) that are as small together.
+
+    ```mlir
+    linalg.generic ins(%x) outs(%sum) ...
+    linalg.generic ins(%x, %sum) outs(%y) ...
+    // after
+    scf.execute_region no_inline {
+      linalg.generic ins(%x) outs(%sum) ...
+      linalg.generic ins(%x, %sum) outs(%y) ...
+    }
+    ```
+  }];
+  let dependentDialects = ["::mlir::scf::SCFDialect"];
+  let options = [
+    Option<"maxWork", "max-work", "int64_t", /*default=*/"1 << 17",
+           "Scalar operations of a kernel that one workgroup runs">
+  ];
+  let statistics = [
+    Statistic<"numChains", "chains", "Chains made">,
+    Statistic<"numChained", "chained", "Kernels in them">
+  ];
+}
+
+def DistributeKernels : Pass<"gpu-distribute-kernels", "::mlir::ModuleOp"> {
+  let summary = "Share kernels among workgroups and threads";
+  let description = [{
+    Private functions of kernels (`rwkvc-outline-kernels{keep-regions}`) become functions
+    of a `gpu.module`, and calls of them launches.
+
+    An iteration of a function's `scf.forall` is a workgroup. The threads of a workgroup share
+    each linalg op in it and wait for each other before the next. The elements of a linalg op's
+    output go to neighbouring threads so that these read neighbouring elements of the largest operand;
+    where there are more threads than elements, several share a sum and add their parts
+    through memory that the workgroup shares. Kernels of a group (`rwkvc.independent`) have workgroups of their own
+    in one launch. Kernels that follow each other in a function are run by one workgroup.
+
+    ```mlir
+    func.func @step(...) {
+      call @kernel_0(%x, %y) : (memref<768xf32>, memref<768xf32>) -> ()
+    func.func private @kernel_0(%x: memref<768xf32>, %y: memref<768xf32>) {
+      linalg.generic ins(%x) outs(%y) { exp }
+    // after
+    func.func @step(...) {
+      %0 = memref.memory_space_cast %x : memref<768xf32> to memref<768xf32, #gpu.address_space<global>>
+      gpu.launch_func @kernels::@kernel_0 blocks in (%c3, %c1, %c1) threads in (%c256, %c1, %c1) args(%0, %1)
+    gpu.module @kernels {
+      gpu.func @kernel_0(%x: memref<768xf32, #gpu.address_space<global>>, %y: ...) kernel {
+        %i = 256 * gpu.block_id x + gpu.thread_id x
+        scf.if %i < 768 { memref.store exp(memref.load %x[%i]), %y[%i] }
+    ```
+
+    Sizes must be static.
+  }];
+  let dependentDialects = [
+    "::mlir::affine::AffineDialect", "::mlir::arith::ArithDialect",
+    "::mlir::gpu::GPUDialect", "::mlir::linalg::LinalgDialect",
+    "::mlir::memref::MemRefDialect", "::mlir::scf::SCFDialect"
+  ];
+  let options = [
+    Option<"groupSize", "group-size", "int64_t", /*default=*/"256",
+           "Most threads of a workgroup, a power of two">,
+    Option<"minThreads", "min-threads", "int64_t", /*default=*/"1 << 15",
+           "Threads below which several share the sum of an element">
+  ];
+  let statistics = [
+    Statistic<"numKernels", "kernels", "Kernels made">,
+    Statistic<"numLaunches", "launches", "Launches of them">,
+    Statistic<"numShared", "shared", "Linalg ops whose sums threads share">
+  ];
+}
+
+def LowerKernels : Pass<"gpu-lower-kernels", "::mlir::ModuleOp"> {
+  let summary = "Make kernels functions for a kind of device";
+  let description = [{
+    A `gpu.module` becomes a module of functions that MLIR's lowerings to LLVM know: which
+    thread and workgroup it is, and to wait for the others, are the target's
+    intrinsics or library functions; what a workgroup shares is a global variable. Memory spaces get
+    the numbers that LLVM's GPU targets agree on: 1 for all memory of the device, 3 for a workgroup's.
+
+    ```mlir
+    gpu.module @kernels {
+      gpu.func @kernel(%x: memref<64xf32, #gpu.address_space<global>>) workgroup(%s: memref<32xf32, #gpu.address_space<workgroup>>) kernel {
+        %i = gpu.thread_id x
+        gpu.barrier
+    // after
+    module @kernels {
+      memref.global "private" @kernel_0 : memref<32xf32, 3> = uninitialized
+      func.func @kernel(%x: memref<64xf32, 1>) attributes {gpu.shared_bytes = 128, gpu.threads = 64} {
+        %s = memref.get_global @kernel_0 : memref<32xf32, 3>
+        %0 = llvm.call_intrinsic "llvm.nvvm.read.ptx.sreg.tid.x"() : () -> i32
+        %i = arith.index_castui %0 : i32 to index
+        llvm.call_intrinsic "llvm.nvvm.barrier.cta.sync.aligned.all"(%c0) : (i32) -> ()
+    ```
+  }];
+  let dependentDialects = [
+    "::mlir::arith::ArithDialect", "::mlir::func::FuncDialect",
+    "::mlir::LLVM::LLVMDialect", "::mlir::memref::MemRefDialect"
+  ];
+  let options = [
+    Option<"target", "target", "std::string", /*default=*/"\"spirv\"",
+           "Kind of device: spirv, nvptx or amdgpu">
+  ];
+}
+
+#endif // RWKVC_TARGET_GPU_PASSES_TD

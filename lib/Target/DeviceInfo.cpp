@@ -1,0 +1,102 @@
+//===- DeviceInfo.cpp - The device that code is made for ------------------===//
+//
+// Part of the rwkvc project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "rwkvc/Target/DeviceInfo.h"
+#include "rwkvc-rt/abi.h"
+#include "rwkvc/Target/TargetInfo.h"
+#include "llvm/ADT/StringExtras.h"
+#include "llvm/MC/MCSubtargetInfo.h"
+#include "llvm/MC/TargetRegistry.h"
+#include "llvm/TargetParser/Triple.h"
+
+using namespace rwkvc;
+
+llvm::ArrayRef<DeviceKind> rwkvc::getDeviceKinds() {
+  static const DeviceKind kinds[] = {
+      // OpenCL's functions, which LLVM's back end knows by their mangled names;
+      // 3: local and global memory.
+      {"spirv", "spirv64-unknown-unknown", "", RWKVRT_OPENCL,
+       llvm::CallingConv::SPIR_KERNEL, "_Z12get_local_idj", "_Z12get_group_idj",
+       /*areFunctions=*/true, "_Z7barrierj", 3},
+      {"nvptx", "nvptx64-nvidia-cuda", "sm_80", RWKVRT_CUDA,
+       llvm::CallingConv::PTX_Kernel, "llvm.nvvm.read.ptx.sreg.tid.x",
+       "llvm.nvvm.read.ptx.sreg.ctaid.x", /*areFunctions=*/false,
+       "llvm.nvvm.barrier.cta.sync.aligned.all", 0},
+      {"amdgpu", "amdgcn-amd-amdhsa", "gfx942", RWKVRT_HIP,
+       llvm::CallingConv::AMDGPU_KERNEL, "llvm.amdgcn.workitem.id.x",
+       "llvm.amdgcn.workgroup.id.x", /*areFunctions=*/false,
+       "llvm.amdgcn.s.barrier", std::nullopt},
+  };
+  return kinds;
+}
+
+const DeviceKind *rwkvc::findDeviceKind(llvm::StringRef name) {
+  for (const DeviceKind &kind : getDeviceKinds())
+    if (kind.name == name)
+      return &kind;
+  return nullptr;
+}
+
+std::string DeviceInfo::getName() const {
+  return kind->name.str() + (chip.empty() ? "" : ":" + chip);
+}
+
+llvm::Expected<std::unique_ptr<llvm::TargetMachine>>
+DeviceInfo::createMachine() const {
+  initializeTargets();
+  llvm::Triple triple(kind->triple);
+  std::string message;
+  const llvm::Target *target =
+      llvm::TargetRegistry::lookupTarget(triple, message);
+  if (!target)
+    return llvm::createStringError("this LLVM makes no code for '" +
+                                   kind->name + "': " + message);
+  std::unique_ptr<llvm::MCSubtargetInfo> probe(
+      target->createMCSubtargetInfo(triple, "", ""));
+  if (!chip.empty() && !probe->isCPUStringValid(chip))
+    return llvm::createStringError("'" + kind->name + "' has no chip '" + chip +
+                                   "'; expected a name that 'llc -march=" +
+                                   target->getName() + " -mcpu=help' lists");
+  // What multiplies and adds may do so at once.
+  llvm::TargetOptions options;
+  options.AllowFPOpFusion = llvm::FPOpFusion::Fast;
+  std::unique_ptr<llvm::TargetMachine> machine(target->createTargetMachine(
+      triple, chip, "", options, llvm::Reloc::PIC_, std::nullopt,
+      llvm::CodeGenOptLevel::Aggressive));
+  if (!machine)
+    return llvm::createStringError("LLVM has no code generator for '" +
+                                   getName() + "'");
+  return machine;
+}
+
+llvm::Expected<std::vector<DeviceInfo>>
+DeviceInfo::parse(llvm::StringRef names) {
+  std::vector<DeviceInfo> devices;
+  for (llvm::StringRef name : llvm::split(names, ',')) {
+    auto [kindName, chip] = name.split(':');
+    const DeviceKind *kind = findDeviceKind(kindName);
+    if (!kind)
+      return llvm::createStringError(
+          "no kind of device is called '" + kindName + "'; there are " +
+          llvm::join(llvm::map_range(getDeviceKinds(),
+                                     [](const DeviceKind &known) {
+                                       return known.name.str();
+                                     }),
+                     ", "));
+    if (kind->defaultChip.empty() && !chip.empty())
+      return llvm::createStringError(
+          "code for '" + kindName +
+          "' is for any such device; leave out ':" + chip + "'");
+    DeviceInfo device{kind, (chip.empty() ? kind->defaultChip : chip).str()};
+    for (const DeviceInfo &other : devices)
+      if (other.getName() == device.getName())
+        return llvm::createStringError("the device '" + device.getName() +
+                                       "' is named twice");
+    devices.push_back(std::move(device));
+  }
+  return devices;
+}

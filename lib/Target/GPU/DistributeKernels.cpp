@@ -1,0 +1,372 @@
+//===- DistributeKernels.cpp - Kernels for workgroups and threads ---------===//
+//
+// Part of the rwkvc project, under the Apache License v2.0 with LLVM Exceptions.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "../../Transforms/Kernels.h"
+#include "ThreadShares.h"
+#include "mlir/Dialect/Linalg/Transforms/Transforms.h"
+#include "mlir/Dialect/Linalg/Utils/Utils.h"
+#include "mlir/Dialect/SCF/Transforms/Transforms.h"
+#include "mlir/Dialect/Utils/IndexingUtils.h"
+#include "mlir/IR/AttrTypeSubElements.h"
+#include "mlir/IR/ImplicitLocOpBuilder.h"
+#include "mlir/Interfaces/ViewLikeInterface.h"
+#include "rwkvc/Support/Loops.h"
+#include "rwkvc/Target/GPU/Passes.h"
+#include "rwkvc/Transforms/Passes.h"
+
+namespace rwkvc::gpu {
+#define GEN_PASS_DEF_DISTRIBUTEKERNELS
+#include "rwkvc/Target/GPU/Passes.h.inc"
+} // namespace rwkvc::gpu
+
+using namespace mlir;
+using namespace rwkvc;
+using namespace rwkvc::gpu;
+
+/// The memory of a device that all workgroups see.
+static Attribute getGlobalSpace(MLIRContext *context) {
+  return mlir::gpu::AddressSpaceAttr::get(context,
+                                          mlir::gpu::AddressSpace::Global);
+}
+
+/// Replaces linalg ops of \p func by linalg.generic, and copies likewise.
+static LogicalResult generalize(func::FuncOp func) {
+  IRRewriter rewriter(func.getContext());
+  SmallVector<memref::CopyOp> copies;
+  func.walk([&](memref::CopyOp copy) { copies.push_back(copy); });
+  for (memref::CopyOp copy : copies) {
+    rewriter.setInsertionPoint(copy);
+    linalg::makeMemRefCopyOp(rewriter, copy.getLoc(), copy.getSource(),
+                             copy.getTarget());
+    rewriter.eraseOp(copy);
+  }
+  SmallVector<linalg::LinalgOp> named;
+  func.walk([&](linalg::LinalgOp op) {
+    if (!isa<linalg::GenericOp>(op))
+      named.push_back(op);
+  });
+  for (linalg::LinalgOp op : named) {
+    rewriter.setInsertionPoint(op);
+    if (failed(linalg::generalizeNamedOp(rewriter, op)))
+      return op.emitOpError("has no form as linalg.generic");
+  }
+  return success();
+}
+
+/// Reports what has no static size.
+static LogicalResult checkSizes(func::FuncOp func) {
+  auto result = func.walk([&](Operation *op) {
+    if (auto linalg = dyn_cast<linalg::LinalgOp>(op);
+        linalg &&
+        llvm::any_of(linalg.getStaticLoopRanges(), ShapedType::isDynamic)) {
+      op->emitOpError("has no static size, which kernels of devices need");
+      return WalkResult::interrupt();
+    }
+    auto loop = dyn_cast<scf::ForallOp>(op);
+    if (loop && (!countIterations(loop) || loop->getNumResults() != 0)) {
+      op->emitOpError("has no constant number of iterations, or has results");
+      return WalkResult::interrupt();
+    }
+    return WalkResult::advance();
+  });
+  return failure(result.wasInterrupted());
+}
+
+namespace {
+
+/// A linalg op or a parallel loop of a kernel, and the workgroups it wants.
+struct Member {
+  Operation *op;
+  int64_t groups = 1;
+  Shares shares; ///< of a linalg op
+};
+
+/// Makes one kernel of a function.
+class KernelBuilder {
+public:
+  KernelBuilder(func::FuncOp kernel, mlir::gpu::GPUModuleOp gpuModule,
+                int64_t maxThreads, int64_t wantedThreads)
+      : source(kernel), module(gpuModule), groupSize(maxThreads),
+        minThreads(wantedThreads) {}
+
+  LogicalResult build();
+
+  mlir::gpu::GPUFuncOp func;
+  int64_t numGroups = 1, numThreads = 1;
+  unsigned numShared = 0;
+
+private:
+  void createFunction();
+  int64_t chooseThreads();
+  void emitMember(const Member &member, Value group);
+  void emitInside(Operation *root);
+  void inlineLoop(scf::ForallOp loop, Value group);
+
+  func::FuncOp source;
+  mlir::gpu::GPUModuleOp module;
+  int64_t groupSize, minThreads;
+  Threads threads;
+};
+
+struct DistributeKernelsPass
+    : rwkvc::gpu::impl::DistributeKernelsBase<DistributeKernelsPass> {
+  using DistributeKernelsBase::DistributeKernelsBase;
+
+  void runOnOperation() override {
+    ModuleOp module = getOperation();
+    if (!llvm::isPowerOf2_64(groupSize)) {
+      module.emitError("group-size must be a power of two");
+      return signalPassFailure();
+    }
+    SymbolTable symbols(module);
+    SmallVector<func::FuncOp> kernels;
+    for (auto func : module.getOps<func::FuncOp>())
+      if (func.isPrivate() && !func.isExternal())
+        kernels.push_back(func);
+    auto b = OpBuilder::atBlockEnd(module.getBody());
+    auto gpuModule =
+        mlir::gpu::GPUModuleOp::create(b, module.getLoc(), kKernelsName);
+    module->setAttr(mlir::gpu::GPUDialect::getContainerModuleAttrName(),
+                    b.getUnitAttr());
+    llvm::StringMap<KernelBuilder> made;
+    for (func::FuncOp kernel : kernels) {
+      auto [entry, isNew] = made.try_emplace(kernel.getName(), kernel,
+                                             gpuModule, groupSize, minThreads);
+      if (failed(entry->second.build()))
+        return signalPassFailure();
+      numShared += entry->second.numShared;
+      ++numKernels;
+    }
+    module.walk([&](func::CallOp call) {
+      auto found = made.find(call.getCallee());
+      if (found == made.end())
+        return;
+      launch(call, found->second);
+      ++numLaunches;
+    });
+    for (func::FuncOp kernel : kernels)
+      symbols.erase(kernel);
+  }
+
+  static void launch(func::CallOp call, KernelBuilder &kernel) {
+    ImplicitLocOpBuilder b(call.getLoc(), call);
+    SmallVector<Value> arguments;
+    for (auto [operand, type] :
+         llvm::zip_equal(call.getOperands(), kernel.func.getArgumentTypes()))
+      arguments.push_back(
+          operand.getType() == type
+              ? operand
+              : memref::MemorySpaceCastOp::create(b, type, operand));
+    auto constant = [&](int64_t value) -> Value {
+      return arith::ConstantIndexOp::create(b, value);
+    };
+    Value one = constant(1);
+    mlir::gpu::LaunchFuncOp::create(
+        b, kernel.func,
+        mlir::gpu::KernelDim3{constant(kernel.numGroups), one, one},
+        mlir::gpu::KernelDim3{constant(kernel.numThreads), one, one},
+        /*dynamicSharedMemorySize=*/Value(), arguments);
+    call.erase();
+  }
+};
+
+} // namespace
+
+/// Moves the function's body to a kernel, whose buffers are the device's.
+void KernelBuilder::createFunction() {
+  MLIRContext *context = source.getContext();
+  AttrTypeReplacer replacer;
+  replacer.addReplacement([&](MemRefType type) -> Type {
+    return type.getMemorySpace()
+               ? type
+               : MemRefType::get(type.getShape(), type.getElementType(),
+                                 type.getLayout(), getGlobalSpace(context));
+  });
+  replacer.recursivelyReplaceElementsIn(source, /*replaceAttrs=*/true,
+                                        /*replaceLocs=*/false,
+                                        /*replaceTypes=*/true);
+  auto b = OpBuilder::atBlockEnd(module.getBody());
+  func = mlir::gpu::GPUFuncOp::create(b, source.getLoc(), source.getName(),
+                                      source.getFunctionType());
+  func->setAttr(mlir::gpu::GPUDialect::getKernelFuncAttrName(),
+                b.getUnitAttr());
+  Block &body = source.getBody().front(), &entry = func.getBody().front();
+  for (auto [old, argument] :
+       llvm::zip_equal(body.getArguments(), entry.getArguments()))
+    old.replaceAllUsesWith(argument);
+  body.getTerminator()->erase();
+  entry.getOperations().splice(entry.end(), body.getOperations());
+  b.setInsertionPointToEnd(&entry);
+  mlir::gpu::ReturnOp::create(b, source.getLoc());
+}
+
+/// Threads that a workgroup has use for.
+int64_t KernelBuilder::chooseThreads() {
+  int64_t wanted = 1;
+  func.walk([&](linalg::GenericOp op) {
+    SmallVector<int64_t> ranges = op.getStaticLoopRanges();
+    wanted = std::max(wanted, computeProduct(ranges) /
+                                  (op.getNumReductionLoops() ? 4 : 1));
+  });
+  int64_t count = 32;
+  while (count < groupSize && count < wanted)
+    count *= 2;
+  return std::min(count, groupSize);
+}
+
+LogicalResult KernelBuilder::build() {
+  if (failed(checkSizes(source)) || failed(generalize(source)))
+    return failure();
+  bool isGroup = source->hasAttr(kIndependentAttr);
+  createFunction();
+  numThreads = chooseThreads();
+  auto b = ImplicitLocOpBuilder::atBlockBegin(func.getLoc(),
+                                              &func.getBody().front());
+  Value thread = mlir::gpu::ThreadIdOp::create(b, mlir::gpu::Dimension::x);
+  Value group = mlir::gpu::BlockIdOp::create(b, mlir::gpu::Dimension::x);
+  threads = {func, numThreads, thread, {}};
+  SmallVector<Member, 2> members;
+  for (Operation &op : func.getBody().front())
+    if (isKernel(&op))
+      members.push_back({&op, 1, {}});
+  // One workgroup runs kernels that follow each other.
+  bool isChain = members.size() > 1 && !isGroup;
+  numGroups = isChain ? 1 : 0;
+  for (Member &member : members) {
+    if (auto op = dyn_cast<linalg::GenericOp>(member.op)) {
+      member.shares =
+          chooseShares(op, numThreads, isChain ? numThreads : minThreads);
+      member.groups = std::max<int64_t>(
+          llvm::divideCeil(member.shares.numElements,
+                           member.shares.elementsOf(numThreads)),
+          1);
+      numShared += member.shares.ways > 1;
+    } else {
+      member.groups = std::max<int64_t>(
+          computeProduct(*countIterations(cast<scf::ForallOp>(member.op))), 1);
+    }
+    if (!isChain)
+      numGroups += member.groups;
+  }
+  int64_t first = 0;
+  for (const Member &member : members) {
+    if (isChain) {
+      emitMember(member, nullptr);
+      continue;
+    }
+    if (members.size() == 1) {
+      emitMember(member, group);
+      continue;
+    }
+    b.setInsertionPoint(member.op);
+    Value begin = arith::ConstantIndexOp::create(b, first);
+    first += member.groups;
+    Value end = arith::ConstantIndexOp::create(b, first);
+    Value isBehind =
+        arith::CmpIOp::create(b, arith::CmpIPredicate::uge, group, begin);
+    Value isBefore =
+        arith::CmpIOp::create(b, arith::CmpIPredicate::ult, group, end);
+    auto branch =
+        scf::IfOp::create(b, arith::AndIOp::create(b, isBehind, isBefore),
+                          /*withElseRegion=*/false);
+    b.setInsertionPointToStart(branch.thenBlock());
+    Value own = arith::SubIOp::create(b, group, begin);
+    member.op->moveBefore(branch.thenYield());
+    emitMember(member, own);
+  }
+  func.setKnownBlockSizeAttr(DenseI32ArrayAttr::get(
+      func.getContext(), {static_cast<int32_t>(numThreads), 1, 1}));
+  return success();
+}
+
+/// Lets workgroup \p group of a member do its part, or this one all of it if
+/// \p group is null.
+void KernelBuilder::emitMember(const Member &member, Value group) {
+  if (auto op = dyn_cast<linalg::GenericOp>(member.op)) {
+    ImplicitLocOpBuilder b(op.getLoc(), op);
+    Value first;
+    if (group) {
+      Value atOnce = arith::ConstantIndexOp::create(
+          b, member.shares.elementsOf(numThreads));
+      first = arith::MulIOp::create(b, group, atOnce);
+    } else {
+      b.setInsertionPointAfter(op);
+      mlir::gpu::BarrierOp::create(b);
+    }
+    emitShares(op, member.shares, threads, first);
+    return;
+  }
+  auto loop = cast<scf::ForallOp>(member.op);
+  emitInside(loop);
+  inlineLoop(loop, group);
+}
+
+/// Lets the threads share what is in \p root , which all of them run.
+void KernelBuilder::emitInside(Operation *root) {
+  SmallVector<Operation *> ops;
+  root->walk([&](Operation *op) {
+    if (op != root &&
+        isa<linalg::GenericOp, scf::ForallOp, memref::LoadOp, memref::StoreOp>(
+            op) &&
+        !op->getParentOfType<linalg::GenericOp>())
+      ops.push_back(op);
+  });
+  for (Operation *op : ops) {
+    ImplicitLocOpBuilder b(op->getLoc(), op);
+    b.setInsertionPointAfter(op);
+    // A value that all threads read must not be overwritten before they did.
+    mlir::gpu::BarrierOp::create(b);
+    if (auto generic = dyn_cast<linalg::GenericOp>(op)) {
+      Shares shares = chooseShares(generic, numThreads, numThreads);
+      numShared += shares.ways > 1;
+      emitShares(generic, shares, threads, nullptr);
+    } else if (isa<memref::StoreOp>(op)) {
+      b.setInsertionPoint(op);
+      Value isFirst =
+          arith::CmpIOp::create(b, arith::CmpIPredicate::eq, threads.index,
+                                arith::ConstantIndexOp::create(b, 0));
+      auto branch = scf::IfOp::create(b, isFirst, /*withElseRegion=*/false);
+      op->moveBefore(branch.thenYield());
+    } else if (auto loop = dyn_cast<scf::ForallOp>(op)) {
+      IRRewriter rewriter(op->getContext());
+      rewriter.setInsertionPoint(loop);
+      (void)scf::forallToForLoop(rewriter, loop);
+    }
+  }
+}
+
+/// Replaces \p loop by its iteration \p group , or by a loop if that is null.
+void KernelBuilder::inlineLoop(scf::ForallOp loop, Value group) {
+  IRRewriter rewriter(loop.getContext());
+  rewriter.setInsertionPoint(loop);
+  Location loc = loop.getLoc();
+  if (!group) {
+    (void)scf::forallToForLoop(rewriter, loop);
+    return;
+  }
+  SmallVector<int64_t> counts = *countIterations(loop);
+  SmallVector<OpFoldResult> starts = loop.getMixedLowerBound();
+  SmallVector<OpFoldResult> steps = loop.getMixedStep();
+  SmallVector<Value> ivs(counts.size());
+  Value rest = group;
+  AffineExpr d0 = rewriter.getAffineDimExpr(0);
+  auto apply = [&](AffineExpr expr, Value value) -> Value {
+    return affine::makeComposedAffineApply(rewriter, loc, expr,
+                                           ArrayRef<OpFoldResult>{value});
+  };
+  for (int64_t axis = counts.size() - 1; axis >= 0; --axis) {
+    AffineExpr digit = axis > 0 ? d0 % counts[axis] : d0;
+    ivs[axis] = apply(digit * *getConstantIntValue(steps[axis]) +
+                          *getConstantIntValue(starts[axis]),
+                      rest);
+    if (axis > 0)
+      rest = apply(d0.floorDiv(counts[axis]), rest);
+  }
+  rewriter.eraseOp(loop.getTerminator());
+  rewriter.inlineBlockBefore(loop.getBody(), loop, ivs);
+  rewriter.eraseOp(loop);
+}
