@@ -52,8 +52,18 @@ try:
     config.available_features.add("opencl")
     # For the two loaders in use: Debian's, and Khronos'.
     config.environment["OCL_ICD_VENDORS"] = config.environment["OCL_ICD_FILENAMES"] = opencl
+    with open("/proc/self/maps") as maps:
+        loader = next(line.split()[-1] for line in maps if "/libOpenCL.so" in line)
+    config.substitutions.append(("%opencl", loader))
 except OSError as error:
     lit_config.note(f"tests that need OpenCL are left out: {error}")
+for feature, header in (
+    ("cuda-headers", "/usr/local/cuda/include/cuda.h"),
+    ("hip-headers", "/opt/rocm/include/hip/hip_runtime_api.h"),
+    ("opencl-headers", "/usr/include/CL/cl.h"),
+):
+    if os.path.exists(header):
+        config.available_features.add(feature)
 for program in ("ptxas", "valgrind"):
     if shutil.which(program):
         config.available_features.add(program)

@@ -149,11 +149,15 @@ typedef struct rwkvrt_level_info {
 /** Interfaces by which a device takes code. */
 typedef enum rwkvrt_device_kind {
   RWKVRT_OPENCL = 1, /**< SPIR-V for 64-bit OpenCL devices */
-  RWKVRT_CUDA = 2,   /**< PTX, a cubin or a fat binary */
+  RWKVRT_CUDA = 2,   /**< PTX, which need not end with a null character, a
+                          cubin or a fat binary */
   RWKVRT_HIP = 3     /**< an AMD code object */
 } rwkvrt_device_kind;
 
-/** What a kernel's argument is. */
+/**
+ * What a kernel's argument is. Addresses are those of the device's global
+ * memory, in OpenCL pointers to CrossWorkgroup; numbers are integers.
+ */
 typedef enum rwkvrt_argument_kind {
   RWKVRT_ARG_WEIGHTS = 0,   /**< address in the weights' data section */
   RWKVRT_ARG_WORKSPACE = 1, /**< address in the scratch */
@@ -168,7 +172,7 @@ typedef struct rwkvrt_argument {
   uint64_t value; /**< bytes from its beginning, or the number */
 } rwkvrt_argument;
 
-/** Launches of rwkvrt_launch::flags: only the logits depend on it. */
+/** Of rwkvrt_launch::flags: only the logits depend on what it computes. */
 #define RWKVRT_LAUNCH_FOR_LOGITS 1u
 
 /** One run of a kernel on a device. */
@@ -194,7 +198,9 @@ typedef struct rwkvrt_kernel_info {
  * starts when the one before is done. They are the same in every call, so they
  * can be recorded once; those for the logits are left out of a call that does
  * not want them. Inputs, outputs, weights and scratch lie in the device's
- * memory; states are in the memory of their outputs, as rwkvrt_run_fn says.
+ * memory, 64-byte aligned. States are in the memory of their outputs, as
+ * rwkvrt_run_fn says; a state's input is the same memory. Every output has
+ * memory, also one that the caller does not want.
  */
 typedef struct rwkvrt_device_function {
   uint32_t num_launches;

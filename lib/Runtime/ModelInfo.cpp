@@ -346,6 +346,9 @@ void rwkvrt::checkModelInfo(const rwkvrt_model_info &info,
       (!*info.weights_file || std::strchr(info.weights_file, '/') ||
        info.embedded_weights))
     fail(RWKVRT_BAD_FILE, "%s: invalid name of the weights file", name);
+  if (info.weights_size && !info.weights_file && !info.embedded_weights)
+    fail(RWKVRT_BAD_FILE, "%s: weights are neither in a file nor embedded",
+         name);
   if (info.embedded_weights &&
       reinterpret_cast<uintptr_t>(info.embedded_weights) % alignment != 0)
     fail(RWKVRT_BAD_FILE, "%s: embedded weights are not 64-byte aligned", name);

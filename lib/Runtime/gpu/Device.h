@@ -41,8 +41,9 @@ public:
   virtual ~Recording() = default;
 };
 
-/// Work for a device, done in the order in which it comes. Memory that a call
-/// names must stay as it is until finish() returns.
+/// Work for a device, done in the order in which it comes. What a call names
+/// must stay as it is until finish() has returned, or abandon(). One of them is
+/// also due before the queue's end.
 class Queue {
 public:
   virtual ~Queue() = default;
@@ -58,6 +59,8 @@ public:
 
   /// Waits; throws what went wrong since the last time.
   virtual void finish() = 0;
+  /// Waits where something went wrong already.
+  virtual void abandon() noexcept = 0;
 };
 
 /// A device that is ready to run a model's code.

@@ -23,24 +23,17 @@ static size_t bytesOf(const rwkvrt_tensor_info &tensor) {
 template <typename Work>
 static void onQueue(const rwkvrt_model_info &info, Queue &queue,
                     rwkvrt_status status, Work &&work) {
-  auto drain = [&] {
-    try {
-      queue.finish();
-    } catch (...) {
-      // The first failure is the one to report.
-    }
-  };
   try {
     work();
     queue.finish();
   } catch (Error &error) {
-    drain();
+    queue.abandon();
     error.status = status;
     error.message =
         "model '" + std::string(info.name) + "' on " + error.message;
     throw;
   } catch (...) {
-    drain();
+    queue.abandon();
     throw;
   }
 }

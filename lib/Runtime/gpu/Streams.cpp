@@ -101,7 +101,6 @@ public:
   }
   ~StreamQueue() override {
     Current current(device);
-    api.synchronize(stream);
     api.destroyStream(stream);
   }
 
@@ -125,6 +124,10 @@ public:
   }
   void finish() override {
     call("run kernels", [&] { return api.synchronize(stream); });
+  }
+  void abandon() noexcept override {
+    Current current(device);
+    api.synchronize(stream);
   }
 
 private:

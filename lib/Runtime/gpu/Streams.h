@@ -6,8 +6,9 @@
 //===----------------------------------------------------------------------===//
 //
 // HIP is made after CUDA: most functions differ in their names only. They are
-// listed here once, and Streams.cpp makes devices of them. What differs is up
-// to the two drivers: contexts, texts for errors, and what a device is.
+// listed once, in Streams.def, and Streams.cpp makes devices of them. What
+// differs is up to the two drivers: contexts, texts for errors, and what a
+// device is.
 //
 //===----------------------------------------------------------------------===//
 
@@ -16,6 +17,8 @@
 
 #include "Device.h"
 #include "DriverLibrary.h"
+
+#include <type_traits>
 
 namespace rwkvrt::gpu {
 
@@ -32,53 +35,12 @@ enum { maxThreadsPerBlock = 0 };           ///< attribute of a function
 enum : unsigned { nonBlockingStream = 1 }; ///< independent of the default one
 enum { captureThreadLocal = 1 }; ///< other threads may do what they like
 
-/// member, arguments, CUDA's name, HIP's name
-#define RWKVRT_STREAM_FUNCTIONS(F)                                             \
-  F(init, (unsigned), cuInit, hipInit)                                         \
-  F(getDeviceCount, (int *), cuDeviceGetCount, hipGetDeviceCount)              \
-  F(getDevice, (int *, int), cuDeviceGet, hipDeviceGet)                        \
-  F(getDeviceName, (char *, int, int), cuDeviceGetName, hipDeviceGetName)      \
-  F(loadModule, (Module *, const void *, unsigned, int *, void **),            \
-    cuModuleLoadDataEx, hipModuleLoadDataEx)                                   \
-  F(unloadModule, (Module), cuModuleUnload, hipModuleUnload)                   \
-  F(getKernel, (Kernel *, Module, const char *), cuModuleGetFunction,          \
-    hipModuleGetFunction)                                                      \
-  F(getKernelAttribute, (int *, int, Kernel), cuFuncGetAttribute,              \
-    hipFuncGetAttribute)                                                       \
-  F(getMemory, (size_t *, size_t *), cuMemGetInfo_v2, hipMemGetInfo)           \
-  F(allocate, (Address *, size_t), cuMemAlloc_v2, hipMalloc)                   \
-  F(free, (Address), cuMemFree_v2, hipFree)                                    \
-  F(allocateHost, (void **, size_t, unsigned), cuMemHostAlloc, hipHostMalloc)  \
-  F(freeHost, (void *), cuMemFreeHost, hipHostFree)                            \
-  F(upload, (Address, const void *, size_t, Stream), cuMemcpyHtoDAsync_v2,     \
-    hipMemcpyHtoDAsync)                                                        \
-  F(download, (void *, Address, size_t, Stream), cuMemcpyDtoHAsync_v2,         \
-    hipMemcpyDtoHAsync)                                                        \
-  F(copy, (Address, Address, size_t, Stream), cuMemcpyDtoDAsync_v2,            \
-    hipMemcpyDtoDAsync)                                                        \
-  F(createStream, (Stream *, unsigned), cuStreamCreate,                        \
-    hipStreamCreateWithFlags)                                                  \
-  F(destroyStream, (Stream), cuStreamDestroy_v2, hipStreamDestroy)             \
-  F(synchronize, (Stream), cuStreamSynchronize, hipStreamSynchronize)          \
-  F(beginCapture, (Stream, int), cuStreamBeginCapture_v2,                      \
-    hipStreamBeginCapture)                                                     \
-  F(endCapture, (Stream, Graph *), cuStreamEndCapture, hipStreamEndCapture)    \
-  F(launch,                                                                    \
-    (Kernel, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned,       \
-     unsigned, Stream, void **, void **),                                      \
-    cuLaunchKernel, hipModuleLaunchKernel)                                     \
-  F(instantiate, (GraphExec *, Graph, unsigned long long),                     \
-    cuGraphInstantiateWithFlags, hipGraphInstantiateWithFlags)                 \
-  F(launchGraph, (GraphExec, Stream), cuGraphLaunch, hipGraphLaunch)           \
-  F(destroyGraph, (Graph), cuGraphDestroy, hipGraphDestroy)                    \
-  F(destroyGraphExec, (GraphExec), cuGraphExecDestroy, hipGraphExecDestroy)
-
 /// The functions of one of the two. HIP takes addresses on the device as
 /// pointers, which are passed like numbers of 64 bits.
 struct StreamApi {
-#define RWKVRT_MEMBER(member, arguments, cuda, hip) Result(*member) arguments;
-  RWKVRT_STREAM_FUNCTIONS(RWKVRT_MEMBER)
-#undef RWKVRT_MEMBER
+#define RWKVRT_STREAM(member, arguments, cuda, hip)                            \
+  std::add_pointer_t<Result arguments> member;
+#include "Streams.def"
 
   virtual ~StreamApi() = default;
 

@@ -13,6 +13,9 @@
  */
 #ifdef OPENCL
 #include "spirv.inc" /* spirv */
+#ifdef BAD_SPIRV
+#define spirv "no SPIR-V"
+#endif
 #endif
 
 #ifndef BAD_KERNEL
@@ -38,6 +41,9 @@
 #endif
 #ifndef BAD_COUNT
 #define BAD_COUNT 3
+#endif
+#ifndef IMAGE
+#define IMAGE "// PTX"
 #endif
 #ifndef GROUP_SIZE
 #define GROUP_SIZE 64
@@ -125,7 +131,7 @@ static const rwkvrt_device_info devices[] = {
 #endif
 #ifdef CUDA
     /* Without the null character at its end. */
-    DEVICE("nvptx:" CUDA, CUDA, RWKVRT_CUDA, "// PTX", 6),
+    DEVICE("nvptx:" CUDA, CUDA, RWKVRT_CUDA, IMAGE, sizeof IMAGE - 1),
 #endif
 #ifdef OPENCL
     DEVICE("spirv", "", RWKVRT_OPENCL, spirv, sizeof spirv),

@@ -7,7 +7,8 @@
 
 #include "../Streams.h"
 
-#include <cstdio>
+#include <cstdlib>
+#include <cstring>
 
 using namespace rwkvrt;
 using namespace rwkvrt::gpu;
@@ -22,22 +23,19 @@ struct CudaApi final : StreamApi {
   Result retain(int device, void **context) const override {
     return cuDevicePrimaryCtxRetain(context, device);
   }
-  void release(int device) const override { cuDevicePrimaryCtxRelease(device); }
+  void release(int device) const override {
+    cuDevicePrimaryCtxRelease_v2(device);
+  }
   Result enter(int, void *context, void **) const override {
-    return cuCtxPushCurrent(context);
+    return cuCtxPushCurrent_v2(context);
   }
   void leave(void *) const override {
     void *context = nullptr;
-    cuCtxPopCurrent(&context);
+    cuCtxPopCurrent_v2(&context);
   }
 
-  Result (*cuDevicePrimaryCtxRetain)(void **, int);
-  Result (*cuDevicePrimaryCtxRelease)(int);
-  Result (*cuCtxPushCurrent)(void *);
-  Result (*cuCtxPopCurrent)(void **);
-  Result (*cuGetErrorName)(Result, const char **);
-  Result (*cuGetErrorString)(Result, const char **);
-  Result (*cuDeviceGetAttribute)(int *, int, int);
+#define RWKVRT_CUDA(name, ...) std::add_pointer_t<__VA_ARGS__> name;
+#include "Cuda.def"
 };
 
 class CudaDriver final : public StreamDriver {
@@ -55,16 +53,10 @@ private:
 
 CudaApi::CudaApi() {
   DriverLibrary library({"libcuda.so.1"});
-#define RWKVRT_FIND(member, arguments, cuda, hip) library.find(member, #cuda);
-  RWKVRT_STREAM_FUNCTIONS(RWKVRT_FIND)
-#undef RWKVRT_FIND
-  library.find(cuDevicePrimaryCtxRetain, "cuDevicePrimaryCtxRetain");
-  library.find(cuDevicePrimaryCtxRelease, "cuDevicePrimaryCtxRelease_v2");
-  library.find(cuCtxPushCurrent, "cuCtxPushCurrent_v2");
-  library.find(cuCtxPopCurrent, "cuCtxPopCurrent_v2");
-  library.find(cuGetErrorName, "cuGetErrorName");
-  library.find(cuGetErrorString, "cuGetErrorString");
-  library.find(cuDeviceGetAttribute, "cuDeviceGetAttribute");
+#define RWKVRT_STREAM(member, arguments, cuda, hip) library.find(member, #cuda);
+#include "../Streams.def"
+#define RWKVRT_CUDA(name, ...) library.find(name, #name);
+#include "Cuda.def"
 }
 
 std::string CudaApi::describe(Result error) const {
@@ -79,10 +71,11 @@ std::string CudaApi::describe(Result error) const {
 std::string CudaDriver::whyNot(unsigned number,
                                const rwkvrt_device_info &code) const {
   enum { majorCapability = 75, minorCapability = 76 };
-  int needed = 0, major = 0, minor = 0;
-  // sm_90a and the like are for that chip alone, which the driver knows.
-  if (std::sscanf(code.chip, "sm_%d", &needed) != 1)
+  int major = 0, minor = 0;
+  if (std::strncmp(code.chip, "sm_", 3) != 0)
     return "";
+  // sm_90a and the like are for that chip alone, which the driver knows.
+  long needed = std::strtol(code.chip + 3, nullptr, 10);
   for (auto [value, attribute] :
        {std::pair{&major, majorCapability}, {&minor, minorCapability}})
     if (Result error =

@@ -6,20 +6,14 @@
 //===----------------------------------------------------------------------===//
 
 #include "../Streams.h"
+#include "Hip.h"
 
-#include <cstring>
+#include <algorithm>
 
 using namespace rwkvrt;
 using namespace rwkvrt::gpu;
 
 namespace {
-
-/// hipDeviceProp_t, of which only the architecture's name is of interest. It
-/// lies elsewhere in ROCm 6 and later (R0600) than before.
-struct Properties {
-  alignas(8) char bytes[4096] = {};
-  static constexpr size_t oldArchitecture = 396, newArchitecture = 1160;
-};
 
 struct HipApi final : StreamApi {
   HipApi();
@@ -43,12 +37,10 @@ struct HipApi final : StreamApi {
     hipSetDevice(static_cast<int>(reinterpret_cast<intptr_t>(saved)));
   }
 
-  const char *(*hipGetErrorName)(Result);
-  const char *(*hipGetErrorString)(Result);
-  Result (*hipGetDevice)(int *);
-  Result (*hipSetDevice)(int);
-  Result (*hipGetDeviceProperties)(Properties *, int);
-  size_t architecture = Properties::newArchitecture;
+#define RWKVRT_HIP(name, ...) std::add_pointer_t<__VA_ARGS__> name;
+#include "Hip.def"
+  Result (*hipGetDeviceProperties)(HipProperties *, int);
+  size_t architecture = HipProperties::newArchitecture;
 };
 
 class HipDriver final : public StreamDriver {
@@ -66,17 +58,14 @@ private:
 HipApi::HipApi() {
   DriverLibrary library({"libamdhip64.so.7", "libamdhip64.so.6",
                          "libamdhip64.so.5", "libamdhip64.so"});
-#define RWKVRT_FIND(member, arguments, cuda, hip) library.find(member, #hip);
-  RWKVRT_STREAM_FUNCTIONS(RWKVRT_FIND)
-#undef RWKVRT_FIND
-  library.find(hipGetErrorName, "hipGetErrorName");
-  library.find(hipGetErrorString, "hipGetErrorString");
-  library.find(hipGetDevice, "hipGetDevice");
-  library.find(hipSetDevice, "hipSetDevice");
+#define RWKVRT_STREAM(member, arguments, cuda, hip) library.find(member, #hip);
+#include "../Streams.def"
+#define RWKVRT_HIP(name, ...) library.find(name, #name);
+#include "Hip.def"
   const char *properties = "hipGetDevicePropertiesR0600";
   if (!library.lookUp(properties)) {
     properties = "hipGetDeviceProperties";
-    architecture = Properties::oldArchitecture;
+    architecture = HipProperties::oldArchitecture;
   }
   library.find(hipGetDeviceProperties, properties);
 }
@@ -85,7 +74,7 @@ std::string HipDriver::whyNot(unsigned number,
                               const rwkvrt_device_info &code) const {
   if (!*code.chip)
     return "";
-  Properties properties;
+  HipProperties properties;
   if (Result error = hip.hipGetDeviceProperties(&properties, devices[number]);
       error != success)
     return "does not tell its architecture: " + hip.describe(error);

@@ -23,8 +23,6 @@
 using namespace rwkvrt;
 using namespace rwkvrt::gpu;
 
-using ull = unsigned long long;
-
 static std::string describeError(cl::Int error) {
   static constexpr std::pair<cl::Int, const char *> names[] = {
       {-1, "CL_DEVICE_NOT_FOUND"},
@@ -35,6 +33,7 @@ static std::string describeError(cl::Int error) {
       {-6, "CL_OUT_OF_HOST_MEMORY"},
       {-11, "CL_BUILD_PROGRAM_FAILURE"},
       {-14, "CL_EXEC_STATUS_ERROR_FOR_EVENTS_IN_WAIT_LIST"},
+      {-30, "CL_INVALID_VALUE"},
       {-42, "CL_INVALID_BINARY"},
       {-46, "CL_INVALID_KERNEL_NAME"},
       {-51, "CL_INVALID_ARG_SIZE"},
@@ -105,7 +104,7 @@ struct OpenDevice final : Device {
   const cl::Api &api;
   const cl::DeviceId id;
   const rwkvrt_device_info &code;
-  const size_t largestAllocation;
+  cl::Bits largestAllocation = 0;
   cl::UnifiedMemory unified; ///< null members: SVM
   cl::Context context = nullptr;
   cl::Program program = nullptr;
@@ -113,6 +112,8 @@ struct OpenDevice final : Device {
 private:
   void chooseMemory(cl::Platform platform);
   void build(size_t largest);
+  /// Makes the program; returns how building it went.
+  cl::Int compile(const char *options);
   void checkKernel(const rwkvrt_kernel_info &kernel) const;
   void release() noexcept;
 };
@@ -169,6 +170,10 @@ public:
   record(const std::vector<Launch> &launches) override;
   void replay(const Recording &recording) override;
   void finish() override;
+  void abandon() noexcept override {
+    api.clFinish(queue);
+    setLast(nullptr);
+  }
 
 private:
   static void *pointerTo(Address address) {
@@ -222,9 +227,11 @@ private:
 OpenDevice::OpenDevice(const cl::Api &api, cl::Platform platform,
                        cl::DeviceId id, const std::string &description,
                        const rwkvrt_device_info &code, size_t largest)
-    : Device(description), api(api), id(id), code(code),
-      largestAllocation(getNumber<cl::Bits>(api.clGetDeviceInfo,
-                                            cl::deviceMaxAllocation, id)) {
+    : Device(description), api(api), id(id), code(code) {
+  require(api.clGetDeviceInfo(id, cl::deviceMaxAllocation,
+                              sizeof largestAllocation, &largestAllocation,
+                              nullptr),
+          RWKVRT_IO_ERROR, "ask for the device's memory");
   chooseMemory(platform);
   try {
     const cl::Property properties[] = {
@@ -285,17 +292,14 @@ void OpenDevice::chooseMemory(cl::Platform platform) {
 }
 
 void OpenDevice::build(size_t largest) {
-  cl::Int error = cl::success;
-  program =
-      api.clCreateProgramWithIL(context, code.image, code.image_size, &error);
-  require(error, RWKVRT_MISMATCH, "take the model's SPIR-V");
-  // Kernels must know that offsets may exceed 32 bits.
-  const char *options = unified.allocate && largest > largestAllocation
-                            ? "-cl-intel-greater-than-4GB-buffer-required"
-                            : "";
-  error = api.clBuildProgram(program, 1, &id, options, nullptr, nullptr);
-  if (error == cl::invalidBuildOptions)
-    error = api.clBuildProgram(program, 1, &id, "", nullptr, nullptr);
+  // GPUs of Intel want to know that offsets may exceed 32 bits. Others do not
+  // know the option, and may go on complaining about it.
+  if (unified.allocate && largest > largestAllocation) {
+    if (compile("-cl-intel-greater-than-4GB-buffer-required") == cl::success)
+      return;
+    api.clReleaseProgram(std::exchange(program, nullptr));
+  }
+  cl::Int error = compile("");
   if (error == cl::success)
     return;
   std::string log = shortenLog(
@@ -305,15 +309,28 @@ void OpenDevice::build(size_t largest) {
        describeError(error).c_str(), log.empty() ? "" : ": ", log.c_str());
 }
 
+cl::Int OpenDevice::compile(const char *options) {
+  cl::Int error = cl::success;
+  program =
+      api.clCreateProgramWithIL(context, code.image, code.image_size, &error);
+  require(error, RWKVRT_MISMATCH, "take the model's SPIR-V");
+  return api.clBuildProgram(program, 1, &id, options, nullptr, nullptr);
+}
+
 void OpenDevice::checkKernel(const rwkvrt_kernel_info &info) const {
   KernelObject kernel(*this, info, RWKVRT_MISMATCH);
-  auto arguments = getNumber<cl::UInt>(api.clGetKernelInfo,
-                                       cl::kernelNumArguments, kernel.get());
+  cl::UInt arguments = 0;
+  require(api.clGetKernelInfo(kernel.get(), cl::kernelNumArguments,
+                              sizeof arguments, &arguments, nullptr),
+          RWKVRT_MISMATCH, "look at kernel ", info.name);
   if (arguments != info.num_arguments)
     fail(RWKVRT_BAD_FILE, "%s: kernel %s has %u arguments, not %u",
          description.c_str(), info.name, arguments, info.num_arguments);
-  auto most = getNumber<size_t>(api.clGetKernelWorkGroupInfo,
-                                cl::kernelWorkGroupSize, kernel.get(), id);
+  size_t most = 0;
+  require(api.clGetKernelWorkGroupInfo(kernel.get(), id,
+                                       cl::kernelWorkGroupSize, sizeof most,
+                                       &most, nullptr),
+          RWKVRT_MISMATCH, "look at kernel ", info.name);
   if (most < info.group_size)
     fail(RWKVRT_MISMATCH,
          "%s: kernel %s needs groups of %u threads with %u bytes of shared "
@@ -338,9 +355,9 @@ Address OpenDevice::allocate(size_t size) {
   if (error == cl::success)
     return reinterpret_cast<Address>(data);
   fail(RWKVRT_OUT_OF_MEMORY,
-       "%s: no %zu bytes of memory (%s); the device gives %zu at once at most",
+       "%s: no %zu bytes of memory (%s); the device gives %llu at once at most",
        description.c_str(), size, describeError(error).c_str(),
-       largestAllocation);
+       static_cast<unsigned long long>(largestAllocation));
 }
 
 void OpenDevice::free(Address address) noexcept {
@@ -363,7 +380,6 @@ OpenQueue::OpenQueue(OpenDevice &device) : device(device), api(device.api) {
 }
 
 OpenQueue::~OpenQueue() {
-  api.clFinish(queue);
   setLast(nullptr);
   api.clReleaseCommandQueue(queue);
 }
@@ -448,13 +464,17 @@ OpenCLDriver::OpenCLDriver(const cl::Api &api) : api(api) {
     fail(RWKVRT_MISMATCH, "no driver: no OpenCL platform is installed");
   std::vector<Found> processors;
   for (cl::Platform platform : platforms) {
-    if (api.clGetDeviceIDs(platform, cl::typeAll, 0, nullptr, &count) !=
-        cl::success)
+    cl::Int failure =
+        api.clGetDeviceIDs(platform, cl::typeAll, 0, nullptr, &count);
+    std::vector<cl::DeviceId> ids(failure == cl::success ? count : 0);
+    if (!ids.empty())
+      failure =
+          api.clGetDeviceIDs(platform, cl::typeAll, count, ids.data(), nullptr);
+    if (failure != cl::success) {
+      // Another platform may do.
+      error = failure == cl::deviceNotFound ? error : failure;
       continue;
-    std::vector<cl::DeviceId> ids(count);
-    if (api.clGetDeviceIDs(platform, cl::typeAll, count, ids.data(), nullptr) !=
-        cl::success)
-      continue;
+    }
     for (cl::DeviceId id : ids) {
       auto type =
           getNumber<cl::Bits>(api.clGetDeviceInfo, cl::deviceTypeInfo, id);
@@ -463,6 +483,9 @@ OpenCLDriver::OpenCLDriver(const cl::Api &api) : api(api) {
     }
   }
   devices.insert(devices.end(), processors.begin(), processors.end());
+  if (devices.empty() && error != cl::success)
+    fail(RWKVRT_MISMATCH, "the driver lists no devices: %s",
+         describeError(error).c_str());
 }
 
 std::string OpenCLDriver::whyNot(unsigned number,
@@ -487,9 +510,8 @@ std::unique_ptr<Driver> gpu::loadOpenCL() {
   static const cl::Api api = [] {
     DriverLibrary library({"libOpenCL.so.1"});
     cl::Api found;
-#define RWKVRT_FIND(result, name, arguments) library.find(found.name, #name);
-    RWKVRT_OPENCL_FUNCTIONS(RWKVRT_FIND)
-#undef RWKVRT_FIND
+#define RWKVRT_OPENCL(name, ...) library.find(found.name, #name);
+#include "OpenCL.def"
     return found;
   }();
   return std::make_unique<OpenCLDriver>(api);

@@ -16,6 +16,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <type_traits>
 
 namespace rwkvrt::gpu::cl {
 
@@ -36,14 +37,11 @@ enum : Int {
   deviceNotFound = -1,
   memObjectAllocationFailure = -4,
   outOfHostMemory = -6,
-  buildProgramFailure = -11,
-  invalidBuildOptions = -43,
   noPlatform = -1001,
   complete = 0, ///< status of a command; negative = it failed
 };
 
 enum : UInt {
-  platformExtensions = 0x0904,
   deviceTypeInfo = 0x1000,
   deviceAddressBits = 0x100D,
   deviceMaxAllocation = 0x1010,
@@ -62,7 +60,6 @@ enum : UInt {
 
 enum : Bits {
   typeCpu = 1 << 1,
-  typeGpu = 1 << 2,
   typeAll = 0xFFFFFFFF,
   svmCoarseGrain = 1 << 0,
   memReadWrite = 1 << 0,
@@ -77,51 +74,10 @@ using EnqueueCopy = Int(CommandQueue, UInt blocking, void *to, const void *from,
                         size_t, UInt, const Event *, Event *);
 using SetPointer = Int(Kernel, UInt, const void *);
 
-#define RWKVRT_OPENCL_FUNCTIONS(F)                                             \
-  F(Int, clGetPlatformIDs, (UInt, Platform *, UInt *))                         \
-  F(Int, clGetPlatformInfo, (Platform, UInt, size_t, void *, size_t *))        \
-  F(Int, clGetDeviceIDs, (Platform, Bits, UInt, DeviceId *, UInt *))           \
-  F(Int, clGetDeviceInfo, (DeviceId, UInt, size_t, void *, size_t *))          \
-  F(void *, clGetExtensionFunctionAddressForPlatform,                          \
-    (Platform, const char *))                                                  \
-  F(Context, clCreateContext,                                                  \
-    (const Property *, UInt, const DeviceId *, ContextCallback, void *,        \
-     Int *))                                                                   \
-  F(Int, clReleaseContext, (Context))                                          \
-  F(CommandQueue, clCreateCommandQueueWithProperties,                          \
-    (Context, DeviceId, const Bits *, Int *))                                  \
-  F(Int, clReleaseCommandQueue, (CommandQueue))                                \
-  F(Int, clFlush, (CommandQueue))                                              \
-  F(Int, clFinish, (CommandQueue))                                             \
-  F(Program, clCreateProgramWithIL, (Context, const void *, size_t, Int *))    \
-  F(Int, clBuildProgram,                                                       \
-    (Program, UInt, const DeviceId *, const char *, BuildCallback, void *))    \
-  F(Int, clGetProgramBuildInfo,                                                \
-    (Program, DeviceId, UInt, size_t, void *, size_t *))                       \
-  F(Int, clReleaseProgram, (Program))                                          \
-  F(Kernel, clCreateKernel, (Program, const char *, Int *))                    \
-  F(Int, clGetKernelInfo, (Kernel, UInt, size_t, void *, size_t *))            \
-  F(Int, clGetKernelWorkGroupInfo,                                             \
-    (Kernel, DeviceId, UInt, size_t, void *, size_t *))                        \
-  F(Int, clReleaseKernel, (Kernel))                                            \
-  F(Int, clSetKernelArg, (Kernel, UInt, size_t, const void *))                 \
-  F(Int, clSetKernelArgSVMPointer, (Kernel, UInt, const void *))               \
-  F(Int, clEnqueueNDRangeKernel,                                               \
-    (CommandQueue, Kernel, UInt, const size_t *, const size_t *,               \
-     const size_t *, UInt, const Event *, Event *))                            \
-  F(Int, clEnqueueSVMMemcpy,                                                   \
-    (CommandQueue, UInt, void *, const void *, size_t, UInt, const Event *,    \
-     Event *))                                                                 \
-  F(void *, clSVMAlloc, (Context, Bits, size_t, UInt))                         \
-  F(void, clSVMFree, (Context, void *))                                        \
-  F(Int, clGetEventInfo, (Event, UInt, size_t, void *, size_t *))              \
-  F(Int, clReleaseEvent, (Event))
-
 /// The functions, from the loader's library.
 struct Api {
-#define RWKVRT_MEMBER(result, name, arguments) result(*name) arguments;
-  RWKVRT_OPENCL_FUNCTIONS(RWKVRT_MEMBER)
-#undef RWKVRT_MEMBER
+#define RWKVRT_OPENCL(name, ...) std::add_pointer_t<__VA_ARGS__> name;
+#include "OpenCL.def"
 };
 
 /// Memory of the device proper, where a platform has it.
