@@ -24,6 +24,7 @@ import onnx
 from numerics import (
     ROOT,
     Failed,
+    add_target,
     find_jobs,
     find_tools,
     first_match,
@@ -62,6 +63,7 @@ def check_forms(tools, table, model, batch, options, folder):
         f"--batch={batch}",
         f"--prefill-block={options.block}",
         "--mcpu=native",
+        *tools["compile"],
     ]
     dimensions = first_match(table["dimensions"], model.stem, "dimensions")
     for dimension in model_dimensions(model):
@@ -81,7 +83,7 @@ def check_forms(tools, table, model, batch, options, folder):
             return [*cells, "none: " + " / ".join(notes)]
         raise Failed("no derived forms: " + " / ".join(notes))
     rtol = table["forms_rtol"][weights_kind(model)]
-    command = [tools["rwkv-run"], library, "--check-forms", options.lengths, "--rtol", repr(rtol)]
+    command = [tools["rwkv-run"], library, "--check-forms", options.lengths, "--rtol", repr(rtol), *tools["run"]]
     done = run([*command, "--seed", str(options.seed)])
     closing = re.search(r"largest relative error (\S+) over (\d+) comparisons: (PASS|FAIL)", done.stdout)
     if not closing or int(closing[2]) == 0:
@@ -103,9 +105,10 @@ def main():
     parser.add_argument("--all-logits", action="store_true", help="compile for logits after every token")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), metavar="N", help="models at one time")
+    add_target(parser)
     options = parser.parse_args()
     table = json.loads(pathlib.Path(__file__).with_name("tolerances.json").read_text())
-    tools = find_tools(options.bindir.resolve())
+    tools = find_tools(options.bindir.resolve(), options.target)
     models = list(dict.fromkeys(path for _, _, path in find_jobs(table, options.only) if path.suffix == ".onnx"))
     spellings = [name for name in SPELLINGS if options.only in name]
     if not models and not spellings:

@@ -43,6 +43,8 @@ COLUMNS = (
     "result",
 )
 COMMAND_LIMIT_S = 600
+# What rwkv-run calls the devices that rwkvc makes code for.
+DEVICES = {"cpu": "cpu", "spirv": "opencl", "nvptx": "cuda", "amdgpu": "hip"}
 
 
 class Failed(Exception):
@@ -101,7 +103,7 @@ def counts(report, key):
 
 def compile_model(tools, model, library, dimensions, arguments=()):
     """Compiles; returns (number of WKV recurrences, text of the leftovers, seconds)."""
-    command = [tools["rwkvc"], model, "-o", library, "--explain=json", *arguments]
+    command = [tools["rwkvc"], model, "-o", library, "--explain=json", *tools["compile"], *arguments]
     for dimension in model_dimensions(model):
         if dimension in dimensions:
             command += ["--dim", f"{dimension}={dimensions[dimension]}"]
@@ -121,7 +123,8 @@ def compile_model(tools, model, library, dimensions, arguments=()):
 def check_run(tools, library, record, atol, logits):
     """Replays the recorded runs. Returns (max abs error, whether the logits' argmax is equal, whether all passed)."""
     # Argmax only: every finite error is allowed, the comparison below decides.
-    done = run([tools["rwkv-run"], library, "--check", record, "--atol", "1e30" if atol is None else repr(atol)])
+    allowed = "1e30" if atol is None else repr(atol)
+    done = run([tools["rwkv-run"], library, "--check", record, "--atol", allowed, *tools["run"]])
     closing = re.search(r"max abs error (\S+) over (\d+) outputs: (PASS|FAIL)", done.stdout)
     if not closing:
         raise Failed(f"rwkv-run exit status {done.returncode}, no closing line: {last_words(done)}")
@@ -309,13 +312,22 @@ def report(columns, rows):
     return 1 if failed else 0
 
 
-def find_tools(bindir):
+def find_tools(bindir, target="cpu"):
+    """The programs, and their arguments for what is to run the models."""
     tools = {name: bindir / name for name in ("rwkvc", "rwkv-run")}
     missing = [str(path) for path in tools.values() if not os.access(path, os.X_OK)]
     if missing:
         print(f"error: not found: {', '.join(missing)}; build the project or give its folder by --bindir")
         sys.exit(2)
+    tools["compile"] = [] if target == "cpu" else [f"--target={target}"]
+    tools["run"] = [f"--device={DEVICES[target.partition(':')[0]]}"]
     return tools
+
+
+def add_target(parser):
+    parser.add_argument(
+        "--target", default="cpu", help="what runs the models, as rwkvc --target says it: cpu, spirv, nvptx:sm_90, ..."
+    )
 
 
 def main():
@@ -324,9 +336,10 @@ def main():
     parser.add_argument("--only", default="", metavar="TEXT", help="only models whose name contains TEXT")
     parser.add_argument("--keep", type=pathlib.Path, metavar="DIR", help="keep the compiled models in DIR")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), metavar="N", help="models at one time")
+    add_target(parser)
     options = parser.parse_args()
     table = json.loads(pathlib.Path(__file__).with_name("tolerances.json").read_text())
-    tools = find_tools(options.bindir.resolve())
+    tools = find_tools(options.bindir.resolve(), options.target)
     jobs = find_jobs(table, options.only)
     if not jobs:
         print(f"error: no model's name contains '{options.only}'")
