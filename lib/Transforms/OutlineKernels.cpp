@@ -8,6 +8,7 @@
 #include "Kernels.h"
 #include "mlir/Dialect/Linalg/Utils/Utils.h"
 #include "mlir/IR/IRMapping.h"
+#include "mlir/Interfaces/ViewLikeInterface.h"
 #include "mlir/Transforms/RegionUtils.h"
 #include "rwkvc/AOT/Interface.h"
 #include "rwkvc/Transforms/Passes.h"
@@ -127,8 +128,10 @@ struct OutlineKernelsPass
       }
       inputs.push_back(value);
       // Inside a region, types of views follow from those of what they view.
-      Type type = isa<linalg::LinalgOp>(op) ? withoutOffset(value.getType())
-                                            : value.getType();
+      bool isViewed = llvm::any_of(value.getUsers(), [&](Operation *user) {
+        return op->isProperAncestor(user) && isa<ViewLikeOpInterface>(user);
+      });
+      Type type = isViewed ? value.getType() : withoutOffset(value.getType());
       operands.push_back(type == value.getType()
                              ? value
                              : memref::CastOp::create(b, loc, type, value));

@@ -140,7 +140,13 @@ struct LowerKernelsPass : rwkvc::gpu::impl::LowerKernelsBase<LowerKernelsPass> {
       if (kind->barrierArgument)
         arguments.push_back(LLVM::ConstantOp::create(
             b, b.getI32Type(), b.getI32IntegerAttr(*kind->barrierArgument)));
+      auto fence = [&](LLVM::AtomicOrdering ordering) {
+        if (!kind->fenceScope.empty())
+          LLVM::FenceOp::create(b, ordering, kind->fenceScope);
+      };
+      fence(LLVM::AtomicOrdering::release);
       call(b, kind->barrier, Type(), arguments);
+      fence(LLVM::AtomicOrdering::acquire);
     } else if (auto thread = dyn_cast<mlir::gpu::ThreadIdOp>(op);
                thread && thread.getDimension() == mlir::gpu::Dimension::x) {
       thread.replaceAllUsesWith(getId(b, kind->threadId));
