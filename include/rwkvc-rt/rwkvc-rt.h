@@ -78,8 +78,9 @@ RWKVRT_API const char *rwkvrt_status_name(rwkvrt_status status);
 
 /**
  * Loads the shared library \p path, made by `rwkvc`, and maps its weights file,
- * which is looked for beside it. Weights are mapped read-only and never copied:
- * processes share them, and they must not be changed while they are in use.
+ * which is looked for beside it. Weights are mapped read-only and never copied,
+ * but to a device: processes share them, and they must not be changed while
+ * they are in use.
  * Code in the library runs with the program's rights; load what you trust. A
  * model without code that this processor can run is refused (RWKVRT_MISMATCH).
  */

@@ -57,9 +57,15 @@ Model::Model(Library openLibrary, const rwkvrt_model_info &modelInfo,
     if (!choice.device)
       workspaceSize = std::max<size_t>(workspaceSize, function.workspace_size);
   }
-  if (choice.device)
+  if (!choice.device)
+    return;
+  try {
     device = std::make_unique<gpu::DeviceModel>(std::move(choice), info,
                                                 weightsData, weights.get());
+  } catch (Error &error) {
+    error.message = origin + ": " + error.message;
+    throw;
+  }
 }
 
 Model::~Model() {

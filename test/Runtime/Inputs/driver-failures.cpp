@@ -46,6 +46,7 @@ static const char *(*fakeFailed)();
 static int (*fakeLive)();
 static const char *(*fakeMisuse)();
 static void (*fakeMemory)(size_t);
+static void (*fakeBreak)();
 
 namespace {
 /// An error of a driver, and what messages say of it.
@@ -218,6 +219,34 @@ static void testMemory(const std::vector<float> &expected) {
   CHECK(work(results).failed.empty() && results == expected);
 }
 
+/// A kernel broke off: CUDA refuses everything in the context from then on.
+static void testBrokenContext(const std::vector<float> &expected) {
+  context = "broken context";
+  rwkvrt_model *loaded = nullptr;
+  rwkvrt_sequence *sequence = nullptr, *copy = nullptr;
+  std::vector<int64_t> tokens(30);
+  const float *logits = nullptr;
+  CHECK(rwkvrt_model_load_on(model.c_str(), device, &loaded) == RWKVRT_OK);
+  CHECK(rwkvrt_sequence_create(loaded, &sequence) == RWKVRT_OK);
+  CHECK(rwkvrt_sequence_prefill(sequence, tokens.data(), 10, &logits) ==
+        RWKVRT_OK);
+  fakeBreak();
+  for (int i = 0; i < 2; ++i)
+    CHECK(rwkvrt_sequence_prefill(sequence, tokens.data(), 10, &logits) ==
+          RWKVRT_RUN_FAILED);
+  CHECK(!rwkvrt_sequence_state(sequence, 0));
+  CHECK(std::strstr(rwkvrt_last_error(), "cannot copy"));
+  CHECK(rwkvrt_sequence_clone(sequence, &copy) != RWKVRT_OK && !copy);
+  CHECK(rwkvrt_sequence_reset(sequence) == RWKVRT_OK);
+  CHECK(rwkvrt_sequence_prefill(sequence, tokens.data(), 10, &logits) ==
+        RWKVRT_RUN_FAILED);
+  rwkvrt_sequence_free(sequence);
+  rwkvrt_model_free(loaded);
+  CHECK(fakeLive() == 0);
+  std::vector<float> results;
+  CHECK(work(results).failed.empty() && results == expected);
+}
+
 int main(int argc, char **argv) {
   if (argc < 4)
     return 2;
@@ -240,6 +269,7 @@ int main(int argc, char **argv) {
   set(fakeLive, "fake_live");
   set(fakeMisuse, "fake_misuse");
   set(fakeMemory, "fake_memory");
+  set(fakeBreak, "fake_break");
   std::vector<float> expected;
   context = "no failure";
   Report report = work(expected);
@@ -251,6 +281,8 @@ int main(int argc, char **argv) {
     testFailures({2, "made to fail"}, expected);
     testMemory(expected);
   }
+  if (std::strcmp(device, "cuda") == 0)
+    testBrokenContext(expected);
   std::printf(failures ? "%d failures\n" : "ok\n", failures);
   return failures != 0;
 }

@@ -9,8 +9,8 @@
 // the runtime uses. There are two devices; their memory is the host's, their
 // kernels those of devices.h. Work on a stream is done when somebody waits for
 // it, as late as a device may. What a real driver would not take is reported
-// by fake_misuse(), what has not been given back by fake_live(), and
-// fake_fail() makes a call fail.
+// by fake_misuse(), what has not been given back by fake_live(). fake_fail()
+// makes a call fail, fake_break() all of them.
 //
 //===----------------------------------------------------------------------===//
 
@@ -36,6 +36,7 @@ enum Error {
   notInitialized = 3,
   invalidContext = 201,
   invalidImage = 218,
+  launchFailed = 719,
   notFound = 500,
   captureInvalidated = 901,
 };
@@ -77,7 +78,7 @@ int retained[numDevices];
 #endif
 
 std::recursive_mutex lock;
-bool initialized = false;
+bool initialized = false, broken = false;
 int numCalls = 0, failingCall = 0, failure = 0;
 std::string failedFunction, misuse;
 int numLive = 0;
@@ -217,7 +218,9 @@ int enqueue(Stream *stream, std::function<void()> work) {
 #define BEGIN_IN_CONTEXT()                                                     \
   BEGIN();                                                                     \
   if (int error = checkCurrent())                                              \
-  return error
+    return error;                                                              \
+  if (broken)                                                                  \
+  return launchFailed
 
 // What a test asks and sets.
 
@@ -230,6 +233,9 @@ EXPORT void fake_fail(int call, int error) {
 }
 /// The function that failed; "" if none was called.
 EXPORT const char *fake_failed() { return failedFunction.c_str(); }
+/// Everything fails as after a kernel that broke off, until the context is no
+/// longer in use.
+EXPORT void fake_break() { broken = true; }
 /// Objects and pieces of memory that exist.
 EXPORT int fake_live() { return numLive; }
 EXPORT const char *fake_misuse() { return misuse.c_str(); }
@@ -328,7 +334,8 @@ EXPORT int cuDevicePrimaryCtxRetain(void **context, int device) {
 EXPORT int cuDevicePrimaryCtxRelease_v2(int device) {
   std::lock_guard<std::recursive_mutex> guard(lock);
   require(retained[device] > 0, "a context released too often");
-  --retained[device];
+  if (--retained[device] == 0)
+    broken = false;
   --numLive;
   return success;
 }

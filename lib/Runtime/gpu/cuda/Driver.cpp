@@ -91,6 +91,7 @@ std::string CudaDriver::whyNot(unsigned number,
 }
 
 std::unique_ptr<Driver> gpu::loadCuda() {
-  static const CudaApi api;
+  // Never destroyed: models may be freed when the program ends.
+  static const CudaApi &api = *new CudaApi;
   return std::make_unique<CudaDriver>(api);
 }

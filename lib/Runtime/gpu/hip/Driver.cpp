@@ -87,6 +87,7 @@ std::string HipDriver::whyNot(unsigned number,
 }
 
 std::unique_ptr<Driver> gpu::loadHip() {
-  static const HipApi api;
+  // Never destroyed: models may be freed when the program ends.
+  static const HipApi &api = *new HipApi;
   return std::make_unique<HipDriver>(api);
 }
