@@ -37,6 +37,9 @@ struct DeviceKind {
   /// lets them see what each wrote; and what it takes, if anything.
   llvm::StringRef barrier;
   std::optional<int32_t> barrierArgument;
+  /// Synchronisation scope of fences around the barrier, where it orders no
+  /// memory accesses itself.
+  llvm::StringRef fenceScope;
   /// Whether code is compiled once more where it is loaded: LLVM's optimiser is
   /// left out, and what lives across barriers is kept small.
   bool isPortable;
