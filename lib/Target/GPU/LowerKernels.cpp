@@ -53,6 +53,16 @@ struct LowerKernelsPass : rwkvc::gpu::impl::LowerKernelsBase<LowerKernelsPass> {
     }
     gpuModule.erase();
     AttrTypeReplacer replacer;
+    if (kind->isPortable) {
+      widenBFloats(module);
+      replacer.addReplacement([](MemRefType type) -> std::optional<Type> {
+        if (!type.getElementType().isBF16())
+          return std::nullopt;
+        Type bits = IntegerType::get(type.getContext(), 16);
+        return MemRefType::get(type.getShape(), bits, type.getLayout(),
+                               type.getMemorySpace());
+      });
+    }
     replacer.addReplacement(
         [](mlir::gpu::AddressSpaceAttr space) -> std::optional<Attribute> {
           bool isShared =
@@ -64,6 +74,28 @@ struct LowerKernelsPass : rwkvc::gpu::impl::LowerKernelsBase<LowerKernelsPass> {
                                           /*replaceLocs=*/false,
                                           /*replaceTypes=*/true);
     return success();
+  }
+
+  /// Lets bf16 be read and written as integers of 16 bits, for devices that
+  /// know no such type; arith-expand does the rest.
+  static void widenBFloats(ModuleOp module) {
+    auto bits = IntegerType::get(module.getContext(), 16);
+    auto bfloat = BFloat16Type::get(module.getContext());
+    module.walk([&](Operation *op) {
+      OpBuilder b(op);
+      if (auto load = dyn_cast<memref::LoadOp>(op);
+          load && load.getType().isBF16()) {
+        b.setInsertionPointAfter(op);
+        load.getResult().setType(bits);
+        auto cast =
+            arith::BitcastOp::create(b, op->getLoc(), bfloat, load.getResult());
+        load.getResult().replaceAllUsesExcept(cast, cast);
+      } else if (auto store = dyn_cast<memref::StoreOp>(op);
+                 store && store.getValue().getType().isBF16()) {
+        store.getValueMutable().set(
+            arith::BitcastOp::create(b, op->getLoc(), bits, store.getValue()));
+      }
+    });
   }
 
   LogicalResult lower(mlir::gpu::GPUFuncOp kernel, OpBuilder &b) {
