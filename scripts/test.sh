@@ -2,8 +2,9 @@
 # Part of the rwkvc project, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #
-# Sets up and runs every check: lint, Python tests, lit tests of the compiler, numerics, forms and quantised weights of
-# real models. All run, whichever fails; the exit status tells whether one did, and the last line is "N passed, N failed".
+# Sets up and runs every check: lint, Python tests, lit tests of the compiler, numerics (on an OpenCL device too), forms and
+# quantised weights of real models. All run, whichever fails; the exit status tells whether one did, and the last line is
+# "N passed, N failed".
 #
 #   RWKVC_TEST_MODELS=DIR   also use the models in DIR/onnx and DIR/weights
 #   RWKVC_NODE_TESTS=all    run all of ONNX's node tests, not a sample
@@ -49,6 +50,11 @@ check "lint" utils/lint
 check "Python tests" .venv/bin/python test/python/unit_tests.py
 check "compiler tests" ninja -C build check-rwkvc
 check "numerics of real models" .venv/bin/python test/python/numerics.py
+if [ -e .venv/lib/libintelocl.so ]; then
+  check "numerics on an OpenCL device" .venv/bin/python test/python/numerics.py --target=spirv
+else
+  echo "numerics on an OpenCL device are left out: Intel's OpenCL for processors is not installed"
+fi
 check "forms of real models" .venv/bin/python test/python/forms.py
 check "quantised weights" .venv/bin/python test/python/quantized.py
 check "quantised files" .venv/bin/python test/python/quantized_files.py
