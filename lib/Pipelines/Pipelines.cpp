@@ -112,6 +112,7 @@ ArrayRef<StringRef> rwkvc::getOptionalPasses() {
       "cpu-pad-rows",
       "cpu-prefetch-rows",
       "gpu-chain-kernels",
+      "gpu-append-chains",
   };
   // clang-format on
   return names;
@@ -246,7 +247,9 @@ static void buildLinalg(OpPassManager &pm, const PipelineOptions &options) {
     activations.bits = options.activationBits;
     addOptional(pm, options, cpu::createQuantizeActivations(activations));
   }
-  addOptional(pm, options, cpu::createSkipZeroRows());
+  // Its loop has no more parts than a processor has threads.
+  if (options.hasProcessor)
+    addOptional(pm, options, cpu::createSkipZeroRows());
   addOptional(pm, options, cpu::createPackMatrices());
   addCleanup(pm);
   // What follows products, in their loops.
@@ -317,6 +320,7 @@ static void buildDeviceKernels(OpPassManager &pm,
   pm.addPass(rwkvc::gpu::createSinkScalars());
   addCleanup(pm);
   addOptional(pm, options, rwkvc::gpu::createChainKernels());
+  addOptional(pm, options, rwkvc::gpu::createAppendChains());
   OutlineKernelsOptions outline;
   outline.keepRegions = true;
   pm.addPass(createOutlineKernels(outline));

@@ -127,11 +127,14 @@ struct OutlineKernelsPass
         continue;
       }
       inputs.push_back(value);
-      // Inside a region, types of views follow from those of what they view.
-      bool isViewed = llvm::any_of(value.getUsers(), [&](Operation *user) {
-        return op->isProperAncestor(user) && isa<ViewLikeOpInterface>(user);
-      });
-      Type type = isViewed ? value.getType() : withoutOffset(value.getType());
+      // Inside a region, types of views follow from those of what they view; so
+      // do those of calls.
+      bool isFixed =
+          !isa<linalg::LinalgOp>(op) &&
+          (!keepRegions || llvm::any_of(value.getUsers(), [&](Operation *user) {
+            return op->isProperAncestor(user) && isa<ViewLikeOpInterface>(user);
+          }));
+      Type type = isFixed ? value.getType() : withoutOffset(value.getType());
       operands.push_back(type == value.getType()
                              ? value
                              : memref::CastOp::create(b, loc, type, value));

@@ -63,7 +63,7 @@ struct ChainKernelsPass : rwkvc::gpu::impl::ChainKernelsBase<ChainKernelsPass> {
   void chain(Block &block) {
     SmallVector<Operation *> kernels;
     auto finish = [&] {
-      if (kernels.size() > 1)
+      if (!kernels.empty())
         wrap(kernels);
       kernels.clear();
     };
@@ -88,6 +88,7 @@ struct ChainKernelsPass : rwkvc::gpu::impl::ChainKernelsBase<ChainKernelsPass> {
     auto region =
         scf::ExecuteRegionOp::create(b, kernels.front()->getLoc(), TypeRange());
     region.setNoInline(true);
+    region->setAttr(rwkvc::gpu::kChainAttr, b.getUnitAttr());
     Block *body = b.createBlock(&region.getRegion());
     auto end = scf::YieldOp::create(b, region.getLoc());
     for (Operation *kernel : kernels) {

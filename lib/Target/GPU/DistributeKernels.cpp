@@ -103,6 +103,7 @@ public:
 private:
   void createFunction();
   int64_t chooseThreads();
+  void emitLast(scf::ExecuteRegionOp chain);
   void emitMember(const Member &member, Value group);
   void emitInside(Operation *root);
   void inlineLoop(scf::ForallOp loop, Value group);
@@ -231,9 +232,13 @@ LogicalResult KernelBuilder::build() {
   Value group = mlir::gpu::BlockIdOp::create(b, mlir::gpu::Dimension::x);
   threads = {func, numThreads, thread, {}};
   SmallVector<Member, 2> members;
-  for (Operation &op : func.getBody().front())
-    if (op.getNumRegions() > 0)
+  scf::ExecuteRegionOp last;
+  for (Operation &op : func.getBody().front()) {
+    if (auto chain = dyn_cast<scf::ExecuteRegionOp>(op))
+      last = chain;
+    else if (op.getNumRegions() > 0)
       members.push_back({&op, 1, {}});
+  }
   // One workgroup runs kernels that follow each other.
   bool isChain = members.size() > 1 && !isGroup;
   numGroups = isChain ? 1 : 0;
@@ -279,6 +284,8 @@ LogicalResult KernelBuilder::build() {
     member.op->moveBefore(branch.thenYield());
     emitMember(member, own);
   }
+  if (last)
+    emitLast(last);
   func.setKnownBlockSizeAttr(DenseI32ArrayAttr::get(
       func.getContext(), {static_cast<int32_t>(numThreads), 1, 1}));
   return success();
@@ -304,6 +311,49 @@ void KernelBuilder::emitMember(const Member &member, Value group) {
   emitInside(member.op);
   if (auto loop = dyn_cast<scf::ForallOp>(member.op))
     inlineLoop(loop, group);
+}
+
+/// Lets the workgroup that is done last run \p chain , which counts those that
+/// are.
+void KernelBuilder::emitLast(scf::ExecuteRegionOp chain) {
+  ImplicitLocOpBuilder b(chain.getLoc(), chain);
+  Block &body = chain.getRegion().front();
+  auto count = *body.getOps<memref::AtomicRMWOp>().begin();
+  Value zero = arith::ConstantIndexOp::create(b, 0);
+  auto space = mlir::gpu::AddressSpaceAttr::get(
+      b.getContext(), mlir::gpu::AddressSpace::Workgroup);
+  Value numBefore = func.addWorkgroupAttribution(
+      MemRefType::get({1}, b.getI32Type(), MemRefLayoutAttrInterface(), space),
+      b.getLoc());
+  mlir::gpu::BarrierOp::create(b);
+  Value isFirst =
+      arith::CmpIOp::create(b, arith::CmpIPredicate::eq, threads.index, zero);
+  auto counts = scf::IfOp::create(b, isFirst, /*withElseRegion=*/false);
+  {
+    OpBuilder::InsertionGuard guard(b);
+    b.setInsertionPointToStart(counts.thenBlock());
+    count->moveBefore(counts.thenYield());
+    memref::StoreOp::create(b, count.getResult(), numBefore, zero)
+        ->moveAfter(count);
+  }
+  mlir::gpu::BarrierOp::create(b);
+  Value found = memref::LoadOp::create(b, numBefore, zero);
+  Value isLast = arith::CmpIOp::create(
+      b, arith::CmpIPredicate::eq, found,
+      arith::ConstantOp::create(
+          b, b.getI32IntegerAttr(static_cast<int32_t>(numGroups - 1))));
+  auto branch = scf::IfOp::create(b, isLast, /*withElseRegion=*/false);
+  emitInside(chain);
+  Block *inner = branch.thenBlock();
+  inner->getOperations().splice(inner->getTerminator()->getIterator(),
+                                body.getOperations(), body.begin(),
+                                std::prev(body.end()));
+  // What the atomic needs stands before it.
+  for (Value operand : count->getOperands())
+    if (Operation *def = operand.getDefiningOp();
+        def && def->getBlock() == inner)
+      def->moveBefore(isFirst.getDefiningOp());
+  chain.erase();
 }
 
 /// Lets the threads share what is in \p root , which all of them run.

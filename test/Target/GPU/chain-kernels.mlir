@@ -22,9 +22,12 @@
 // CHECK:           memref.copy
 // CHECK-NEXT:      linalg.fill
 // CHECK-NEXT:      scf.yield
-// CHECK-NEXT:    }
+// CHECK-NEXT:    } {gpu.chain}
 // CHECK-NEXT:    linalg.matvec
-// CHECK-NEXT:    linalg.exp
+// CHECK-NEXT:    scf.execute_region no_inline {
+// CHECK-NEXT:      linalg.exp
+// CHECK-NEXT:      scf.yield
+// CHECK-NEXT:    } {gpu.chain}
 // CHECK-NEXT:    return
 func.func @main(%x: memref<64xf32>, %sum: memref<f32>, %w: memref<64x64xf32>, %z: memref<64xf32>, %workspace: memref<256xi8>) {
   %c0 = arith.constant 0 : index

@@ -130,3 +130,36 @@ func.func private @chain(%x: memref<1024xf32>) {
   linalg.tanh ins(%x : memref<1024xf32>) outs(%x : memref<1024xf32>)
   return
 }
+
+// -----
+
+// A chain at the end is run by the workgroup that finds fifteen before it.
+// CHECK-LABEL: func.func @main
+// CHECK:         gpu.launch_func @kernels::@append blocks in (%c16, %c1, %c1) threads in (%c256, %c1, %c1)
+// CHECK:         gpu.func @append({{.*}}) workgroup(%{{.*}} : memref<256xf32, {{.*}}>, %[[BEFORE:.*]] : memref<1xi32, #gpu.address_space<workgroup>>)
+// CHECK:           %[[FIRST:.*]] = arith.cmpi eq, %thread_id_x, %c0
+// CHECK-NEXT:      scf.if %[[FIRST]] {
+// CHECK-NEXT:        %[[N:.*]] = memref.atomic_rmw addi %c1_i32, %{{.*}}[%c0]
+// CHECK-NEXT:        memref.store %[[N]], %[[BEFORE]][%c0]
+// CHECK-NEXT:      }
+// CHECK-NEXT:      gpu.barrier
+// CHECK-NEXT:      %[[FOUND:.*]] = memref.load %[[BEFORE]][%c0]
+// CHECK-NEXT:      %[[LAST:.*]] = arith.cmpi eq, %[[FOUND]], %c15_i32
+// CHECK-NEXT:      scf.if %[[LAST]] {
+// CHECK:             math.exp
+// CHECK:             gpu.barrier
+func.func @main(%w: memref<64x256xf32>, %x: memref<256xf32>, %y: memref<64xf32>, %counter: memref<1xi32>) {
+  call @append(%w, %x, %y, %counter) : (memref<64x256xf32>, memref<256xf32>, memref<64xf32>, memref<1xi32>) -> ()
+  return
+}
+func.func private @append(%w: memref<64x256xf32>, %x: memref<256xf32>, %y: memref<64xf32>, %counter: memref<1xi32>) {
+  %c0 = arith.constant 0 : index
+  %one = arith.constant 1 : i32
+  linalg.matvec ins(%w, %x : memref<64x256xf32>, memref<256xf32>) outs(%y : memref<64xf32>)
+  scf.execute_region no_inline {
+    %before = memref.atomic_rmw addi %one, %counter[%c0] : (i32, memref<1xi32>) -> i32
+    linalg.exp ins(%y : memref<64xf32>) outs(%y : memref<64xf32>)
+    scf.yield
+  } {gpu.chain}
+  return
+}

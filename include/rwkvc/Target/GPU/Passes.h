@@ -29,6 +29,9 @@ namespace rwkvc::gpu {
 
 /// Name of the module with a device's kernels.
 inline constexpr llvm::StringLiteral kKernelsName = "kernels";
+/// Of a `scf.execute_region`: one workgroup runs what is in it. At the end of a
+/// kernel it is the last one of that kernel's.
+inline constexpr llvm::StringLiteral kChainAttr = "gpu.chain";
 /// Of a lowered kernel: threads of a workgroup, and bytes that they share.
 inline constexpr llvm::StringLiteral kThreadsAttr = "gpu.threads";
 inline constexpr llvm::StringLiteral kSharedBytesAttr = "gpu.shared_bytes";

@@ -45,7 +45,7 @@ def ChainKernels : Pass<"gpu-chain-kernels", "::mlir::ModuleOp"> {
   let summary = "Run small kernels that follow each other in one workgroup";
   let description = [{
     To launch a kernel takes some microseconds; a norm's sums, its root and what is
-    done with them take less. Kernels in a row become one `scf.execute_region`, which one workgroup runs
+    done with them take less. Kernels in a row become one `scf.execute_region` (attribute `gpu.chain`), which one workgroup runs
     from end to end, if each takes at most `max-work` scalar operations and has no sums or at most
     `max-sums`; products with matrices stay apart, since more than one workgroup should
     read the matrix. Groups of independent kernels (`rwkvc-group-kernels`) that are as small belong to it.
@@ -57,7 +57,7 @@ def ChainKernels : Pass<"gpu-chain-kernels", "::mlir::ModuleOp"> {
     scf.execute_region no_inline {
       linalg.generic ins(%x) outs(%sum) ...
       linalg.generic ins(%x, %sum) outs(%y) ...
-    }
+    } {gpu.chain}
     ```
   }];
   let dependentDialects = ["::mlir::scf::SCFDialect"];
@@ -73,6 +73,38 @@ def ChainKernels : Pass<"gpu-chain-kernels", "::mlir::ModuleOp"> {
   ];
 }
 
+def AppendChains : Pass<"gpu-append-chains", "::mlir::ModuleOp"> {
+  let summary = "Let a kernel's last workgroup run the chain that follows";
+  let description = [{
+    A chain (`gpu-chain-kernels`) after a kernel of many workgroups need not be a launch: the
+    workgroup that is done last runs it. Which one that is, a counter in the function's workspace tells,
+    which its first kernel clears; there is one for each chain.
+
+    ```mlir
+    scf.execute_region no_inline {
+      linalg.matvec ins(%w, %x) outs(%y)
+      scf.yield
+    } {rwkvc.independent}
+    scf.execute_region no_inline {
+      linalg.exp ins(%y) outs(%z)
+    } {gpu.chain}
+    // after
+    linalg.fill ins(%c0) outs(%counters)
+    scf.execute_region no_inline {
+      linalg.matvec ins(%w, %x) outs(%y)
+      scf.execute_region no_inline {
+        %before = memref.atomic_rmw addi %c1, %counter[%c0] : (i32, memref<1xi32>) -> i32
+        linalg.exp ins(%y) outs(%z)
+      } {gpu.chain}
+    } {rwkvc.independent}
+    ```
+  }];
+  let dependentDialects = ["::mlir::linalg::LinalgDialect",
+                           "::mlir::memref::MemRefDialect",
+                           "::mlir::scf::SCFDialect"];
+  let statistics = [Statistic<"numAppended", "appended", "Chains appended">];
+}
+
 def DistributeKernels : Pass<"gpu-distribute-kernels", "::mlir::ModuleOp"> {
   let summary = "Share kernels among workgroups and threads";
   let description = [{
@@ -84,7 +116,8 @@ def DistributeKernels : Pass<"gpu-distribute-kernels", "::mlir::ModuleOp"> {
     output go to neighbouring threads so that these read neighbouring elements of the largest operand;
     where there are more threads than elements, several share a sum and add their parts
     through memory that the workgroup shares. Kernels of a group (`rwkvc.independent`) have workgroups of their own
-    in one launch. Kernels that follow each other in a function are run by one workgroup.
+    in one launch. Kernels that follow each other in a function are run by one workgroup; a chain at
+    the end of others (`gpu-append-chains`) by that which finds all others done.
 
     ```mlir
     func.func @step(...) {
