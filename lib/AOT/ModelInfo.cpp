@@ -404,9 +404,13 @@ mlir::LogicalResult aot::readDeviceCode(mlir::ModuleOp module,
   }
   // Served interfaces are functions of their own to callers, in front.
   for (const FunctionInfo &function : functions) {
-    auto launches = readLaunches(module.lookupSymbol(function.symbol));
+    mlir::Operation *entry = module.lookupSymbol(function.symbol);
+    auto launches = readLaunches(entry);
     if (failed(launches))
       return mlir::failure();
+    // Passes for devices may have made it larger.
+    auto size = entry->getAttrOfType<mlir::IntegerAttr>(kWorkspaceSizeAttr);
+    int64_t workspaceSize = size ? size.getInt() : 0;
     std::vector<Launch> list(launches->begin(), launches->end());
     if (const std::optional<Served> &served = function.served) {
       code.launches.push_back(list);
@@ -417,10 +421,10 @@ mlir::LogicalResult aot::readDeviceCode(mlir::ModuleOp module,
           else if (argument.kind == LaunchArgument::Output)
             argument.index = served->outputs[argument.index];
         }
-      code.workspaceSizes.push_back(function.workspaceSize);
+      code.workspaceSizes.push_back(workspaceSize);
     }
     code.launches.push_back(std::move(list));
-    code.workspaceSizes.push_back(function.workspaceSize);
+    code.workspaceSizes.push_back(workspaceSize);
   }
   return mlir::success();
 }
