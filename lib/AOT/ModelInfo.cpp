@@ -67,6 +67,13 @@ static rwkvrt_function_kind getKind(FunctionKind kind) {
   llvm_unreachable("no such kind");
 }
 
+static_assert(int(LaunchArgument::Weights) == RWKVRT_ARG_WEIGHTS &&
+                  int(LaunchArgument::Workspace) == RWKVRT_ARG_WORKSPACE &&
+                  int(LaunchArgument::Input) == RWKVRT_ARG_INPUT &&
+                  int(LaunchArgument::Output) == RWKVRT_ARG_OUTPUT &&
+                  int(LaunchArgument::Number) == RWKVRT_ARG_NUMBER,
+              "the numbers are those of abi.h");
+
 /// Of the level's table of kernels in the artefact.
 static std::string tableSymbol(const ModelInfo &info, const LevelInfo &level) {
   return "rwkvc_code_" + info.name + "_" + toIdentifier(level.name);

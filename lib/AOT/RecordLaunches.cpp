@@ -24,21 +24,20 @@ using namespace mlir;
 using namespace rwkvc;
 using namespace rwkvc::aot;
 
-namespace {
-
-/// Where an argument of an entry comes from, as callers know it.
-struct EntryArguments {
-  explicit EntryArguments(const Interface &interface) {
-    for (int64_t i = 0, e = interface.inputs.size(); i < e; ++i)
-      if (!interface.findStateOfInput(i))
-        places.push_back({LaunchArgument::Input, i, 0});
-    for (int64_t i = 0, e = interface.outputs.size(); i < e; ++i)
-      places.push_back({LaunchArgument::Output, i, 0});
-    places.push_back({LaunchArgument::Weights, 0, 0});
-    places.push_back({LaunchArgument::Workspace, 0, 0});
-  }
+/// What the arguments of an entry are, as callers know it.
+static SmallVector<LaunchArgument> getPlaces(const Interface &interface) {
   SmallVector<LaunchArgument> places;
-};
+  for (int64_t i = 0, e = interface.inputs.size(); i < e; ++i)
+    if (!interface.findStateOfInput(i))
+      places.push_back({LaunchArgument::Input, i, 0});
+  for (int64_t i = 0, e = interface.outputs.size(); i < e; ++i)
+    places.push_back({LaunchArgument::Output, i, 0});
+  places.push_back({LaunchArgument::Weights, 0, 0});
+  places.push_back({LaunchArgument::Workspace, 0, 0});
+  return places;
+}
+
+namespace {
 
 struct RecordLaunchesPass : aot::impl::RecordLaunchesBase<RecordLaunchesPass> {
   using RecordLaunchesBase::RecordLaunchesBase;
@@ -48,7 +47,7 @@ struct RecordLaunchesPass : aot::impl::RecordLaunchesBase<RecordLaunchesPass> {
     if (failed(entries))
       return signalPassFailure();
     for (auto &[entry, interface] : *entries)
-      if (failed(record(entry, EntryArguments(interface).places)))
+      if (failed(record(entry, getPlaces(interface))))
         return signalPassFailure();
   }
 

@@ -104,8 +104,6 @@ llvm::Error rwkvc::emitKernels(llvm::Module &module, const DeviceInfo &device,
   }
   if (kind == CodeKind::Assembly)
     return llvm::Error::success();
-  if (isText)
-    code.push_back('\0'); // as the driver expects
   return device.kind->runtime == RWKVRT_HIP ? linkCodeObject(code)
                                             : llvm::Error::success();
 }

@@ -5,13 +5,13 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "Kernels.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Interfaces/SideEffectInterfaces.h"
 #include "mlir/Interfaces/ViewLikeInterface.h"
 #include "mlir/Transforms/RegionUtils.h"
 #include "rwkvc/AOT/Interface.h"
 #include "rwkvc/Support/Loops.h"
+#include "rwkvc/Transforms/Kernels.h"
 #include "rwkvc/Transforms/Passes.h"
 
 namespace rwkvc {

@@ -5,12 +5,12 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "Kernels.h"
 #include "mlir/Dialect/Linalg/Utils/Utils.h"
 #include "mlir/IR/IRMapping.h"
 #include "mlir/Interfaces/ViewLikeInterface.h"
 #include "mlir/Transforms/RegionUtils.h"
 #include "rwkvc/AOT/Interface.h"
+#include "rwkvc/Transforms/Kernels.h"
 #include "rwkvc/Transforms/Passes.h"
 
 namespace rwkvc {
@@ -105,11 +105,8 @@ struct OutlineKernelsPass
     if (areIndependent)
       func->setAttr(kIndependentAttr, UnitAttr::get(&getContext()));
     Block &body = func.getBody().front();
-    scf::ExecuteRegionOp region = *body.getOps<scf::ExecuteRegionOp>().begin();
-    Block &inner = region.getRegion().front();
-    body.getOperations().splice(region->getIterator(), inner.getOperations(),
-                                inner.begin(), std::prev(inner.end()));
-    region.erase();
+    moveKernelsBefore(*body.getOps<scf::ExecuteRegionOp>().begin(),
+                      body.getTerminator());
   }
 
   func::FuncOp outline(Operation *op, StringRef name, SymbolTable &symbols) {

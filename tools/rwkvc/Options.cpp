@@ -90,10 +90,10 @@ std::vector<Phase> DriverOptions::getPhases() const {
 /// Sets what is to run the model.
 static void chooseTargets(llvm::StringRef names, DriverOptions &options) {
   std::string devices;
-  options.hasProcessor = false;
+  options.pipeline.hasProcessor = false;
   for (llvm::StringRef name : llvm::split(names, ',')) {
     if (name == "cpu")
-      options.hasProcessor = true;
+      options.pipeline.hasProcessor = true;
     else
       devices += (devices.empty() ? "" : ",") + name.str();
   }
@@ -104,10 +104,11 @@ static void chooseTargets(llvm::StringRef names, DriverOptions &options) {
     fail("--target=" + names + ": " + toString(parsed.takeError()) +
          ", and cpu");
   options.devices = std::move(*parsed);
+  options.pipeline.hasDevices = true;
   bool isOfTarget =
       options.emit == Emit::LLVMIR || options.emit == Emit::Assembly ||
       (options.emit == Emit::IR && options.phase > Phase::AfterBufferize);
-  bool isOne = options.devices.size() + options.hasProcessor == 1;
+  bool isOne = options.devices.size() + options.pipeline.hasProcessor == 1;
   if (isOfTarget && !isOne)
     fail("--target=" + names +
          ": this form of a model is for one target; name one");
@@ -450,12 +451,10 @@ DriverOptions rwkvc::parseCommandLine(int argc, char **argv) {
          " is about what --quantize does, which is not there");
   pipeline.quantize = quantize;
   pipeline.quantizeReport = quantizeReport;
-  pipeline.hasProcessor = options.hasProcessor;
-  pipeline.hasDevices = !options.devices.empty();
   // Devices multiply floats as fast.
   pipeline.activationBits =
-      !options.hasProcessor && !activations.getNumOccurrences() ? 0
-                                                                : activations;
+      !pipeline.hasProcessor && !activations.getNumOccurrences() ? 0
+                                                                 : activations;
   pipeline.skippedPasses = skipPass;
   checkPhases(options);
   options.verifyEach = verifyEach;

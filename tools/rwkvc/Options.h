@@ -36,8 +36,7 @@ struct DriverOptions {
   std::optional<Phase> from; ///< where IR that is read starts; none: ONNX
   llvm::StringMap<int64_t> dims;
   std::string explain;             ///< "", "text" or "json"
-  bool hasProcessor = true;        ///< whether a processor is to run the model
-  std::vector<DeviceInfo> devices; ///< that are to, the most wanted first
+  std::vector<DeviceInfo> devices; ///< to run the model, most wanted first
   std::string triple, cpu, features;
   unsigned optLevel = 2;
   /// But for what the target says; of oneDNN, see `oneDNN`.

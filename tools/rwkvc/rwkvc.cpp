@@ -169,6 +169,7 @@ private:
   llvm::Error addInsertions(mlir::PassManager &pm, Phase phase) const;
   llvm::Error runPhase(mlir::ModuleOp module, Phase phase,
                        llvm::StringRef device = "");
+  void copyForDevices(mlir::ModuleOp module);
   llvm::Error runPhaseOfTargets(mlir::ModuleOp module, Phase phase);
   llvm::Error emitIR(mlir::ModuleOp module);
   llvm::Error explain(mlir::ModuleOp module);
@@ -299,17 +300,22 @@ llvm::Error Driver::runPhase(mlir::ModuleOp module, Phase phase,
   return llvm::Error::success();
 }
 
-/// The same for each target, since the phases differ: for devices on copies of
-/// the model.
-llvm::Error Driver::runPhaseOfTargets(mlir::ModuleOp module, Phase phase) {
+/// Before what differs from target to target; also where nothing does any more.
+void Driver::copyForDevices(mlir::ModuleOp module) {
   if (deviceModules.empty())
     for (size_t i = 0; i < options.devices.size(); ++i)
       deviceModules.emplace_back(module.clone());
+}
+
+/// The same for each target, since the phases differ: for devices on copies of
+/// the model.
+llvm::Error Driver::runPhaseOfTargets(mlir::ModuleOp module, Phase phase) {
+  copyForDevices(module);
   for (auto [device, copy] : llvm::zip_equal(options.devices, deviceModules))
     if (llvm::Error error = runPhase(*copy, phase, device.kind->name))
       return error;
-  return options.hasProcessor ? runPhase(module, phase)
-                              : llvm::Error::success();
+  return options.pipeline.hasProcessor ? runPhase(module, phase)
+                                       : llvm::Error::success();
 }
 
 llvm::Error Driver::explain(mlir::ModuleOp module) {
@@ -482,8 +488,7 @@ llvm::Error Driver::finishWeights() {
   return llvm::Error::success();
 }
 
-/// Makes what the artefact has for \p device of \p module , or writes it where
-/// it is text.
+/// Makes what the artefact has for \p device of \p module , or its text.
 llvm::Error
 Driver::compileForDevice(mlir::ModuleOp module, const DeviceInfo &device,
                          llvm::ArrayRef<aot::FunctionInfo> functions) {
@@ -522,13 +527,13 @@ Driver::compileForDevice(mlir::ModuleOp module, const DeviceInfo &device,
 /// functions are for the least processor, kernels for each.
 llvm::Error Driver::translate(mlir::ModuleOp module, std::vector<Part> &parts) {
   auto functions = aot::readFunctions(
-      options.hasProcessor ? module : *deviceModules.front());
+      options.pipeline.hasProcessor ? module : *deviceModules.front());
   if (failed(functions))
     return llvm::createStringError("the model does not describe itself");
   for (auto [device, copy] : llvm::zip_equal(options.devices, deviceModules))
     if (llvm::Error error = compileForDevice(*copy, device, *functions))
       return error;
-  if (!options.hasProcessor) {
+  if (!options.pipeline.hasProcessor) {
     if (isText(options.emit))
       return llvm::Error::success();
     Part part{
@@ -648,10 +653,11 @@ llvm::Error Driver::emitArtifact(mlir::ModuleOp module) {
   llvm::SmallVector<std::string> names;
   for (const DeviceInfo &device : options.devices)
     names.push_back(device.getName());
-  if (options.hasProcessor)
+  if (options.pipeline.hasProcessor)
     for (const TargetInfo &target : targets)
       names.push_back(target.getName().str());
   progress.step("generate code for " + llvm::join(names, ", "));
+  copyForDevices(module);
   std::vector<Part> parts;
   if (llvm::Error error = translate(module, parts))
     return error;
@@ -720,7 +726,7 @@ int Driver::run() {
   }
   if (llvm::Error error =
           options.emit == Emit::IR
-              ? emitIR(options.hasProcessor || deviceModules.empty()
+              ? emitIR(options.pipeline.hasProcessor || deviceModules.empty()
                            ? *module
                            : *deviceModules.front())
               : emitArtifact(*module))

@@ -25,9 +25,8 @@ namespace rwkvc {
 struct DeviceKind {
   llvm::StringRef name; ///< "spirv"
   llvm::StringRef triple;
-  llvm::StringRef
-      defaultChip; ///< as LLVM names processors; "" if there is none
-  int32_t runtime; ///< rwkvrt_device_kind
+  llvm::StringRef defaultChip; ///< as LLVM names it; "" if there is none
+  int32_t runtime;             ///< rwkvrt_device_kind
   llvm::CallingConv::ID kernelConvention;
   /// Intrinsics, or functions that take the number 0 and give 64 bits, for the
   /// first coordinate of a thread in its workgroup and of the workgroup.

@@ -5,10 +5,10 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "../../Transforms/Kernels.h"
 #include "mlir/IR/ImplicitLocOpBuilder.h"
 #include "rwkvc/AOT/Interface.h"
 #include "rwkvc/Target/GPU/Passes.h"
+#include "rwkvc/Transforms/Kernels.h"
 #include "rwkvc/Transforms/Passes.h"
 
 namespace rwkvc::gpu {
@@ -106,18 +106,11 @@ struct AppendChainsPass : rwkvc::gpu::impl::AppendChainsBase<AppendChainsPass> {
     ImplicitLocOpBuilder b(chain.getLoc(), chain);
     auto region = scf::ExecuteRegionOp::create(b, TypeRange());
     region.setNoInline(true);
-    Block *body = b.createBlock(&region.getRegion());
+    b.createBlock(&region.getRegion());
     auto end = scf::YieldOp::create(b);
-    if (auto inner = dyn_cast<scf::ExecuteRegionOp>(kernel)) {
-      if (inner->hasAttr(kIndependentAttr))
-        region->setAttr(kIndependentAttr, b.getUnitAttr());
-      Block &block = inner.getRegion().front();
-      body->getOperations().splice(end->getIterator(), block.getOperations(),
-                                   block.begin(), std::prev(block.end()));
-      inner.erase();
-    } else {
-      kernel->moveBefore(end);
-    }
+    if (kernel->hasAttr(kIndependentAttr))
+      region->setAttr(kIndependentAttr, b.getUnitAttr());
+    moveKernelsBefore(kernel, end);
     chain->moveBefore(end);
     b.setInsertionPointToStart(&chain.getRegion().front());
     Value one = arith::ConstantOp::create(b, b.getI32IntegerAttr(1));

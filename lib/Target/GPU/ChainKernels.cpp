@@ -5,11 +5,10 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "../../Transforms/Kernels.h"
 #include "rwkvc/AOT/Interface.h"
 #include "rwkvc/Support/Loops.h"
 #include "rwkvc/Target/GPU/Passes.h"
-#include "rwkvc/Transforms/Passes.h"
+#include "rwkvc/Transforms/Kernels.h"
 
 namespace rwkvc::gpu {
 #define GEN_PASS_DEF_CHAINKERNELS
@@ -89,18 +88,10 @@ struct ChainKernelsPass : rwkvc::gpu::impl::ChainKernelsBase<ChainKernelsPass> {
         scf::ExecuteRegionOp::create(b, kernels.front()->getLoc(), TypeRange());
     region.setNoInline(true);
     region->setAttr(rwkvc::gpu::kChainAttr, b.getUnitAttr());
-    Block *body = b.createBlock(&region.getRegion());
+    b.createBlock(&region.getRegion());
     auto end = scf::YieldOp::create(b, region.getLoc());
-    for (Operation *kernel : kernels) {
-      if (auto inner = dyn_cast<scf::ExecuteRegionOp>(kernel)) {
-        Block &block = inner.getRegion().front();
-        body->getOperations().splice(end->getIterator(), block.getOperations(),
-                                     block.begin(), std::prev(block.end()));
-        inner.erase();
-        continue;
-      }
-      kernel->moveBefore(end);
-    }
+    for (Operation *kernel : kernels)
+      moveKernelsBefore(kernel, end);
     ++numChains;
     numChained += kernels.size();
   }

@@ -5,7 +5,6 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "../../Transforms/Kernels.h"
 #include "ThreadShares.h"
 #include "mlir/Dialect/Linalg/Transforms/Transforms.h"
 #include "mlir/Dialect/Linalg/Utils/Utils.h"
@@ -16,6 +15,7 @@
 #include "mlir/Interfaces/ViewLikeInterface.h"
 #include "rwkvc/Support/Loops.h"
 #include "rwkvc/Target/GPU/Passes.h"
+#include "rwkvc/Transforms/Kernels.h"
 #include "rwkvc/Transforms/Passes.h"
 
 namespace rwkvc::gpu {
@@ -258,6 +258,13 @@ LogicalResult KernelBuilder::build() {
     if (!isChain)
       numGroups += member.groups;
   }
+  // A value that all threads read must not be overwritten before they did.
+  if (isChain)
+    for (auto load : llvm::make_early_inc_range(
+             func.getBody().front().getOps<memref::LoadOp>())) {
+      b.setInsertionPointAfter(load);
+      mlir::gpu::BarrierOp::create(b);
+    }
   int64_t first = 0;
   for (const Member &member : members) {
     if (isChain) {

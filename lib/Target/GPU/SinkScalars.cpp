@@ -5,13 +5,13 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "../../Transforms/Kernels.h"
 #include "mlir/Dialect/SCF/Utils/Utils.h"
 #include "mlir/IR/IRMapping.h"
 #include "mlir/Interfaces/ViewLikeInterface.h"
 #include "mlir/Transforms/RegionUtils.h"
 #include "rwkvc/AOT/Interface.h"
 #include "rwkvc/Target/GPU/Passes.h"
+#include "rwkvc/Transforms/Kernels.h"
 
 namespace rwkvc::gpu {
 #define GEN_PASS_DEF_SINKSCALARS
@@ -67,9 +67,9 @@ struct SinkScalarsPass : rwkvc::gpu::impl::SinkScalarsBase<SinkScalarsPass> {
       return true;
     if (auto loop = dyn_cast<scf::ForOp>(op))
       return !loop.getStaticTripCount();
-    return isa<scf::WhileOp, scf::IfOp>(op) &&
-           (!isa<scf::IfOp>(op) ||
-            dependsOnMemory(cast<scf::IfOp>(op).getCondition()));
+    if (auto condition = dyn_cast<scf::IfOp>(op))
+      return dependsOnMemory(condition.getCondition());
+    return isa<scf::WhileOp>(op);
   }
 
   LogicalResult unroll(func::FuncOp entry) {
@@ -160,12 +160,9 @@ struct SinkScalarsPass : rwkvc::gpu::impl::SinkScalarsBase<SinkScalarsPass> {
     IRMapping mapping;
     for (Operation *op : slice)
       b.clone(*op, mapping);
-    auto replace = [&](OpOperand &operand) {
-      operand.set(mapping.lookupOrDefault(operand.get()));
-    };
     kernel->walk([&](Operation *op) {
       for (OpOperand &operand : op->getOpOperands())
-        replace(operand);
+        operand.set(mapping.lookupOrDefault(operand.get()));
     });
     numSunk += slice.size();
     return success();

@@ -5,8 +5,8 @@
 //
 //===----------------------------------------------------------------------===//
 
-#ifndef RWKVC_LIB_TRANSFORMS_KERNELS_H
-#define RWKVC_LIB_TRANSFORMS_KERNELS_H
+#ifndef RWKVC_TRANSFORMS_KERNELS_H
+#define RWKVC_TRANSFORMS_KERNELS_H
 
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
@@ -22,6 +22,18 @@ inline bool isKernel(mlir::Operation *op) {
   return linalg && linalg.hasPureBufferSemantics();
 }
 
+/// Moves \p op , or what is in it if it is a region of kernels, before \p end.
+inline void moveKernelsBefore(mlir::Operation *op, mlir::Operation *end) {
+  auto region = llvm::dyn_cast<mlir::scf::ExecuteRegionOp>(op);
+  if (!region)
+    return op->moveBefore(end);
+  mlir::Block &block = region.getRegion().front();
+  end->getBlock()->getOperations().splice(end->getIterator(),
+                                          block.getOperations(), block.begin(),
+                                          std::prev(block.end()));
+  region.erase();
+}
+
 } // namespace rwkvc
 
-#endif // RWKVC_LIB_TRANSFORMS_KERNELS_H
+#endif // RWKVC_TRANSFORMS_KERNELS_H
