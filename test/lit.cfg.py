@@ -6,8 +6,12 @@ import ctypes
 import os
 import platform
 import shutil
+import sys
 
 import lit.formats
+
+sys.path.append(os.path.join(os.path.dirname(__file__), "python"))
+import opencl
 
 config.name = "rwkvc"
 config.test_format = lit.formats.ShTest(execute_external=False)
@@ -44,15 +48,12 @@ if os.geteuid() == 0 and not os.system("chroot / true 2>/dev/null"):
     config.available_features.add("chroot")
 if platform.machine() == "x86_64":
     config.available_features.add("x86")
-# Intel's OpenCL for processors, from the Python environment, runs what is made for GPUs.
-opencl = os.path.join(os.path.dirname(os.path.dirname(config.python)), "lib", "libintelocl.so")
+python_environment = os.path.dirname(os.path.dirname(config.python))
 try:
     ctypes.CDLL("libOpenCL.so.1")
-    ctypes.CDLL(opencl)
+    ctypes.CDLL(opencl.library(python_environment))
     config.available_features.add("opencl")
-    # For the two loaders in use: Debian's, and Khronos'.
-    config.environment["OCL_ICD_VENDORS"] = config.environment["OCL_ICD_FILENAMES"] = opencl
-    config.environment["CL_CONFIG_USE_VECTORIZER"] = "False"  # a third of the time to compile kernels
+    config.environment.update(opencl.environment(python_environment))
     with open("/proc/self/maps") as maps:
         loader = next(line.split()[-1] for line in maps if "/libOpenCL.so" in line)
     config.substitutions.append(("%opencl", loader))

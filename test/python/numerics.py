@@ -24,6 +24,7 @@ import time
 
 import numpy as np
 import onnx
+import opencl
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "python"))
@@ -320,11 +321,8 @@ def find_tools(bindir, target="cpu"):
         print(f"error: not found: {', '.join(missing)}; build the project or give its folder by --bindir")
         sys.exit(2)
     if target == "spirv":
-        # Intel's OpenCL for processors, from the Python environment, unless another one is wanted; see test/lit.cfg.py.
-        opencl = str(pathlib.Path(sys.prefix) / "lib" / "libintelocl.so")
-        for name in ("OCL_ICD_VENDORS", "OCL_ICD_FILENAMES"):
-            os.environ.setdefault(name, opencl)
-        os.environ.setdefault("CL_CONFIG_USE_VECTORIZER", "False")  # compiles in a third of the time
+        for name, value in opencl.environment(sys.prefix).items():
+            os.environ.setdefault(name, value)
     tools["compile"] = [] if target == "cpu" else [f"--target={target}"]
     tools["run"] = [f"--device={DEVICES[target.partition(':')[0]]}"]
     return tools
