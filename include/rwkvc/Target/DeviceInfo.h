@@ -39,6 +39,9 @@ struct DeviceKind {
   /// Synchronisation scope of fences around the barrier, where it orders no
   /// memory accesses itself.
   llvm::StringRef fenceScope;
+  /// Whether its code generator knows sin, pow and the like, in double
+  /// precision too.
+  bool hasMath;
   /// Whether code is compiled once more where it is loaded: LLVM's optimiser is
   /// left out, and what lives across barriers is kept small.
   bool isPortable;
