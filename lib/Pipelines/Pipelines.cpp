@@ -113,6 +113,7 @@ ArrayRef<StringRef> rwkvc::getOptionalPasses() {
       "cpu-prefetch-rows",
       "gpu-chain-kernels",
       "gpu-append-chains",
+      "gpu-unroll-reductions",
   };
   // clang-format on
   return names;
@@ -334,6 +335,8 @@ static void buildDeviceKernels(OpPassManager &pm,
   if (const DeviceKind *kind = findDeviceKind(options.device);
       kind && kind->isPortable)
     kernels.addPass(rwkvc::gpu::createRematerializeIndices());
+  else
+    addOptional(kernels, options, rwkvc::gpu::createUnrollReductions());
 }
 
 /// MLIR's lowerings of all but dnnl, function by function where they can. On
