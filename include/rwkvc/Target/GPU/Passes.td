@@ -158,8 +158,8 @@ def UnrollReductions : Pass<"gpu-unroll-reductions", "::mlir::gpu::GPUFuncOp"> {
   let summary = "Let threads fetch several terms of a sum before they add them";
   let description = [{
     Few threads run at once where a matrix is multiplied by one vector, and what each of them
-    fetches ahead decides how busy memory is kept. Innermost loops that only read memory and sum
-    up take several terms per iteration, as many as divide their number. The order of the sum
+    fetches ahead decides how busy memory is kept. Innermost loops that only read the device's
+    memory, not what a workgroup shares, and sum up take several terms per iteration, as many as divide their number. The order of the sum
     stays.
 
     ```mlir
