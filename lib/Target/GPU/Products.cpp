@@ -20,8 +20,9 @@ using namespace mlir;
 using namespace rwkvc;
 using namespace rwkvc::gpu;
 
-/// Elements of its output that a thread should compute.
-static constexpr int64_t kElementsOfThread = 16;
+/// Elements of its output that a thread should compute, where that makes no
+/// fewer threads than a processor runs at once.
+static constexpr int64_t kElementsOfThread = 16, kMinThreads = 128;
 /// Of which at least so many must be left.
 static constexpr int64_t kMinElementsOfThread = 4;
 /// Neighbouring columns, and most rows, of a thread.
@@ -286,9 +287,12 @@ static void findFactors(linalg::GenericOp op, const Dependences &deps,
 int64_t rwkvc::gpu::countProductThreads(linalg::GenericOp op,
                                         int64_t wantedThreads) {
   std::optional<ProductTiles> tiles = matchProduct(op, wantedThreads);
-  return tiles ? llvm::divideCeil(tiles->rows.size * tiles->columns.size,
-                                  kElementsOfThread)
-               : 0;
+  if (!tiles)
+    return 0;
+  int64_t numElements = tiles->rows.size * tiles->columns.size;
+  return std::max(
+      numElements / kElementsOfThread,
+      std::min<int64_t>(numElements / kMinElementsOfThread, kMinThreads));
 }
 
 std::optional<ProductTiles> rwkvc::gpu::chooseTiles(linalg::GenericOp op,
