@@ -29,6 +29,8 @@ static constexpr int64_t kMinElementsOfThread = 4;
 static constexpr int64_t kColumnsOfThread = 4, kMaxRowsOfThread = 8;
 /// Terms of the sums, and numbers of both sides, in shared memory at once.
 static constexpr int64_t kTermsAtOnce = 32, kMaxNumbersAtOnce = 6144;
+/// Values that a thread has fetched for the next ones.
+static constexpr int64_t kMaxFetched = 32;
 /// Terms of an iteration.
 static constexpr int64_t kTermsOfIteration = 4;
 /// Terms that neighbouring threads read if memory has them side by side.
@@ -319,12 +321,16 @@ std::optional<ProductTiles> rwkvc::gpu::chooseTiles(linalg::GenericOp op,
   Dependences deps(op, *tiles);
   FactorGrouper(op, deps).run();
   findFactors(op, deps, *tiles);
-  int64_t numbers = 0;
-  for (const ProductSide *side : {&rows, &columns})
+  int64_t numbers = 0, fetched = 0;
+  for (const ProductSide *side : {&rows, &columns}) {
     numbers += side->inTile() * static_cast<int64_t>(side->factors.size());
+    fetched += side->inTile() * static_cast<int64_t>(side->inputs.size());
+  }
   tiles->atOnce =
       std::min<int64_t>(kTermsAtOnce, llvm::PowerOf2Ceil(tiles->numTerms));
-  while (tiles->atOnce > 1 && tiles->atOnce * numbers > kMaxNumbersAtOnce)
+  while (tiles->atOnce > 1 &&
+         (tiles->atOnce * numbers > kMaxNumbersAtOnce ||
+          tiles->atOnce * fetched > kMaxFetched * numThreads))
     tiles->atOnce /= 2;
   // All threads fetch some.
   for (const ProductSide *side : {&rows, &columns})
