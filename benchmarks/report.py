@@ -161,7 +161,7 @@ def describe_limits(part):
         pieces = sum(((limits or {}).get("piece_s", []) for limits in part[key]), [])
         if pieces:
             text += f", of pieces of 32 MiB p99 is {percentile(pieces, 0.99) / percentile(pieces, 0.5):.2f} × p50"
-        products = {name: best_limit(view, "gemm_gops", name) for name in ("fp32", "bf16", "int8")}
+        products = {name: best_limit(view, "gemm_gops", name) for name in ("fp32", "tf32", "bf16", "fp16", "int8")}
         parts = [f"{name} {number(value)}" for name, value in products.items() if value]
         lines.append(text + (f"; matrix products, GOP/s: {', '.join(parts)}" if parts else ""))
     return lines

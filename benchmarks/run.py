@@ -254,15 +254,21 @@ class Run:
     def measure_limits(self, threads):
         settings = self.config.get("limits", {})
         limits = self.tool("rwkvc-limits")
-        if settings is False or not os.access(limits, os.X_OK):
+        if settings is False:
             return None
-        command = [str(limits), f"--threads={threads}", *(f"--{name}={value}" for name, value in settings.items())]
+        if "device" in settings:
+            command = [self.python, HERE / "device_limits.py"]
+        elif os.access(limits, os.X_OK):
+            command = [limits]
+        else:
+            return None
+        command += [f"--threads={threads}", *(f"--{name}={value}" for name, value in settings.items())]
         # oneDNN's threads are OpenMP's.
         done = subprocess.run(
             command, capture_output=True, text=True, env=dict(os.environ, OMP_NUM_THREADS=str(threads))
         )
         if done.returncode:
-            self.say(f"rwkvc-limits failed: {done.stderr.strip()}")
+            self.say(f"the limits could not be measured: {done.stderr.strip()[-500:]}")
             return None
         return json.loads(done.stdout)
 

@@ -60,7 +60,10 @@ check "quantised weights" .venv/bin/python test/python/quantized.py
 check "quantised files" .venv/bin/python test/python/quantized_files.py
 check "ONNX's node tests" .venv/bin/python test/python/node_tests.py $([ "${RWKVC_NODE_TESTS:-}" = all ] || echo --sample)
 
-printf '\n'
-[ ${#names[@]} -eq 0 ] || printf 'failed: %s\n' "${names[@]}"
-printf '%d passed, %d failed\n' "$passed" "$failed"
+# What failed stands at the end, where a log that is cut still has it.
+for name in "${names[@]}"; do
+  printf '\n---- failed: %s\n' "$name"
+  grep -aE 'FAIL|error:|Error' "build/check/${name// /-}.log" | cut -c1-500 | tail -n 20 || true
+done
+printf '\n%d passed, %d failed\n' "$passed" "$failed"
 [ "$failed" -eq 0 ]

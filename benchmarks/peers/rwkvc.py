@@ -1,6 +1,7 @@
 # Part of the rwkvc project, under the Apache License v2.0 with LLVM Exceptions.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""This compiler. Options: quantize, a format of rwkvc's; arguments, a list for its command line (default: --mcpu=native)."""
+"""This compiler. Options: quantize, a format of rwkvc's; arguments, a list for its command line (default: --mcpu=native);
+device, what runs the model, as rwkv-run --device names it (default: what the model has code for)."""
 
 import pathlib
 import sys
@@ -36,5 +37,5 @@ class Peer(peers.Peer):
 
     def load(self, use):
         self.rwkvc.set_num_threads(self.threads)
-        self.sequence = self.rwkvc.load(self.library).sequence()
+        self.sequence = self.rwkvc.load(self.library, device=self.options.get("device")).sequence()
         self.reset, self.step, self.prefill = self.sequence.reset, self.sequence.step, self.sequence.prefill

@@ -114,6 +114,7 @@ ArrayRef<StringRef> rwkvc::getOptionalPasses() {
       "cpu-prefetch-rows",
       "gpu-chain-kernels",
       "gpu-append-chains",
+      "gpu-unroll-reductions",
   };
   // clang-format on
   return names;
@@ -343,13 +344,17 @@ static void buildDeviceKernels(OpPassManager &pm,
   if (const DeviceKind *kind = findDeviceKind(options.device);
       kind && kind->isPortable)
     kernels.addPass(rwkvc::gpu::createRematerializeIndices());
+  else
+    addOptional(kernels, options, rwkvc::gpu::createUnrollReductions());
 }
 
 /// MLIR's lowerings of all but dnnl, function by function where they can. On
 /// devices there is no C library, and buffers are bare addresses.
-static void addLowering(OpPassManager &pm, bool isForDevice = false) {
+static void addLowering(OpPassManager &pm, const DeviceKind *kind = nullptr) {
   OpPassManager &early = pm.nest<func::FuncOp>();
-  early.addPass(cpu::createExpandMath());
+  ExpandMathOptions math;
+  math.hasLibrary = !kind || kind->hasMath;
+  early.addPass(createExpandMath(math));
   arith::ArithExpandOpsPassOptions expand;
   expand.includeBf16 = true;
   early.addPass(arith::createArithExpandOpsPass(expand));
@@ -361,7 +366,7 @@ static void addLowering(OpPassManager &pm, bool isForDevice = false) {
   vector.reassociateFPReductions = true;
   early.addPass(createConvertVectorToLLVMPass(vector));
   early.addPass(createConvertMathToLLVMPass());
-  if (!isForDevice)
+  if (!kind)
     pm.addPass(createConvertMathToLibmPass());
   pm.addPass(createFinalizeMemRefToLLVMConversionPass());
   OpPassManager &late = pm.nest<func::FuncOp>();
@@ -369,7 +374,7 @@ static void addLowering(OpPassManager &pm, bool isForDevice = false) {
   late.addPass(createArithToLLVMConversionPass());
   pm.addPass(createConvertControlFlowToLLVMPass());
   ConvertFuncToLLVMPassOptions functions;
-  functions.useBarePtrCallConv = isForDevice;
+  functions.useBarePtrCallConv = kind != nullptr;
   pm.addPass(createConvertFuncToLLVMPass(functions));
   OpPassManager &last = pm.nest<LLVM::LLVMFuncOp>();
   last.addPass(createReconcileUnrealizedCastsPass());
@@ -391,7 +396,7 @@ static void buildDeviceLLVM(OpPassManager &pm, const PipelineOptions &options) {
   rwkvc::gpu::LowerKernelsOptions lower;
   lower.target = options.device;
   pm.addPass(rwkvc::gpu::createLowerKernels(lower));
-  addLowering(pm.nest<ModuleOp>(), /*isForDevice=*/true);
+  addLowering(pm.nest<ModuleOp>(), findDeviceKind(options.device));
 }
 
 void rwkvc::buildPhase(OpPassManager &pm, Phase phase,

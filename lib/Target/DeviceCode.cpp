@@ -48,45 +48,125 @@ void rwkvc::prepareKernels(llvm::Module &module, const DeviceInfo &device,
   }
 }
 
+namespace {
+
+/// A file that other programs read or write; removed at the end.
+class TemporaryFile {
+public:
+  static llvm::Expected<TemporaryFile> create(llvm::StringRef suffix) {
+    llvm::SmallString<128> path;
+    if (std::error_code error =
+            llvm::sys::fs::createTemporaryFile("rwkvc", suffix, path))
+      return llvm::createStringError("cannot create a temporary file: " +
+                                     error.message());
+    return TemporaryFile(path.str());
+  }
+
+  llvm::Error write(llvm::ArrayRef<char> data) const {
+    return llvm::writeToOutput(path, [&](llvm::raw_ostream &os) {
+      os << llvm::StringRef(data.data(), data.size());
+      return llvm::Error::success();
+    });
+  }
+  llvm::Error read(llvm::SmallVectorImpl<char> &data) const {
+    auto buffer = llvm::MemoryBuffer::getFile(path);
+    if (!buffer)
+      return llvm::createStringError("cannot read '" + path +
+                                     "': " + buffer.getError().message());
+    data.assign((*buffer)->getBufferStart(), (*buffer)->getBufferEnd());
+    return llvm::Error::success();
+  }
+  const std::string &getPath() const { return path; }
+
+private:
+  explicit TemporaryFile(llvm::StringRef name)
+      : path(name), remover(std::make_unique<llvm::FileRemover>(name)) {}
+
+  std::string path;
+  std::unique_ptr<llvm::FileRemover> remover;
+};
+
+} // namespace
+
+/// Runs the first of \p names that is installed, or says that \p purpose needs
+/// it.
+static llvm::Error runProgram(llvm::ArrayRef<llvm::StringRef> names,
+                              llvm::StringRef purpose,
+                              llvm::ArrayRef<std::string> arguments) {
+  std::string program;
+  for (llvm::StringRef name : names) {
+    auto found = llvm::sys::findProgramByName(name);
+    if (!found) // where NVIDIA installs it
+      found = llvm::sys::findProgramByName(name, {"/usr/local/cuda/bin"});
+    if (found && program.empty())
+      program = *found;
+  }
+  if (program.empty())
+    return llvm::createStringError(purpose + " needs '" + names.back() +
+                                   "', which is not installed");
+  llvm::SmallVector<llvm::StringRef> all = {program};
+  all.append(arguments.begin(), arguments.end());
+  std::string message;
+  if (llvm::sys::ExecuteAndWait(program, all, std::nullopt, {}, 0, 0,
+                                &message) != 0)
+    return llvm::createStringError("'" + program + "' failed on the kernels" +
+                                   (message.empty() ? "" : ": " + message));
+  return llvm::Error::success();
+}
+
 /// Makes a code object of \p object by lld.
 static llvm::Error linkCodeObject(llvm::SmallVectorImpl<char> &code) {
-  std::string linker;
-  for (const char *name : {"ld.lld-22", "ld.lld"})
-    if (auto found = llvm::sys::findProgramByName(name);
-        found && linker.empty())
-      linker = *found;
-  if (linker.empty())
-    return llvm::createStringError(
-        "code for AMD GPUs needs the linker ld.lld, which is not installed");
-  llvm::SmallString<128> object, shared;
-  if (std::error_code error =
-          llvm::sys::fs::createTemporaryFile("rwkvc", "o", object))
-    return llvm::createStringError("cannot create a temporary file: " +
-                                   error.message());
-  llvm::FileRemover removeObject(object);
-  if (std::error_code error =
-          llvm::sys::fs::createTemporaryFile("rwkvc", "hsaco", shared))
-    return llvm::createStringError("cannot create a temporary file: " +
-                                   error.message());
-  llvm::FileRemover removeShared(shared);
+  auto object = TemporaryFile::create("o"),
+       shared = TemporaryFile::create("hsaco");
   if (llvm::Error error =
-          llvm::writeToOutput(object, [&](llvm::raw_ostream &os) {
-            os << llvm::StringRef(code.data(), code.size());
-            return llvm::Error::success();
-          }))
+          llvm::joinErrors(object.takeError(), shared.takeError()))
     return error;
-  std::string message;
-  llvm::StringRef arguments[] = {linker, "-shared", object, "-o", shared};
-  if (llvm::sys::ExecuteAndWait(linker, arguments, std::nullopt, {}, 0, 0,
-                                &message) != 0)
-    return llvm::createStringError("ld.lld cannot link the kernels" +
-                                   (message.empty() ? "" : ": " + message));
-  auto linked = llvm::MemoryBuffer::getFile(shared);
-  if (!linked)
-    return llvm::createStringError("cannot read '" + shared +
-                                   "': " + linked.getError().message());
-  code.assign((*linked)->getBufferStart(), (*linked)->getBufferEnd());
-  return llvm::Error::success();
+  if (llvm::Error error = object->write(code))
+    return error;
+  if (llvm::Error error =
+          runProgram({"ld.lld-22", "ld.lld"}, "code for AMD GPUs",
+                     {"-shared", object->getPath(), "-o", shared->getPath()}))
+    return error;
+  return shared->read(code);
+}
+
+/// Makes a fat binary of PTX: the PTX, for chips to come, and the machine code
+/// of \p device 's chips.
+static llvm::Error assembleChips(const DeviceInfo &device,
+                                 llvm::SmallVectorImpl<char> &code) {
+  constexpr llvm::StringRef purpose = "code for several NVIDIA chips";
+  auto ptx = TemporaryFile::create("ptx"),
+       all = TemporaryFile::create("fatbin");
+  if (llvm::Error error = llvm::joinErrors(ptx.takeError(), all.takeError()))
+    return error;
+  if (llvm::Error error = ptx->write(code))
+    return error;
+  auto image = [](llvm::StringRef kind, llvm::StringRef chip,
+                  const TemporaryFile &file) {
+    return ("--image3=kind=" + kind + ",sm=" + chip.drop_front(3) +
+            ",file=" + file.getPath())
+        .str();
+  };
+  std::vector<std::string> arguments = {"--64", "--create=" + all->getPath(),
+                                        image("ptx", device.chip, *ptx)};
+  std::vector<std::string> chips = {device.chip};
+  chips.insert(chips.end(), device.laterChips.begin(), device.laterChips.end());
+  std::vector<TemporaryFile> cubins;
+  for (const std::string &chip : chips) {
+    auto cubin = TemporaryFile::create("cubin");
+    if (!cubin)
+      return cubin.takeError();
+    if (llvm::Error error =
+            runProgram({"ptxas"}, purpose,
+                       {"-O3", "--gpu-name=" + chip, ptx->getPath(),
+                        "--output-file=" + cubin->getPath()}))
+      return error;
+    arguments.push_back(image("elf", chip, *cubin));
+    cubins.push_back(std::move(*cubin));
+  }
+  if (llvm::Error error = runProgram({"fatbinary"}, purpose, arguments))
+    return error;
+  return all->read(code);
 }
 
 llvm::Error rwkvc::emitKernels(llvm::Module &module, const DeviceInfo &device,
@@ -104,6 +184,8 @@ llvm::Error rwkvc::emitKernels(llvm::Module &module, const DeviceInfo &device,
   }
   if (kind == CodeKind::Assembly)
     return llvm::Error::success();
+  if (!device.laterChips.empty())
+    return assembleChips(device, code);
   return device.kind->runtime == RWKVRT_HIP ? linkCodeObject(code)
                                             : llvm::Error::success();
 }

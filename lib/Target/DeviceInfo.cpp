@@ -21,16 +21,17 @@ llvm::ArrayRef<DeviceKind> rwkvc::getDeviceKinds() {
       // 3: local and global memory.
       {"spirv", "spirv64-unknown-unknown", "", RWKVRT_OPENCL,
        llvm::CallingConv::SPIR_KERNEL, "_Z12get_local_idj", "_Z12get_group_idj",
-       /*areFunctions=*/true, "_Z7barrierj", 3, "",
+       /*areFunctions=*/true, "_Z7barrierj", 3, "", /*hasMath=*/true,
        /*isPortable=*/true},
       {"nvptx", "nvptx64-nvidia-cuda", "sm_80", RWKVRT_CUDA,
        llvm::CallingConv::PTX_Kernel, "llvm.nvvm.read.ptx.sreg.tid.x",
        "llvm.nvvm.read.ptx.sreg.ctaid.x", /*areFunctions=*/false,
-       "llvm.nvvm.barrier.cta.sync.aligned.all", 0, "", /*isPortable=*/false},
+       "llvm.nvvm.barrier.cta.sync.aligned.all", 0, "", /*hasMath=*/false,
+       /*isPortable=*/false},
       {"amdgpu", "amdgcn-amd-amdhsa", "gfx942", RWKVRT_HIP,
        llvm::CallingConv::AMDGPU_KERNEL, "llvm.amdgcn.workitem.id.x",
        "llvm.amdgcn.workgroup.id.x", /*areFunctions=*/false,
-       "llvm.amdgcn.s.barrier", std::nullopt, "workgroup",
+       "llvm.amdgcn.s.barrier", std::nullopt, "workgroup", /*hasMath=*/false,
        /*isPortable=*/false},
   };
   return kinds;
@@ -44,7 +45,10 @@ const DeviceKind *rwkvc::findDeviceKind(llvm::StringRef name) {
 }
 
 std::string DeviceInfo::getName() const {
-  return kind->name.str() + (chip.empty() ? "" : ":" + chip);
+  std::string name = kind->name.str() + (chip.empty() ? "" : ":" + chip);
+  for (const std::string &later : laterChips)
+    name += "+" + later;
+  return name;
 }
 
 llvm::Expected<std::unique_ptr<llvm::TargetMachine>>
@@ -59,10 +63,15 @@ DeviceInfo::createMachine() const {
                                    kind->name + "': " + message);
   std::unique_ptr<llvm::MCSubtargetInfo> probe(
       target->createMCSubtargetInfo(triple, "", ""));
-  if (!chip.empty() && !probe->isCPUStringValid(chip))
-    return llvm::createStringError("'" + kind->name + "' has no chip '" + chip +
-                                   "'; expected a name that 'llc -march=" +
-                                   target->getName() + " -mcpu=help' lists");
+  std::vector<std::string> chips = laterChips;
+  if (!chip.empty())
+    chips.push_back(chip);
+  for (const std::string &name : chips)
+    if (!probe->isCPUStringValid(name))
+      return llvm::createStringError(
+          "'" + kind->name + "' has no chip '" + name +
+          "'; expected a name that 'llc -march=" + target->getName() +
+          " -mcpu=help' lists");
   // What multiplies and adds may do so at once.
   llvm::TargetOptions options;
   options.AllowFPOpFusion = llvm::FPOpFusion::Fast;
@@ -75,11 +84,20 @@ DeviceInfo::createMachine() const {
   return machine;
 }
 
+/// 90 of "sm_90a"; 0 if it has no such number.
+static unsigned getGeneration(llvm::StringRef chip) {
+  unsigned number = 0;
+  chip.consume_front("sm_");
+  chip.consumeInteger(10, number);
+  return number;
+}
+
 llvm::Expected<std::vector<DeviceInfo>>
 DeviceInfo::parse(llvm::StringRef names) {
   std::vector<DeviceInfo> devices;
   for (llvm::StringRef name : llvm::split(names, ',')) {
-    auto [kindName, chip] = name.split(':');
+    auto [kindName, chips] = name.split(':');
+    auto [chip, later] = chips.split('+');
     const DeviceKind *kind = findDeviceKind(kindName);
     if (!kind)
       return llvm::createStringError(
@@ -93,7 +111,21 @@ DeviceInfo::parse(llvm::StringRef names) {
       return llvm::createStringError(
           "code for '" + kindName +
           "' is for any such device; leave out ':" + chip + "'");
-    DeviceInfo device{kind, (chip.empty() ? kind->defaultChip : chip).str()};
+    if (kind->runtime != RWKVRT_CUDA && !later.empty())
+      return llvm::createStringError("code for '" + kindName +
+                                     "' is for one chip each; separate '" +
+                                     kindName + ":" + chip + "' and '" +
+                                     kindName + ":" + later + "' by a comma");
+    DeviceInfo device{
+        kind, (chip.empty() ? kind->defaultChip : chip).str(), {}};
+    if (!later.empty())
+      for (llvm::StringRef laterChip : llvm::split(later, '+'))
+        device.laterChips.push_back(laterChip.str());
+    for (const std::string &laterChip : device.laterChips)
+      if (getGeneration(laterChip) < getGeneration(device.chip))
+        return llvm::createStringError(
+            "'" + name + "': '" + laterChip + "' is older than '" +
+            device.chip + "', which the code is for; name the oldest first");
     for (const DeviceInfo &other : devices)
       if (other.getName() == device.getName())
         return llvm::createStringError("the device '" + device.getName() +

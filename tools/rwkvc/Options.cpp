@@ -192,8 +192,9 @@ DriverOptions rwkvc::parseCommandLine(int argc, char **argv) {
   cl::opt<std::string> target(
       "target", cl::init("cpu"),
       cl::desc("What is to run the model: cpu; spirv, any OpenCL device; "
-               "nvptx:CHIP, NVIDIA's GPUs from CHIP on (sm_80); amdgpu:CHIP, "
-               "AMD's (gfx942). Several, the most wanted first: the model has "
+               "nvptx:CHIP, NVIDIA's GPUs from CHIP on (sm_80), with "
+               "CHIP+CHIP+... assembled for these; amdgpu:CHIP, AMD's "
+               "(gfx942). Several, the most wanted first: the model has "
                "code for each, and uses the first that is there where it is "
                "loaded (default: cpu)"),
       cl::value_desc("name,..."), cl::cat(category));

@@ -6,6 +6,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "Options.h"
+#include "Progress.h"
 #include "mlir/IR/AttrTypeSubElements.h"
 #include "mlir/IR/Diagnostics.h"
 #include "mlir/IR/DialectResourceBlobManager.h"
@@ -40,12 +41,11 @@
 #include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/InitLLVM.h"
 #include "llvm/Support/Path.h"
-#include "llvm/Support/Process.h"
 #include "llvm/Support/Signals.h"
 #include "llvm/Support/WithColor.h"
 #include "llvm/TargetParser/Host.h"
 #include "llvm/TargetParser/Triple.h"
-#include <chrono>
+
 #include <csignal>
 #include <list>
 #include <mutex>
@@ -60,63 +60,6 @@ static bool isText(Emit emit) {
 static constexpr int64_t kMaxEmbeddedBytes = 64 << 20;
 
 namespace {
-
-/// One line per step on standard error.
-class Progress {
-public:
-  Progress(bool quiet, unsigned numSteps)
-      : quiet(quiet), numSteps(numSteps), start(now()) {}
-
-  void step(const llvm::Twine &what) {
-    finish();
-    ++number;
-    stepStart = now();
-    isOpen = true;
-    line = llvm::formatv("[{0}/{1}] {2,-44}", number, numSteps, what.str());
-    percent = -1;
-    if (!quiet)
-      llvm::errs() << line;
-  }
-  /// Shows on a terminal what part of the step is done.
-  void update(double part) {
-    int now = static_cast<int>(100.0 * part);
-    if (quiet || now == percent ||
-        !llvm::sys::Process::StandardErrIsDisplayed())
-      return;
-    percent = now;
-    llvm::errs() << llvm::formatv("\r{0}{1,7} %", line, percent);
-  }
-  /// Ends the line of a step with its time, or with \p instead.
-  void finish(llvm::StringRef instead = "") {
-    if (isOpen && !quiet) {
-      if (percent >= 0)
-        llvm::errs() << "\r" << line;
-      if (instead.empty())
-        llvm::errs() << llvm::formatv("{0,7:f2} s\n", now() - stepStart);
-      else
-        llvm::errs() << instead << "\n";
-    }
-    isOpen = false;
-  }
-  void note(const llvm::Twine &text) {
-    finish();
-    if (!quiet)
-      llvm::errs() << text << "\n";
-  }
-  double elapsed() const { return now() - start; }
-
-private:
-  static double now() {
-    return std::chrono::duration<double>(
-               std::chrono::steady_clock::now().time_since_epoch())
-        .count();
-  }
-  bool quiet, isOpen = false;
-  unsigned numSteps, number = 0;
-  int percent = -1; ///< that is shown; -1: none
-  std::string line; ///< of the step
-  double start, stepStart = 0.0;
-};
 
 /// The model's functions, or a level's kernels, in LLVM IR. Each has a context,
 /// so that they can be compiled at once.

@@ -39,6 +39,9 @@ struct DeviceKind {
   /// Synchronisation scope of fences around the barrier, where it orders no
   /// memory accesses itself.
   llvm::StringRef fenceScope;
+  /// Whether its code generator knows sin, pow and the like, in double
+  /// precision too.
+  bool hasMath;
   /// Whether code is compiled once more where it is loaded: LLVM's optimiser is
   /// left out, and what lives across barriers is kept small.
   bool isPortable;
@@ -53,15 +56,18 @@ const DeviceKind *findDeviceKind(llvm::StringRef name);
 struct DeviceInfo {
   const DeviceKind *kind;
   std::string chip; ///< empty where the kind has none
+  /// Later chips that PTX for \ref chip is assembled for ahead of time, as well
+  /// as for that one; empty: the driver assembles it.
+  std::vector<std::string> laterChips;
 
-  /// Names the device in the artefact: "spirv", "nvptx:sm_80".
+  /// Names the device in the artefact: "spirv", "nvptx:sm_80+sm_90".
   std::string getName() const;
 
   /// LLVM's code generator for the device.
   llvm::Expected<std::unique_ptr<llvm::TargetMachine>> createMachine() const;
 
-  /// The devices that \p names , "nvptx:sm_90" for instance, lists, separated
-  /// by commas.
+  /// The devices that \p names lists, separated by commas: "nvptx:sm_90",
+  /// "amdgpu:gfx90a,nvptx:sm_80+sm_90".
   static llvm::Expected<std::vector<DeviceInfo>> parse(llvm::StringRef names);
 };
 

@@ -349,6 +349,34 @@ def OutlineKernels : Pass<"rwkvc-outline-kernels", "::mlir::ModuleOp"> {
   let statistics = [Statistic<"numKernels", "kernels", "Kernels outlined">];
 }
 
+def ExpandMath : Pass<"rwkvc-expand-math"> {
+  let summary = "Expand exp, tanh and the like into arithmetic";
+  let description = [{
+    Functions that vector code would otherwise call once per lane become
+    polynomials of single precision; half types are computed in single
+    precision. Double precision keeps calling the C library. Casts between bf16
+    and double precision go by way of single precision.
+
+    Where there is no library (`has-library=false`), sin, cos, tan and pow are
+    expanded too, and what is left, such as functions in double precision, is
+    an error.
+
+    ```mlir
+    %1 = math.powf %x, %y : f32
+    // becomes, has-library=false, besides special cases:
+    %0 = math.log %x : f32        // and these, polynomials
+    %1 = arith.mulf %0, %y : f32
+    %2 = math.exp %1 : f32
+    ```
+  }];
+  let options = [Option<"hasLibrary", "has-library", "bool", /*default=*/"true",
+                        "Whether code can call functions for what stays">];
+  let statistics = [Statistic<"numLeft", "left", "Functions not expanded">];
+  let dependentDialects = ["::mlir::arith::ArithDialect",
+                           "::mlir::math::MathDialect",
+                           "::mlir::vector::VectorDialect"];
+}
+
 def CountTraffic : Pass<"rwkvc-count-traffic", "::mlir::ModuleOp"> {
   let summary = "Report how many kernels a function runs and bytes they move";
   let description = [{

@@ -213,12 +213,19 @@ SmallVector<Value> Emitter::reduce(unsigned depth, Value way, ValueRange sums) {
     return computeBody(sums);
   unsigned dim = s.reductions[depth];
   bool isSplit = s.ways > 1 && dim == s.split;
-  auto loop = scf::ForOp::create(b, isSplit ? way : constant(0),
-                                 constant(s.ranges[dim]),
-                                 constant(isSplit ? s.ways : 1), sums);
+  // How many terms there are is known where all threads have as many.
+  bool isEven = isSplit && s.ranges[dim] % s.ways == 0;
+  int64_t count = isEven ? s.ranges[dim] / s.ways : s.ranges[dim];
+  bool isStrided = isSplit && !isEven;
+  auto loop =
+      scf::ForOp::create(b, isStrided ? way : constant(0), constant(count),
+                         constant(isStrided ? s.ways : 1), sums);
   OpBuilder::InsertionGuard guard(b);
   b.setInsertionPointToStart(loop.getBody());
   ivs[dim] = loop.getInductionVar();
+  if (isEven)
+    ivs[dim] = apply(b.getAffineDimExpr(0) * s.ways + b.getAffineDimExpr(1),
+                     {ivs[dim], way});
   SmallVector<Value> results = reduce(depth + 1, way, loop.getRegionIterArgs());
   if (!sums.empty())
     scf::YieldOp::create(b, results);

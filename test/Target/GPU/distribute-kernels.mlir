@@ -33,7 +33,7 @@ func.func private @elements(%x: memref<1000xf32>, %y: memref<1000xf32>) {
 // CHECK-LABEL: func.func @main
 // CHECK:         gpu.launch_func @kernels::@rows blocks in (%c64, %c1, %c1) threads in (%c256, %c1, %c1)
 // CHECK:         gpu.func @rows({{.*}}) workgroup(%[[SHARED:.*]] : memref<256xf32, #gpu.address_space<workgroup>>) kernel
-// CHECK:           %[[SUM:.*]] = scf.for %{{.*}} = %{{.*}} to %c1024 step %c256 iter_args(%{{.*}} = %cst)
+// CHECK:           %[[SUM:.*]] = scf.for %{{.*}} = %c0 to %c4 step %c1 iter_args(%{{.*}} = %cst)
 // CHECK:           memref.store %[[SUM]], %[[SHARED]][%[[THREAD:.*]]]
 // CHECK-NEXT:      gpu.barrier
 // CHECK:           scf.if

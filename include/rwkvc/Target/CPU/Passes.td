@@ -371,17 +371,4 @@ def DispatchKernels : Pass<"cpu-dispatch-kernels", "::mlir::ModuleOp"> {
   ];
 }
 
-def ExpandMath : Pass<"cpu-expand-math"> {
-  let summary = "Expand exp, tanh and the like into arithmetic";
-  let description = [{
-    Functions that vector code would otherwise call once per lane become
-    polynomials of single precision; half types are computed in single
-    precision. Double precision keeps calling the C library. Casts between bf16
-    and double precision go by way of single precision.
-  }];
-  let dependentDialects = ["::mlir::arith::ArithDialect",
-                           "::mlir::math::MathDialect",
-                           "::mlir::vector::VectorDialect"];
-}
-
 #endif // RWKVC_TARGET_CPU_PASSES_TD

@@ -178,6 +178,38 @@ def DistributeKernels : Pass<"gpu-distribute-kernels", "::mlir::ModuleOp"> {
   ];
 }
 
+def UnrollReductions : Pass<"gpu-unroll-reductions", "::mlir::gpu::GPUFuncOp"> {
+  let summary = "Let threads fetch several terms of a sum before they add them";
+  let description = [{
+    Few threads run at once where a matrix is multiplied by one vector, and what each of them
+    fetches ahead decides how busy memory is kept. Innermost loops that only read memory and sum
+    up take several terms per iteration, as many as divide their number. The order of the sum
+    stays. Loops over what a workgroup shares stay: it is near, and tiles of products take several
+    terms already.
+
+    ```mlir
+    %sum = scf.for %i = %c0 to %c96 step %c1 iter_args(%s = %zero) -> (f32) {
+      %x = memref.load %a[%i] : ...
+      %t = arith.addf %s, %x : f32
+      scf.yield %t : f32
+    }
+    // after, with max-terms=2
+    %sum = scf.for %i = %c0 to %c96 step %c2 iter_args(%s = %zero) -> (f32) {
+      %x0 = memref.load %a[%i] : ...
+      %t0 = arith.addf %s, %x0 : f32
+      %i1 = arith.addi %i, %c1 : index
+      %x1 = memref.load %a[%i1] : ...
+      %t1 = arith.addf %t0, %x1 : f32
+      scf.yield %t1 : f32
+    }
+    ```
+  }];
+  let options = [Option<"maxTerms", "max-terms", "uint64_t", /*default=*/"16",
+                        "Terms per iteration at most">];
+  let statistics = [Statistic<"numUnrolled", "unrolled", "Loops unrolled">];
+  let dependentDialects = ["::mlir::arith::ArithDialect"];
+}
+
 def RematerializeIndices
     : Pass<"gpu-rematerialize-indices", "::mlir::gpu::GPUFuncOp"> {
   let summary = "Compute indices anew after each barrier";

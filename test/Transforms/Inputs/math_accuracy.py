@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """math_accuracy.py CC FOLDER
 
-Compiles exp, tanh and the others that cpu-expand-math expands, runs them over single-precision numbers of every size
+Compiles exp, tanh and the others that rwkvc-expand-math expands, runs them over single-precision numbers of every size
 and both signs, and compares with double precision. Prints the largest error in units in the last place (ulp) of the
 result and where it is; the allowed errors stand below. Results below the smallest normal number may be flushed to zero,
 and the logarithm of an argument below it is not held to anything.

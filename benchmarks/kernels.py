@@ -1,0 +1,132 @@
+#!/usr/bin/env python3
+# Part of the rwkvc project, under the Apache License v2.0 with LLVM Exceptions.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""What a model is on an NVIDIA GPU, as far as its code tells: launches, bytes moved, registers, spills, occupancy.
+
+    benchmarks/synthetic.py rwkv7-0.1B -o rwkv7-0.1B.onnx
+    benchmarks/kernels.py rwkv7-0.1B.onnx --chip sm_90
+
+Launches and bytes are counted from the compiled code, registers and spills are ptxas's. No GPU is needed and nothing is
+run. Bytes are those that kernels' operands have (rwkvc-count-traffic): what stays in a cache or in shared memory counts
+too, so it is an upper bound; the least is all weights that a form reads, its states, inputs and outputs, once.
+"""
+
+import argparse
+import collections
+import json
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+# Of a multiprocessor, by compute capability: threads, workgroups, bytes of shared memory (CUDA's programming guide,
+# "Compute Capabilities"). All have 65536 registers, given to warps in units of 256.
+CHIPS = {"sm_80": (2048, 32, 164 << 10), "sm_90": (2048, 32, 228 << 10), "sm_100": (2048, 32, 228 << 10)}
+REGISTERS, REGISTER_UNIT, WARP, RESERVED = 65536, 256, 32, 1 << 10
+TRAFFIC = re.compile(
+    r"@(\w+): \d+ kernels; bytes moved: (\d+) of weights, (\d+) of workspace, (\d+) of arguments, (\d+) within"
+)
+USAGE = re.compile(
+    r"Compiling entry function '(\w+)'.*?(\d+) bytes spill stores, (\d+) bytes spill loads.*?Used (\d+) registers", re.S
+)
+
+
+def run(command):
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(f"error: {' '.join(map(str, command))} failed:\n{done.stderr.strip()[-2000:]}")
+    return done
+
+
+def read_launches(text):
+    """{form: [(kernel, workgroups)]} and {kernel: (threads, shared bytes)}, of IR of the last phase."""
+    forms, kernels = {}, {}
+    for found in re.finditer(r"^ *func\.func private @(\w+)\(.*$", text, re.M):
+        launches = re.findall(r'groups = (\d+) : i64, kernel = "(\w+)"', found[0])
+        forms[found[1]] = [(kernel, int(groups)) for groups, kernel in launches]
+    header = r"llvm\.func @(\w+)\([^\n]*gpu\.shared_bytes = (\d+) : i64, gpu\.threads = (\d+) : i64"
+    for name, shared, threads in re.findall(header, text):
+        kernels[name] = (int(threads), int(shared))
+    return forms, kernels
+
+
+def occupancy(chip, threads, shared, registers):
+    """Workgroups that a multiprocessor runs at once."""
+    max_threads, max_groups, max_shared = CHIPS[chip]
+    warps = -(-threads // WARP)
+    per_warp = -(-registers * WARP // REGISTER_UNIT) * REGISTER_UNIT
+    return min(
+        max_groups,
+        max_threads // (warps * WARP),
+        REGISTERS // (per_warp * warps),
+        max_shared // (shared + RESERVED),
+    )
+
+
+def print_form(form, launches, kernels, usage, options):
+    calls, groups = collections.Counter(), {}
+    for kernel, count in launches:
+        calls[kernel] += 1
+        groups[kernel] = max(count, groups.get(kernel, 0))
+    print(
+        f"\n| {form}: kernel | launches | workgroups | threads | shared, bytes | registers | spilled, bytes |", end=""
+    )
+    print(" workgroups, threads of a multiprocessor |\n|" + "---|" * 8)
+    for kernel, count in calls.items():
+        threads, shared = kernels[kernel]
+        spilled, registers = usage[kernel]
+        fit = occupancy(options.chip, threads, shared, registers)
+        cells = [kernel, count, groups[kernel], threads, shared, registers, spilled, f"{fit}, {fit * threads}"]
+        print("| " + " | ".join(map(str, cells)) + " |")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("model", type=pathlib.Path)
+    parser.add_argument("--chip", choices=CHIPS, default="sm_90")
+    parser.add_argument("--forms", default="step,prefill", help="forms to show")
+    parser.add_argument("--summary", action="store_true", help="the closing table only")
+    parser.add_argument("--rwkvc", type=pathlib.Path, default=ROOT / "build" / "bin" / "rwkvc")
+    parser.add_argument("--rwkvc-options", nargs="*", default=[], help="more options of the compiler")
+    options = parser.parse_args()
+    ptxas = shutil.which("ptxas") or shutil.which("ptxas", path="/usr/local/cuda/bin")
+    if not ptxas:
+        sys.exit("error: ptxas, of the CUDA toolkit, is not installed")
+    command = [options.rwkvc, options.model, f"--forms={options.forms}", *options.rwkvc_options]
+    command.append(f"--target=nvptx:{options.chip}")
+    with tempfile.TemporaryDirectory() as folder:
+        ir, ptx = (pathlib.Path(folder) / name for name in ("model.mlir", "model.ptx"))
+        counting = ["--emit=after-bufferize", "--insert-pass=after-bufferize:rwkvc-count-traffic"]
+        traffic = {
+            form: list(map(int, sizes)) for form, *sizes in TRAFFIC.findall(run([*command, *counting, "-o", ir]).stderr)
+        }
+        explained = run([*command, "--emit=llvm", "--explain=json", "-o", ir]).stdout
+        forms, kernels = read_launches(ir.read_text())
+        run([*command, "--emit=asm", "-o", ptx])
+        log = run([ptxas, "-v", f"-arch={options.chip}", ptx, "-o", "/dev/null"]).stderr
+    usage = {name: (int(stores) + int(loads), int(used)) for name, stores, loads, used in USAGE.findall(log)}
+    raised = json.loads(explained[explained.index("{") :])["raised"]
+    layers = sum(count if isinstance(count, int) else len(count) for name, count in raised.items() if "wkv.wkv" in name)
+    shown = [form for form in options.forms.split(",") if forms.get(form)]
+    if not options.summary:
+        for form in shown:
+            print_form(form, forms[form], kernels, usage, options)
+    print(
+        "\n| form | launches | per layer | bytes moved | least | ratio | most registers | spilled, bytes |\n|"
+        + "---|" * 8
+    )
+    for form in shown:
+        weights, workspace, arguments, inside = traffic[form]
+        least = weights + arguments
+        most = max(usage[kernel][1] for kernel, _ in forms[form])
+        spilled = sum(usage[kernel][0] for kernel in dict(forms[form]))
+        cells = [form, len(forms[form]), f"{len(forms[form]) / layers:.1f}", least + workspace + inside, least]
+        cells += [f"{(least + workspace + inside) / least:.3f}", most, spilled]
+        print("| " + " | ".join(map(str, cells)) + " |")
+
+
+if __name__ == "__main__":
+    main()
