@@ -25,6 +25,7 @@
 #include "rwkvc/Target/DeviceInfo.h"
 #include "rwkvc/Target/GPU/Passes.h"
 #include "rwkvc/Transforms/Passes.h"
+#include <limits>
 
 using namespace mlir;
 using namespace rwkvc;
@@ -251,7 +252,11 @@ static void buildLinalg(OpPassManager &pm, const PipelineOptions &options) {
   // Its loop has no more parts than a processor has threads.
   if (options.hasProcessor)
     addOptional(pm, options, cpu::createSkipZeroRows());
-  addOptional(pm, options, cpu::createPackMatrices());
+  cpu::PackMatricesOptions parts;
+  // What a workgroup computes with its values in registers.
+  if (!options.hasProcessor)
+    parts.rows = 64;
+  addOptional(pm, options, cpu::createPackMatrices(parts));
   addCleanup(pm);
   // What follows products, in their loops.
   addOptional(pm, options, createFuseIntoParallelLoops());
@@ -282,7 +287,11 @@ static void buildBufferize(OpPassManager &pm, const PipelineOptions &options) {
   addCleanup(pm);
   OpPassManager &funcs = pm.nest<func::FuncOp>();
   funcs.addPass(bufferization::createBufferHoistingPass());
-  addOptional(pm, options, createGroupKernels());
+  GroupKernelsOptions groups;
+  // One launch fills a device better than several.
+  if (!options.hasProcessor)
+    groups.maxMeanWork = std::numeric_limits<int64_t>::max();
+  addOptional(pm, options, createGroupKernels(groups));
   pm.addPass(createPlanMemory());
   addCleanup(pm);
 }

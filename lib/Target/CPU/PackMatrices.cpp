@@ -411,12 +411,27 @@ struct PackMatricesPass : cpu::impl::PackMatricesBase<PackMatricesPass> {
   bool isTiled(ColumnRange range) const {
     return range.parts() > 2 || (range.parts() == 2 && range.width > columns);
   }
+  int64_t chooseRows(int64_t numRows, int64_t numParts) const;
   void tile(IRRewriter &rewriter, linalg::GenericOp product, Value start);
 
   llvm::DenseMap<std::pair<Layout::Key, int64_t>, ElementsAttr> packed;
 };
 
 } // namespace
+
+/// Rows of an iteration, of \p numRows beside \p numParts ; 0: all of them.
+int64_t PackMatricesPass::chooseRows(int64_t numRows, int64_t numParts) const {
+  int64_t most = rows;
+  if (most <= 0)
+    return 0;
+  if (numParts * ((numRows + most - 1) / most) < minIterations)
+    most /= 2;
+  // Each iteration has as many.
+  for (int64_t count = most; count > most / 2; --count)
+    if (count < numRows && numRows % count == 0)
+      return count;
+  return 0;
+}
 
 /// Makes \p product a parallel loop over its parts. One at a time: two that are
 /// read side by side take up to half as long again. Sums start from \p start in
@@ -427,6 +442,11 @@ void PackMatricesPass::tile(IRRewriter &rewriter, linalg::GenericOp product,
   SmallVector<OpFoldResult> sizes(product.getNumLoops(),
                                   rewriter.getIndexAttr(0));
   sizes[0] = rewriter.getIndexAttr(1);
+  SmallVector<int64_t> ranges = product.getStaticLoopRanges();
+  for (unsigned loop = 1; loop + 1 < sizes.size(); ++loop)
+    if (product.getIteratorTypesArray()[loop] == utils::IteratorType::parallel)
+      sizes[loop] =
+          rewriter.getIndexAttr(chooseRows(ranges[loop], ranges.front()));
   scf::SCFTilingOptions options;
   options.setTileSizes(sizes);
   options.setLoopType(scf::SCFTilingOptions::LoopType::ForallOp);

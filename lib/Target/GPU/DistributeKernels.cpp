@@ -98,11 +98,15 @@ public:
 
   mlir::gpu::GPUFuncOp func;
   int64_t numGroups = 1, numThreads = 1;
-  unsigned numShared = 0;
+  unsigned numShared = 0, numTiled = 0;
 
 private:
   void createFunction();
   int64_t chooseThreads();
+  void count(const Shares &shares) {
+    numShared += shares.ways > 1;
+    numTiled += shares.tiles.has_value();
+  }
   void emitLast(scf::ExecuteRegionOp chain);
   void emitMember(const Member &member, Value group);
   void emitInside(Operation *root);
@@ -141,6 +145,7 @@ struct DistributeKernelsPass
       if (failed(entry->second.build()))
         return signalPassFailure();
       numShared += entry->second.numShared;
+      numTiled += entry->second.numTiled;
       ++numKernels;
     }
     module.walk([&](func::CallOp call) {
@@ -206,14 +211,20 @@ void KernelBuilder::createFunction() {
   mlir::gpu::ReturnOp::create(b, source.getLoc());
 }
 
-/// Threads that a workgroup has use for.
+/// Threads that a workgroup has use for: those of large products, if there are
+/// any.
 int64_t KernelBuilder::chooseThreads() {
-  int64_t wanted = 1;
+  int64_t wanted = 1, ofProducts = 0;
   func.walk([&](linalg::GenericOp op) {
     SmallVector<int64_t> ranges = op.getStaticLoopRanges();
     wanted = std::max(wanted, computeProduct(ranges) /
                                   (op.getNumReductionLoops() ? 4 : 1));
+    ofProducts = std::max(
+        ofProducts,
+        countProductThreads(op, op->getParentOp() == func ? minThreads : 64));
   });
+  if (ofProducts > 0)
+    wanted = ofProducts;
   int64_t count = 32;
   while (count < groupSize && count < wanted)
     count *= 2;
@@ -230,7 +241,7 @@ LogicalResult KernelBuilder::build() {
                                               &func.getBody().front());
   Value thread = mlir::gpu::ThreadIdOp::create(b, mlir::gpu::Dimension::x);
   Value group = mlir::gpu::BlockIdOp::create(b, mlir::gpu::Dimension::x);
-  threads = {func, numThreads, thread, {}};
+  threads = {func, numThreads, thread, {}, {}};
   SmallVector<Member, 2> members;
   scf::ExecuteRegionOp last;
   for (Operation &op : func.getBody().front()) {
@@ -246,11 +257,8 @@ LogicalResult KernelBuilder::build() {
     if (auto op = dyn_cast<linalg::GenericOp>(member.op)) {
       member.shares =
           chooseShares(op, numThreads, isChain ? numThreads : minThreads);
-      member.groups = std::max<int64_t>(
-          llvm::divideCeil(member.shares.numElements,
-                           member.shares.elementsOf(numThreads)),
-          1);
-      numShared += member.shares.ways > 1;
+      member.groups = std::max<int64_t>(member.shares.groupsOf(numThreads), 1);
+      count(member.shares);
     } else if (auto loop = dyn_cast<scf::ForallOp>(member.op)) {
       member.groups =
           std::max<int64_t>(computeProduct(*countIterations(loop)), 1);
@@ -303,16 +311,11 @@ LogicalResult KernelBuilder::build() {
 void KernelBuilder::emitMember(const Member &member, Value group) {
   if (auto op = dyn_cast<linalg::GenericOp>(member.op)) {
     ImplicitLocOpBuilder b(op.getLoc(), op);
-    Value first;
-    if (group) {
-      Value atOnce = arith::ConstantIndexOp::create(
-          b, member.shares.elementsOf(numThreads));
-      first = arith::MulIOp::create(b, group, atOnce);
-    } else {
+    if (!group) {
       b.setInsertionPointAfter(op);
       mlir::gpu::BarrierOp::create(b);
     }
-    emitShares(op, member.shares, threads, first);
+    emitShares(op, member.shares, threads, group);
     return;
   }
   emitInside(member.op);
@@ -380,7 +383,7 @@ void KernelBuilder::emitInside(Operation *root) {
     mlir::gpu::BarrierOp::create(b);
     if (auto generic = dyn_cast<linalg::GenericOp>(op)) {
       Shares shares = chooseShares(generic, numThreads, numThreads);
-      numShared += shares.ways > 1;
+      count(shares);
       emitShares(generic, shares, threads, nullptr);
     } else if (isa<memref::StoreOp>(op)) {
       b.setInsertionPoint(op);

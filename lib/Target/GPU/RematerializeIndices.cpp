@@ -82,7 +82,9 @@ struct RematerializeIndicesPass
       mapping.map(operand, get(operand, known, b));
     Value made = b.clone(*def, mapping)->getResult(0);
     ++numCopies;
-    return known[value] = known[made] = made;
+    known[made] = made;
+    known[value] = made;
+    return made;
   }
 };
 

@@ -18,9 +18,8 @@ using namespace mlir;
 using namespace rwkvc;
 using namespace rwkvc::gpu;
 
-/// Elements between two that follow each other along \p loop in \p operand.
-static int64_t getStride(linalg::GenericOp op, OpOperand &operand,
-                         unsigned loop) {
+int64_t rwkvc::gpu::getStride(linalg::GenericOp op, OpOperand &operand,
+                              unsigned loop) {
   auto type = dyn_cast<MemRefType>(operand.get().getType());
   if (!type)
     return 0;
@@ -64,6 +63,7 @@ static SmallVector<Operation *> findCombiners(linalg::GenericOp op) {
 Shares rwkvc::gpu::chooseShares(linalg::GenericOp op, int64_t numThreads,
                                 int64_t maxThreads) {
   Shares s;
+  s.tiles = chooseTiles(op, numThreads, maxThreads);
   s.ranges = op.getStaticLoopRanges();
   op.getParallelDims(s.parallel);
   op.getReductionDims(s.reductions);
@@ -83,7 +83,7 @@ Shares rwkvc::gpu::chooseShares(linalg::GenericOp op, int64_t numThreads,
       return op.getMatchingIndexingMap(&init).isFunctionOfDim(loop);
     });
   });
-  if (s.reductions.empty() || isStreamed)
+  if (s.tiles || s.reductions.empty() || isStreamed)
     return s;
   unsigned split = s.reductions.front();
   for (unsigned loop : s.reductions)
@@ -118,7 +118,7 @@ public:
       : op(genericOp), s(chosenShares), threads(itsThreads), b(op.getLoc(), op),
         ivs(s.ranges.size()) {}
 
-  void emit(Value first);
+  void emit(Value group);
 
 private:
   Value constant(int64_t value) {
@@ -325,8 +325,10 @@ void Emitter::computeElement(Value element, Value way, Value isOwn) {
   }
 }
 
-void Emitter::emit(Value first) {
+void Emitter::emit(Value group) {
   int64_t atOnce = s.elementsOf(threads.count);
+  Value first =
+      group ? arith::MulIOp::create(b, group, constant(atOnce)) : Value();
   AffineExpr d0 = b.getAffineDimExpr(0), d1 = b.getAffineDimExpr(1);
   Value own = threads.index, way;
   if (s.ways > 1) {
@@ -367,8 +369,10 @@ void Emitter::emit(Value first) {
 }
 
 void rwkvc::gpu::emitShares(linalg::GenericOp op, const Shares &shares,
-                            Threads &threads, Value first) {
-  if (shares.numElements > 0)
-    Emitter(op, shares, threads).emit(first);
+                            Threads &threads, Value group) {
+  if (shares.tiles)
+    emitTiles(op, *shares.tiles, threads, group);
+  else if (shares.numElements > 0)
+    Emitter(op, shares, threads).emit(group);
   op.erase();
 }

@@ -8,6 +8,7 @@
 #ifndef RWKVC_LIB_TARGET_GPU_THREADSHARES_H
 #define RWKVC_LIB_TARGET_GPU_THREADSHARES_H
 
+#include "Products.h"
 #include "mlir/Dialect/GPU/IR/GPUDialect.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 
@@ -28,10 +29,21 @@ struct Shares {
   bool areNeighboursOfSum = false;
   /// How each output is combined with a new value, if `ways` is not 1.
   llvm::SmallVector<mlir::Operation *> combiners;
+  /// How a product is computed instead, if it is large.
+  std::optional<ProductTiles> tiles;
 
   /// Elements that \p numThreads have at once.
   int64_t elementsOf(int64_t numThreads) const { return numThreads / ways; }
+  /// Workgroups of \p numThreads that compute all.
+  int64_t groupsOf(int64_t numThreads) const {
+    return tiles ? tiles->numTiles()
+                 : llvm::divideCeil(numElements, elementsOf(numThreads));
+  }
 };
+
+/// Elements between two that follow each other along \p loop in \p operand .
+int64_t getStride(mlir::linalg::GenericOp op, mlir::OpOperand &operand,
+                  unsigned loop);
 
 /// How \p numThreads threads, a power of two, of each workgroup share \p op ;
 /// several share a sum if that makes no more than \p maxThreads threads.
@@ -45,12 +57,14 @@ struct Threads {
   mlir::Value index; ///< of this one
   /// Memory of the workgroup for one number of each thread.
   llvm::SmallVector<std::pair<mlir::Type, mlir::Value>> exchange;
+  /// Memory of the workgroup for factors of products, one for each type.
+  llvm::SmallVector<mlir::Value> factors;
 };
 
-/// Lets the threads compute \p op before it: the elements from \p first on that
-/// they have at once, or all if \p first is null. Erases \p op.
+/// Lets the threads compute \p op before it: what workgroup \p group has of it,
+/// or all if that is null. Erases \p op.
 void emitShares(mlir::linalg::GenericOp op, const Shares &shares,
-                Threads &threads, mlir::Value first);
+                Threads &threads, mlir::Value group);
 
 } // namespace rwkvc::gpu
 

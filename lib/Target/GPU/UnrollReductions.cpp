@@ -17,20 +17,22 @@ namespace rwkvc::gpu {
 using namespace mlir;
 using namespace rwkvc;
 
-/// Whether iterations of \p loop only read the device's memory and pass on what
-/// they sum up.
+/// Whether \p op reads the device's memory, and not what a workgroup shares.
+static bool isGlobalLoad(Operation *op) {
+  auto load = dyn_cast<memref::LoadOp>(op);
+  return load && !mlir::gpu::GPUDialect::hasWorkgroupMemoryAddressSpace(
+                     load.getMemRefType());
+}
+
+/// Whether iterations of \p loop only read memory and pass on what they sum up.
 static bool isReduction(scf::ForOp loop) {
-  auto reads = [](Operation &op) {
-    auto load = dyn_cast<memref::LoadOp>(op);
-    return load && !mlir::gpu::GPUDialect::hasWorkgroupMemoryAddressSpace(
-                       load.getMemRefType());
-  };
   return loop.getNumRegionIterArgs() > 0 &&
          llvm::all_of(loop.getBody()->without_terminator(),
-                      [&](Operation &op) {
-                        return isMemoryEffectFree(&op) || reads(op);
+                      [](Operation &op) {
+                        return isMemoryEffectFree(&op) || isGlobalLoad(&op);
                       }) &&
-         llvm::any_of(*loop.getBody(), reads);
+         llvm::any_of(*loop.getBody(),
+                      [](Operation &op) { return isGlobalLoad(&op); });
 }
 
 /// Moves what \p loop reads, and what addresses need, before all else in its

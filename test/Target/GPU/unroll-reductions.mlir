@@ -56,4 +56,21 @@ gpu.module @kernels {
     memref.store %c, %y[%c0] : memref<1xf32>
     gpu.return
   }
+
+  // So does what sums up a tile in shared memory.
+  // CHECK-LABEL: gpu.func @shared
+  // CHECK:         scf.for %{{.*}} = %c0 to %c8 step %c1{{ }}
+  gpu.func @shared(%y: memref<1xf32>) workgroup(%x: memref<8xf32, #gpu.address_space<workgroup>>) kernel {
+    %c0 = arith.constant 0 : index
+    %c1 = arith.constant 1 : index
+    %c8 = arith.constant 8 : index
+    %zero = arith.constant 0.0 : f32
+    %sum = scf.for %i = %c0 to %c8 step %c1 iter_args(%s = %zero) -> (f32) {
+      %v = memref.load %x[%i] : memref<8xf32, #gpu.address_space<workgroup>>
+      %t = arith.addf %s, %v : f32
+      scf.yield %t : f32
+    }
+    memref.store %sum, %y[%c0] : memref<1xf32>
+    gpu.return
+  }
 }

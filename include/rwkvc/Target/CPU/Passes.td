@@ -114,7 +114,9 @@ def PackMatrices : Pass<"cpu-pack-matrices", "::mlir::ModuleOp"> {
 
     The product becomes a parallel loop over more than two parts, into which
     `rwkvc-fuse-into-parallel-loops` takes what follows it. What the sums start from
-    is filled in there too, and not in memory before.
+    is filled in there too, and not in memory before. For devices with many processors
+    an iteration takes `rows` rows at most, or half of them where there would be fewer
+    than `min-iterations`, if these divide the rows there are.
 
     Iterations of a parallel loop that each read some columns of a constant have those
     one behind another as well: a part is as wide as what an iteration reads, and
@@ -155,7 +157,12 @@ def PackMatrices : Pass<"cpu-pack-matrices", "::mlir::ModuleOp"> {
                  Option<"rowBytes", "row-bytes", "int64_t", /*default=*/"512",
                         "Bytes of a part's row where rows may be skipped">,
                  Option<"minParts", "min-parts", "int64_t", /*default=*/"4",
-                        "Parts there are then at least, for threads to share">];
+                        "Parts there are then at least, for threads to share">,
+                 Option<"rows", "rows", "int64_t", /*default=*/"0",
+                        "Rows of an iteration at most; 0: all of them">,
+                 Option<"minIterations", "min-iterations", "int64_t",
+                        /*default=*/"128",
+                        "Iterations below which they have half as many">];
   let statistics = [Statistic<"numProducts", "products", "Products rewritten">,
                     Statistic<"numSlices", "slices",
                               "Slices of constants rewritten">];

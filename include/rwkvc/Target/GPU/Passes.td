@@ -115,7 +115,8 @@ def DistributeKernels : Pass<"gpu-distribute-kernels", "::mlir::ModuleOp"> {
     each linalg op in it and wait for each other before the next. The elements of a linalg op's
     output go to neighbouring threads so that these read neighbouring elements of the largest operand;
     where there are more threads than elements, several share a sum and add their parts
-    through memory that the workgroup shares. Kernels of a group (`rwkvc.independent`) have workgroups of their own
+    through memory that the workgroup shares. Large sums of products are computed by tiles
+    (see below). Kernels of a group (`rwkvc.independent`) have workgroups of their own
     in one launch. Kernels that follow each other in a function are run by one workgroup; a chain at
     the end of others (`gpu-append-chains`) by that which finds all others done.
 
@@ -134,6 +135,28 @@ def DistributeKernels : Pass<"gpu-distribute-kernels", "::mlir::ModuleOp"> {
         scf.if %i < 768 { memref.store exp(memref.load %x[%i]), %y[%i] }
     ```
 
+    In a product each input depends on the rows of the output or on its columns, and not on
+    both. Where each thread has four elements at least, a workgroup computes a tile and
+    each thread four columns of up to eight rows of it. What depends on a row or on a column
+    alone, a dequantised weight for instance, is computed once for the tile and kept in memory
+    that the workgroup shares, for up to 32 terms of the sums at a time, while the operands
+    of the next ones are read. Factors in the body are regrouped for that, `(x * w) * scale`
+    becomes `x * (w * scale)`; terms are added in the order of the op.
+
+    ```mlir
+    linalg.generic ins(%x, %w) outs(%y)  // y[m, n] += x[m, k] * w[k, n]: 64 x 32 elements, 128 threads
+    // after
+    %sums:16, %next:24 = scf.for %k = 0 to 736 step 32 iter_args(...) {
+      ... // %next to %xs[32, 64] and %ws[32, 32] in shared memory
+      gpu.barrier
+      ... // %next: 16 elements of %x and 8 of %w for k + 32
+      scf.for %t = 0 to 32 iter_args(...) {
+        ... // 4 of %xs[t] and 4 of %ws[t]: 16 products
+      }
+      gpu.barrier
+    }
+    ```
+
     Sizes must be static.
   }];
   let dependentDialects = [
@@ -150,7 +173,8 @@ def DistributeKernels : Pass<"gpu-distribute-kernels", "::mlir::ModuleOp"> {
   let statistics = [
     Statistic<"numKernels", "kernels", "Kernels made">,
     Statistic<"numLaunches", "launches", "Launches of them">,
-    Statistic<"numShared", "shared", "Linalg ops whose sums threads share">
+    Statistic<"numShared", "shared", "Linalg ops whose sums threads share">,
+    Statistic<"numTiled", "tiled", "Products computed by tiles">
   ];
 }
 
@@ -158,9 +182,10 @@ def UnrollReductions : Pass<"gpu-unroll-reductions", "::mlir::gpu::GPUFuncOp"> {
   let summary = "Let threads fetch several terms of a sum before they add them";
   let description = [{
     Few threads run at once where a matrix is multiplied by one vector, and what each of them
-    fetches ahead decides how busy memory is kept. Innermost loops that only read the device's
-    memory, not what a workgroup shares, and sum up take several terms per iteration, as many as divide their number. The order of the sum
-    stays.
+    fetches ahead decides how busy memory is kept. Innermost loops that only read memory and sum
+    up take several terms per iteration, as many as divide their number. The order of the sum
+    stays. Loops over what a workgroup shares stay: it is near, and tiles of products take several
+    terms already.
 
     ```mlir
     %sum = scf.for %i = %c0 to %c96 step %c1 iter_args(%s = %zero) -> (f32) {
