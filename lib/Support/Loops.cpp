@@ -6,7 +6,8 @@
 //===----------------------------------------------------------------------===//
 
 #include "rwkvc/Support/Loops.h"
-#include "mlir/Dialect/Linalg/IR/Linalg.h"
+#include "mlir/Analysis/SliceAnalysis.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Utils/IndexingUtils.h"
 #include "mlir/Dialect/Utils/StaticValueUtils.h"
 #include "llvm/Support/MathExtras.h"
@@ -33,6 +34,48 @@ std::optional<SmallVector<int64_t>> rwkvc::countIterations(scf::ForallOp loop) {
     counts.push_back(*count);
   }
   return counts;
+}
+
+void rwkvc::inlineIteration(RewriterBase &rewriter, scf::ForallOp loop,
+                            Value number) {
+  Location loc = loop.getLoc();
+  auto constant = [&](int64_t value) -> Value {
+    return arith::ConstantIndexOp::create(rewriter, loc, value);
+  };
+  SmallVector<int64_t> counts = *countIterations(loop);
+  SmallVector<OpFoldResult> starts = loop.getMixedLowerBound();
+  SmallVector<OpFoldResult> steps = loop.getMixedStep();
+  SmallVector<Value> ivs(counts.size());
+  for (int64_t axis = counts.size() - 1; axis >= 0; --axis) {
+    Value digit = number;
+    if (axis > 0) {
+      Value count = constant(counts[axis]);
+      digit = arith::RemUIOp::create(rewriter, loc, number, count);
+      number = arith::DivUIOp::create(rewriter, loc, number, count);
+    }
+    digit = arith::MulIOp::create(rewriter, loc, digit,
+                                  constant(*getConstantIntValue(steps[axis])));
+    ivs[axis] = arith::AddIOp::create(
+        rewriter, loc, digit, constant(*getConstantIntValue(starts[axis])));
+  }
+  rewriter.eraseOp(loop.getTerminator());
+  rewriter.inlineBlockBefore(loop.getBody(), rewriter.getInsertionBlock(),
+                             rewriter.getInsertionPoint(), ivs);
+  rewriter.eraseOp(loop);
+}
+
+std::optional<SmallVector<Operation *>>
+rwkvc::findCombiners(linalg::GenericOp op) {
+  SmallVector<Operation *> found;
+  ArrayRef<BlockArgument> outputs = op.getRegionOutputArgs();
+  for (unsigned i = 0; i < outputs.size(); ++i) {
+    SmallVector<Operation *, 4> combiners;
+    if (!matchReduction(outputs, i, combiners) || combiners.size() != 1 ||
+        !arith::getNeutralElement(combiners.front()))
+      return std::nullopt;
+    found.push_back(combiners.front());
+  }
+  return found;
 }
 
 /// Iterations of \p op if it is a loop.

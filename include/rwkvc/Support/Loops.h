@@ -8,7 +8,9 @@
 #ifndef RWKVC_SUPPORT_LOOPS_H
 #define RWKVC_SUPPORT_LOOPS_H
 
+#include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/IR/PatternMatch.h"
 #include <optional>
 
 namespace rwkvc {
@@ -21,6 +23,17 @@ std::optional<int64_t> countIterations(mlir::OpFoldResult from,
 /// The same along each axis of \p loop.
 std::optional<llvm::SmallVector<int64_t>>
 countIterations(mlir::scf::ForallOp loop);
+
+/// Replaces \p loop, whose bounds are constant, by its iteration \p number, at
+/// the insertion point. The last axis runs fastest.
+void inlineIteration(mlir::RewriterBase &rewriter, mlir::scf::ForallOp loop,
+                     mlir::Value number);
+
+/// The op that adds a new value to each output of \p op, where that is all that
+/// its body does with the output and there is a neutral element; none where an
+/// output has no such op.
+std::optional<llvm::SmallVector<mlir::Operation *>>
+findCombiners(mlir::linalg::GenericOp op);
 
 /// Scalar operations of \p op and the linalg ops in it, with a guess where
 /// lengths or iterations are not known.

@@ -8,11 +8,11 @@
 #include "KernelSchedule.h"
 #include "BodyAnalysis.h"
 #include "Caches.h"
-#include "mlir/Analysis/SliceAnalysis.h"
 #include "mlir/Dialect/Linalg/Transforms/Transforms.h"
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/IR/Matchers.h"
+#include "rwkvc/Support/Loops.h"
 #include "rwkvc/Target/CPU/Passes.h"
 #include "llvm/ADT/DenseSet.h"
 #include "llvm/ADT/StringSwitch.h"
@@ -159,19 +159,17 @@ static bool isBodyVectorizable(linalg::GenericOp op, unsigned lane) {
   return true;
 }
 
-/// How each output is combined with a new value, where that is one reducing op
-/// on the accumulator.
+/// How vectors combine each output with a new value, where that is one reducing
+/// op on the accumulator.
 static std::optional<SmallVector<vector::CombiningKind>>
-findCombiners(linalg::GenericOp op) {
+findCombiningKinds(linalg::GenericOp op) {
+  auto combiners = findCombiners(op);
+  if (!combiners)
+    return std::nullopt;
   SmallVector<vector::CombiningKind> kinds;
-  ArrayRef<BlockArgument> outputs = op.getRegionOutputArgs();
-  for (unsigned i = 0; i < outputs.size(); ++i) {
-    SmallVector<Operation *, 4> combiners;
-    if (!matchReduction(outputs, i, combiners) || combiners.size() != 1)
-      return std::nullopt;
-    std::optional<vector::CombiningKind> kind =
-        linalg::getCombinerOpKind(combiners[0]);
-    if (!kind || !arith::getNeutralElement(combiners[0]))
+  for (Operation *combiner : *combiners) {
+    auto kind = linalg::getCombinerOpKind(combiner);
+    if (!kind)
       return std::nullopt;
     kinds.push_back(*kind);
   }
@@ -229,7 +227,7 @@ static bool isInterleaved(const Schedule &s, unsigned lane) {
 /// Picks the loop for the lanes; false where none will do.
 static bool chooseLane(linalg::GenericOp op, Schedule &s, int64_t vectorBits) {
   std::optional<SmallVector<vector::CombiningKind>> combiners =
-      findCombiners(op);
+      findCombiningKinds(op);
   double best = 0.0;
   bool found = false;
   for (unsigned d = 0; d < s.ranges.size(); ++d) {

@@ -138,28 +138,7 @@ struct VectorizeKernelsPass
     auto range = scf::ForOp::create(rewriter, loc, func.getArgument(0),
                                     func.getArgument(1), constant(1));
     rewriter.setInsertionPointToStart(range.getBody());
-    // The last axis runs fastest.
-    SmallVector<Value> ivs(counts.size());
-    Value rest = range.getInductionVar();
-    SmallVector<OpFoldResult> starts = loop.getMixedLowerBound();
-    SmallVector<OpFoldResult> steps = loop.getMixedStep();
-    for (int64_t axis = counts.size() - 1; axis >= 0; --axis) {
-      Value digit = rest;
-      if (axis > 0) {
-        digit =
-            arith::RemUIOp::create(rewriter, loc, rest, constant(counts[axis]));
-        rest =
-            arith::DivUIOp::create(rewriter, loc, rest, constant(counts[axis]));
-      }
-      digit = arith::MulIOp::create(
-          rewriter, loc, digit, constant(*getConstantIntValue(steps[axis])));
-      ivs[axis] = arith::AddIOp::create(
-          rewriter, loc, digit, constant(*getConstantIntValue(starts[axis])));
-    }
-    rewriter.eraseOp(loop.getTerminator());
-    rewriter.inlineBlockBefore(loop.getBody(), range.getBody()->getTerminator(),
-                               ivs);
-    rewriter.eraseOp(loop);
+    inlineIteration(rewriter, loop, range.getInductionVar());
   }
 
   /// Calls of parallel kernels run all of their units.

@@ -404,30 +404,8 @@ void KernelBuilder::emitInside(Operation *root) {
 void KernelBuilder::inlineLoop(scf::ForallOp loop, Value group) {
   IRRewriter rewriter(loop.getContext());
   rewriter.setInsertionPoint(loop);
-  Location loc = loop.getLoc();
-  if (!group) {
+  if (group)
+    inlineIteration(rewriter, loop, group);
+  else
     (void)scf::forallToForLoop(rewriter, loop);
-    return;
-  }
-  SmallVector<int64_t> counts = *countIterations(loop);
-  SmallVector<OpFoldResult> starts = loop.getMixedLowerBound();
-  SmallVector<OpFoldResult> steps = loop.getMixedStep();
-  SmallVector<Value> ivs(counts.size());
-  Value rest = group;
-  AffineExpr d0 = rewriter.getAffineDimExpr(0);
-  auto apply = [&](AffineExpr expr, Value value) -> Value {
-    return affine::makeComposedAffineApply(rewriter, loc, expr,
-                                           ArrayRef<OpFoldResult>{value});
-  };
-  for (int64_t axis = counts.size() - 1; axis >= 0; --axis) {
-    AffineExpr digit = axis > 0 ? d0 % counts[axis] : d0;
-    ivs[axis] = apply(digit * *getConstantIntValue(steps[axis]) +
-                          *getConstantIntValue(starts[axis]),
-                      rest);
-    if (axis > 0)
-      rest = apply(d0.floorDiv(counts[axis]), rest);
-  }
-  rewriter.eraseOp(loop.getTerminator());
-  rewriter.inlineBlockBefore(loop.getBody(), loop, ivs);
-  rewriter.eraseOp(loop);
 }

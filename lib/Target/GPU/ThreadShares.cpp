@@ -6,13 +6,13 @@
 //===----------------------------------------------------------------------===//
 
 #include "ThreadShares.h"
-#include "mlir/Analysis/SliceAnalysis.h"
 #include "mlir/Dialect/Affine/IR/AffineOps.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/IR/IRMapping.h"
 #include "mlir/IR/ImplicitLocOpBuilder.h"
+#include "rwkvc/Support/Loops.h"
 
 using namespace mlir;
 using namespace rwkvc;
@@ -43,21 +43,6 @@ static OpOperand &findLargest(linalg::GenericOp op) {
     if (count(operand) > count(*largest))
       largest = &operand;
   return *largest;
-}
-
-/// The op that adds a new value to each output of \p op , where that is all
-/// that its body does with the output; empty where it is not.
-static SmallVector<Operation *> findCombiners(linalg::GenericOp op) {
-  SmallVector<Operation *> found;
-  ArrayRef<BlockArgument> outputs = op.getRegionOutputArgs();
-  for (unsigned i = 0; i < outputs.size(); ++i) {
-    SmallVector<Operation *, 4> combiners;
-    if (!matchReduction(outputs, i, combiners) || combiners.size() != 1 ||
-        !arith::getNeutralElement(combiners.front()))
-      return {};
-    found.push_back(combiners.front());
-  }
-  return found;
 }
 
 Shares rwkvc::gpu::chooseShares(linalg::GenericOp op, int64_t numThreads,
@@ -96,9 +81,10 @@ Shares rwkvc::gpu::chooseShares(linalg::GenericOp op, int64_t numThreads,
     ways *= 2;
   if (ways == 1)
     return s;
-  s.combiners = findCombiners(op);
-  if (s.combiners.empty())
+  auto combiners = findCombiners(op);
+  if (!combiners)
     return s;
+  s.combiners = std::move(*combiners);
   s.ways = ways;
   s.split = split;
   int64_t ofSum = getStride(op, largest, split);

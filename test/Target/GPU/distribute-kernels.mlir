@@ -58,7 +58,7 @@ func.func private @rows(%w: memref<64x1024xf32>, %x: memref<1024xf32>, %y: memre
 // CHECK:         gpu.func @loop
 // CHECK-DAG:       %[[THREAD:.*]] = gpu.thread_id x
 // CHECK-DAG:       %[[GROUP:.*]] = gpu.block_id x
-// CHECK-DAG:       affine.apply #{{.*}}()[%[[GROUP]]]
+// CHECK-DAG:       arith.remui %[[GROUP]], %c4
 // CHECK:           memref.load
 // CHECK:           math.exp
 // CHECK:           memref.store
