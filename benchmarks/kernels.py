@@ -8,7 +8,7 @@
 
 Launches and bytes are counted from the compiled code, registers and spills are ptxas's. No GPU is needed and nothing is
 run. Bytes are those that kernels' operands have (rwkvc-count-traffic): what stays in a cache or in shared memory counts
-too, so it is an upper bound; the least is all weights that a form reads, its states, inputs and outputs, once.
+too, so it is an upper bound; the least is all weights, and a form's states, inputs and outputs, once.
 """
 
 import argparse
@@ -118,13 +118,15 @@ def main():
         "\n| form | launches | per layer | bytes moved | least | ratio | most registers | spilled, bytes |\n|"
         + "---|" * 8
     )
+    # The form that reads no weight twice tells how many there are.
+    once = min(traffic[form][0] for form in shown)
     for form in shown:
         weights, workspace, arguments, inside = traffic[form]
-        least = weights + arguments
+        least, moved = once + arguments, weights + workspace + arguments + inside
         most = max(usage[kernel][1] for kernel, _ in forms[form])
         spilled = sum(usage[kernel][0] for kernel in dict(forms[form]))
-        cells = [form, len(forms[form]), f"{len(forms[form]) / layers:.1f}", least + workspace + inside, least]
-        cells += [f"{(least + workspace + inside) / least:.3f}", most, spilled]
+        cells = [form, len(forms[form]), f"{len(forms[form]) / layers:.1f}", moved, least]
+        cells += [f"{moved / least:.3f}", most, spilled]
         print("| " + " | ".join(map(str, cells)) + " |")
 
 
