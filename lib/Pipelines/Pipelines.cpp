@@ -112,6 +112,7 @@ ArrayRef<StringRef> rwkvc::getOptionalPasses() {
       "cpu-pack-matrices",
       "cpu-pad-rows",
       "cpu-prefetch-rows",
+      "gpu-distribute-recurrences",
       "gpu-chain-kernels",
       "gpu-append-chains",
       "gpu-unroll-reductions",
@@ -229,6 +230,8 @@ static void buildLinalg(OpPassManager &pm, const PipelineOptions &options) {
   // A token's low-rank projections, not what all threads should share.
   loops.maxProductSize = 1 << 18;
   addOptional(pm, options, createFuseIntoParallelLoops(loops));
+  if (!options.hasProcessor)
+    addOptional(pm, options, rwkvc::gpu::createDistributeRecurrences());
   pm.addPass(createConvertWKVToLinalgPass());
   addCleanup(pm);
   // What the recurrences became, with what is now beside it.
@@ -280,6 +283,8 @@ static void buildBufferize(OpPassManager &pm, const PipelineOptions &options) {
   // In each function, several at a time.
   OpPassManager &tensors = pm.nest<func::FuncOp>();
   tensors.addPass(bufferization::createEmptyTensorEliminationPass());
+  if (!options.hasProcessor)
+    tensors.addPass(rwkvc::gpu::createPrivatizeTensors());
   tensors.addPass(bufferization::createEmptyTensorToAllocTensorPass());
   if (options.hasProcessor)
     addOptional(tensors, options, cpu::createPadRows());
@@ -344,8 +349,10 @@ static void buildDeviceKernels(OpPassManager &pm,
   if (const DeviceKind *kind = findDeviceKind(options.device);
       kind && kind->isPortable)
     kernels.addPass(rwkvc::gpu::createRematerializeIndices());
-  else
+  else {
+    kernels.addPass(rwkvc::gpu::createUnrollPrivateLoops());
     addOptional(kernels, options, rwkvc::gpu::createUnrollReductions());
+  }
 }
 
 /// MLIR's lowerings of all but dnnl, function by function where they can. On

@@ -128,7 +128,8 @@ std::string rwkvc::identifyConstant(Attribute value) {
     os << "resource " << resource.getRawHandle().getResource();
   else if (auto dense = dyn_cast<DenseElementsAttr>(value);
            dense && !dense.getElementType().isInteger(1))
-    os << "bytes "
+    // A splat has the bytes of one element.
+    os << dense.getNumElements() << " elements of bytes "
        << StringRef(dense.getRawData().data(), dense.getRawData().size());
   else
     os << "attribute " << value.getAsOpaquePointer();

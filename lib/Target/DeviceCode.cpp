@@ -9,6 +9,8 @@
 #include "rwkvc/Target/CodeGen.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/IR/Constants.h"
+#include "llvm/IR/IRBuilder.h"
+#include "llvm/IR/InstIterator.h"
 #include "llvm/IR/Metadata.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/FileUtilities.h"
@@ -16,6 +18,41 @@
 #include "llvm/Support/Program.h"
 
 using namespace rwkvc;
+
+/// Makes arrays of allocations of constant length, since SPIR-V has no others,
+/// and says that addresses in them are those of elements.
+static void makeArrays(llvm::Function &function) {
+  llvm::SmallVector<llvm::AllocaInst *> allocations;
+  for (llvm::Instruction &instruction : llvm::instructions(function))
+    if (auto *memory = llvm::dyn_cast<llvm::AllocaInst>(&instruction))
+      allocations.push_back(memory);
+  for (llvm::AllocaInst *memory : allocations) {
+    auto *length = llvm::dyn_cast<llvm::ConstantInt>(memory->getArraySize());
+    if (!length)
+      continue;
+    llvm::IRBuilder<> b(memory);
+    auto *array =
+        b.CreateAlloca(llvm::ArrayType::get(memory->getAllocatedType(),
+                                            length->getZExtValue()),
+                       memory->getAddressSpace());
+    array->setAlignment(memory->getAlign());
+    for (llvm::User *user : llvm::make_early_inc_range(memory->users())) {
+      auto *address = llvm::dyn_cast<llvm::GetElementPtrInst>(user);
+      if (!address || address->getNumIndices() != 1 ||
+          address->getSourceElementType() != memory->getAllocatedType())
+        continue;
+      b.SetInsertPoint(address);
+      llvm::Value *index = address->getOperand(1);
+      address->replaceAllUsesWith(
+          b.CreateGEP(array->getAllocatedType(), array,
+                      {llvm::ConstantInt::get(index->getType(), 0), index}, "",
+                      address->getNoWrapFlags()));
+      address->eraseFromParent();
+    }
+    memory->replaceAllUsesWith(array);
+    memory->eraseFromParent();
+  }
+}
 
 void rwkvc::prepareKernels(llvm::Module &module, const DeviceInfo &device,
                            const llvm::TargetMachine &machine,
@@ -25,6 +62,7 @@ void rwkvc::prepareKernels(llvm::Module &module, const DeviceInfo &device,
   for (const DeviceKernel &kernel : kernels) {
     llvm::Function *function = module.getFunction(kernel.name);
     function->setCallingConv(device.kind->kernelConvention);
+    makeArrays(*function);
     std::string size = std::to_string(kernel.numThreads);
     // Each target takes the size of a workgroup in a form of its own.
     switch (device.kind->runtime) {

@@ -21,17 +21,20 @@ llvm::ArrayRef<DeviceKind> rwkvc::getDeviceKinds() {
       // 3: local and global memory.
       {"spirv", "spirv64-unknown-unknown", "", RWKVRT_OPENCL,
        llvm::CallingConv::SPIR_KERNEL, "_Z12get_local_idj", "_Z12get_group_idj",
-       /*areFunctions=*/true, "_Z7barrierj", 3, "", /*hasMath=*/true,
+       /*areFunctions=*/true, "_Z7barrierj", 3, "", /*privateSpace=*/0,
+       /*hasMath=*/true,
        /*isPortable=*/true},
       {"nvptx", "nvptx64-nvidia-cuda", "sm_80", RWKVRT_CUDA,
        llvm::CallingConv::PTX_Kernel, "llvm.nvvm.read.ptx.sreg.tid.x",
        "llvm.nvvm.read.ptx.sreg.ctaid.x", /*areFunctions=*/false,
-       "llvm.nvvm.barrier.cta.sync.aligned.all", 0, "", /*hasMath=*/false,
+       "llvm.nvvm.barrier.cta.sync.aligned.all", 0, "", /*privateSpace=*/0,
+       /*hasMath=*/false,
        /*isPortable=*/false},
       {"amdgpu", "amdgcn-amd-amdhsa", "gfx942", RWKVRT_HIP,
        llvm::CallingConv::AMDGPU_KERNEL, "llvm.amdgcn.workitem.id.x",
        "llvm.amdgcn.workgroup.id.x", /*areFunctions=*/false,
-       "llvm.amdgcn.s.barrier", std::nullopt, "workgroup", /*hasMath=*/false,
+       "llvm.amdgcn.s.barrier", std::nullopt, "workgroup", /*privateSpace=*/5,
+       /*hasMath=*/false,
        /*isPortable=*/false},
   };
   return kinds;

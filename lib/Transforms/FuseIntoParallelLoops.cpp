@@ -135,7 +135,10 @@ private:
 } // namespace
 
 bool Fusion::analyzeLoop() {
-  if (!loop->getParentOfType<scf::ForallOp>() && loop.getNumResults() > 0)
+  // Iterations that are threads already are not to grow.
+  bool isMapped = loop.getMapping() && !loop.getMapping()->empty();
+  if (!isMapped && !loop->getParentOfType<scf::ForallOp>() &&
+      loop.getNumResults() > 0)
     for (auto [from, to, step] :
          llvm::zip_equal(loop.getMixedLowerBound(), loop.getMixedUpperBound(),
                          loop.getMixedStep())) {

@@ -100,6 +100,9 @@ struct PlanMemoryPass : rwkvc::impl::PlanMemoryBase<PlanMemoryPass> {
     BufferViewFlowAnalysis aliases(entry);
     Buffers buffers;
     WalkResult walk = entry.walk([&](memref::AllocOp alloc) {
+      // In another space, a thread's own memory for instance, it stays.
+      if (alloc.getType().getMemorySpace())
+        return WalkResult::advance();
       FailureOr<Buffer> buffer = getBuffer(alloc, aliases, positions);
       if (failed(buffer))
         return WalkResult::interrupt();
@@ -225,7 +228,10 @@ struct PlanMemoryPass : rwkvc::impl::PlanMemoryBase<PlanMemoryPass> {
       for (const Buffer &inner : inLoops[loop])
         place(inner, share, start);
     }
-    entry.walk([](memref::AllocOp unused) { unused.erase(); });
+    entry.walk([](memref::AllocOp unused) {
+      if (!unused.getType().getMemorySpace())
+        unused.erase();
+    });
     entry.setFunctionType(
         FunctionType::get(&getContext(), block.getArgumentTypes(), {}));
   }

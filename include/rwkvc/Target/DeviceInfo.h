@@ -39,6 +39,8 @@ struct DeviceKind {
   /// Synchronisation scope of fences around the barrier, where it orders no
   /// memory accesses itself.
   llvm::StringRef fenceScope;
+  /// LLVM's number for the memory of a thread alone.
+  unsigned privateSpace;
   /// Whether its code generator knows sin, pow and the like, in double
   /// precision too.
   bool hasMath;

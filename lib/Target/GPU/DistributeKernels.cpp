@@ -5,7 +5,7 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "ThreadShares.h"
+#include "ThreadLoops.h"
 #include "mlir/Dialect/Linalg/Transforms/Transforms.h"
 #include "mlir/Dialect/Linalg/Utils/Utils.h"
 #include "mlir/Dialect/SCF/Transforms/Transforms.h"
@@ -98,7 +98,7 @@ public:
 
   mlir::gpu::GPUFuncOp func;
   int64_t numGroups = 1, numThreads = 1;
-  unsigned numShared = 0, numTiled = 0;
+  unsigned numShared = 0, numTiled = 0, numThreadLoops = 0;
 
 private:
   void createFunction();
@@ -110,6 +110,7 @@ private:
   void emitLast(scf::ExecuteRegionOp chain);
   void emitMember(const Member &member, Value group);
   void emitInside(Operation *root);
+  void emitThreads(scf::ForallOp loop, Value group);
   void inlineLoop(scf::ForallOp loop, Value group);
 
   func::FuncOp source;
@@ -146,6 +147,7 @@ struct DistributeKernelsPass
         return signalPassFailure();
       numShared += entry->second.numShared;
       numTiled += entry->second.numTiled;
+      numThreadLoops += entry->second.numThreadLoops;
       ++numKernels;
     }
     module.walk([&](func::CallOp call) {
@@ -225,6 +227,10 @@ int64_t KernelBuilder::chooseThreads() {
   });
   if (ofProducts > 0)
     wanted = ofProducts;
+  func.walk([&](scf::ForallOp loop) {
+    if (isThreadLoop(loop))
+      wanted = std::max(wanted, computeProduct(*countIterations(loop)));
+  });
   int64_t count = 32;
   while (count < groupSize && count < wanted)
     count *= 2;
@@ -260,8 +266,10 @@ LogicalResult KernelBuilder::build() {
       member.groups = std::max<int64_t>(member.shares.groupsOf(numThreads), 1);
       count(member.shares);
     } else if (auto loop = dyn_cast<scf::ForallOp>(member.op)) {
-      member.groups =
-          std::max<int64_t>(computeProduct(*countIterations(loop)), 1);
+      int64_t count = computeProduct(*countIterations(loop));
+      if (isThreadLoop(loop))
+        count = llvm::divideCeil(count, numThreads);
+      member.groups = std::max<int64_t>(count, 1);
     }
     if (!isChain)
       numGroups += member.groups;
@@ -318,8 +326,13 @@ void KernelBuilder::emitMember(const Member &member, Value group) {
     emitShares(op, member.shares, threads, group);
     return;
   }
+  auto loop = dyn_cast<scf::ForallOp>(member.op);
+  if (loop && isThreadLoop(loop)) {
+    emitThreads(loop, group);
+    return;
+  }
   emitInside(member.op);
-  if (auto loop = dyn_cast<scf::ForallOp>(member.op))
+  if (loop)
     inlineLoop(loop, group);
 }
 
@@ -369,12 +382,15 @@ void KernelBuilder::emitLast(scf::ExecuteRegionOp chain) {
 /// Lets the threads share what is in \p root , which all of them run.
 void KernelBuilder::emitInside(Operation *root) {
   SmallVector<Operation *> ops;
-  root->walk([&](Operation *op) {
-    if (op != root &&
-        isa<linalg::GenericOp, scf::ForallOp, memref::LoadOp, memref::StoreOp>(
-            op) &&
-        !op->getParentOfType<linalg::GenericOp>())
+  root->walk<WalkOrder::PreOrder>([&](Operation *op) {
+    if (op == root)
+      return WalkResult::advance();
+    auto loop = dyn_cast<scf::ForallOp>(op);
+    if (loop || isa<linalg::GenericOp, memref::LoadOp, memref::StoreOp>(op))
       ops.push_back(op);
+    return isa<linalg::GenericOp>(op) || (loop && isThreadLoop(loop))
+               ? WalkResult::skip()
+               : WalkResult::advance();
   });
   for (Operation *op : ops) {
     ImplicitLocOpBuilder b(op->getLoc(), op);
@@ -393,11 +409,21 @@ void KernelBuilder::emitInside(Operation *root) {
       auto branch = scf::IfOp::create(b, isFirst, /*withElseRegion=*/false);
       op->moveBefore(branch.thenYield());
     } else if (auto loop = dyn_cast<scf::ForallOp>(op)) {
+      if (isThreadLoop(loop)) {
+        emitThreads(loop, nullptr);
+        continue;
+      }
       IRRewriter rewriter(op->getContext());
       rewriter.setInsertionPoint(loop);
       (void)scf::forallToForLoop(rewriter, loop);
     }
   }
+}
+
+/// Lets each thread run iterations of \p loop alone.
+void KernelBuilder::emitThreads(scf::ForallOp loop, Value group) {
+  emitThreadLoop(loop, threads, group);
+  ++numThreadLoops;
 }
 
 /// Replaces \p loop by its iteration \p group , or by a loop if that is null.

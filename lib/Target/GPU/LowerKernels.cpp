@@ -64,16 +64,25 @@ struct LowerKernelsPass : rwkvc::gpu::impl::LowerKernelsBase<LowerKernelsPass> {
       });
     }
     replacer.addReplacement(
-        [](mlir::gpu::AddressSpaceAttr space) -> std::optional<Attribute> {
-          bool isShared =
-              space.getValue() == mlir::gpu::AddressSpace::Workgroup;
+        [this](mlir::gpu::AddressSpaceAttr space) -> std::optional<Attribute> {
           return IntegerAttr::get(IntegerType::get(space.getContext(), 64),
-                                  isShared ? 3 : 1);
+                                  getSpace(space.getValue()));
         });
     replacer.recursivelyReplaceElementsIn(module, /*replaceAttrs=*/true,
                                           /*replaceLocs=*/false,
                                           /*replaceTypes=*/true);
     return success();
+  }
+
+  int64_t getSpace(mlir::gpu::AddressSpace space) const {
+    switch (space) {
+    case mlir::gpu::AddressSpace::Workgroup:
+      return 3;
+    case mlir::gpu::AddressSpace::Private:
+      return kind->privateSpace;
+    default:
+      return 1;
+    }
   }
 
   /// Lets bf16 be read and written as integers of 16 bits, for devices that

@@ -48,7 +48,8 @@ static OpOperand &findLargest(linalg::GenericOp op) {
 Shares rwkvc::gpu::chooseShares(linalg::GenericOp op, int64_t numThreads,
                                 int64_t maxThreads) {
   Shares s;
-  s.tiles = chooseTiles(op, numThreads, maxThreads);
+  if (numThreads > 1)
+    s.tiles = chooseTiles(op, numThreads, maxThreads);
   s.ranges = op.getStaticLoopRanges();
   op.getParallelDims(s.parallel);
   op.getReductionDims(s.reductions);

@@ -10,6 +10,68 @@
 
 include "mlir/Pass/PassBase.td"
 
+def DistributeRecurrences : Pass<"gpu-distribute-recurrences", "::mlir::ModuleOp"> {
+  let summary = "Give each value element of a recurrence to a thread";
+  let description = [{
+    The value elements of a head, and v4's channels, never interact: a thread that has one of them
+    runs over all tokens without waiting for others, and what it knows of the state fits its
+    registers. A recurrence over at least `min-tokens` tokens, one after the other, becomes a parallel loop
+    over threads, which work on copies of their part of the state in memory of their own.
+    Recurrences in chunks stay, and those of which a thread would have more than `max-elements` elements
+    of the state.
+
+    ```mlir
+    %y, %new = wkv.wkv7 ... state(%s) : ... tensor<1x64x1x64xf32>, tensor<1x1x64x64xf32>
+    // after
+    %r:2 = scf.forall (%j) in (64) shared_outs(%o = %init, %n = %s) {
+      %part = tensor.extract_slice %n[0, 0, %j, 0] [1, 1, 1, 64] [1, 1, 1, 1]
+      %own = bufferization.alloc_tensor() copy(%part) {memory_space = #gpu.address_space<private>}
+      %y, %new = wkv.wkv7 ... state(%own) : ... tensor<1x64x1x1xf32>, tensor<1x1x1x64xf32>
+      scf.forall.in_parallel { tensor.parallel_insert_slice ... }
+    } {mapping = [#gpu.thread<linear_dim_0>]}
+    ```
+  }];
+  let dependentDialects = [
+    "::mlir::affine::AffineDialect", "::mlir::bufferization::BufferizationDialect",
+    "::mlir::gpu::GPUDialect", "::mlir::scf::SCFDialect", "::mlir::tensor::TensorDialect"
+  ];
+  let options = [
+    Option<"minTokens", "min-tokens", "int64_t", /*default=*/"2",
+           "Fewest tokens of a recurrence that threads share so">,
+    Option<"maxElements", "max-elements", "int64_t", /*default=*/"128",
+           "Most elements of the state that a thread has">
+  ];
+  let statistics = [
+    Statistic<"numDistributed", "distributed", "Recurrences given to threads">
+  ];
+}
+
+def PrivatizeTensors : Pass<"gpu-privatize-tensors", "::mlir::func::FuncOp"> {
+  let summary = "Give threads memory of their own for what they compute meanwhile";
+  let description = [{
+    What an iteration of a loop over threads writes for itself need not be in memory that others see.
+    Destinations in it of at most `max-elements` elements are allocated in private memory.
+
+    ```mlir
+    scf.forall (%j) in (64) ... {
+      %e = tensor.empty() : tensor<1x1x1xf32>
+      %sum = linalg.fill ... outs(%e)
+    } {mapping = [#gpu.thread<linear_dim_0>]}
+    // after
+      %e = bufferization.alloc_tensor() {memory_space = #gpu.address_space<private>} : tensor<1x1x1xf32>
+    ```
+  }];
+  let dependentDialects = ["::mlir::bufferization::BufferizationDialect",
+                           "::mlir::gpu::GPUDialect"];
+  let options = [
+    Option<"maxElements", "max-elements", "int64_t", /*default=*/"128",
+           "Most elements of a tensor in private memory">
+  ];
+  let statistics = [
+    Statistic<"numPrivatized", "privatized", "Tensors in private memory">
+  ];
+}
+
 def SinkScalars : Pass<"gpu-sink-scalars", "::mlir::ModuleOp"> {
   let summary = "Let kernels read the scalars that they depend on";
   let description = [{
@@ -157,6 +219,23 @@ def DistributeKernels : Pass<"gpu-distribute-kernels", "::mlir::ModuleOp"> {
     }
     ```
 
+    An iteration of an `scf.forall` with the mapping `gpu.thread` is one thread's, which computes all that
+    is in it by itself; buffers in private memory become `memref.alloca`. Others of the kernel wait
+    behind the loop.
+
+    ```mlir
+    scf.forall (%j) in (64) {
+      %s = memref.alloc() : memref<64xf32, #gpu.address_space<private>>
+      scf.for %t = %c0 to %length step %c1 { ... }
+    } {mapping = [#gpu.thread<linear_dim_0>]}
+    // after
+    %s = memref.alloca() : memref<64xf32, #gpu.address_space<private>>
+    scf.if %thread < 64 {
+      scf.for %t = %c0 to %length step %c1 { ... }
+    }
+    gpu.barrier
+    ```
+
     Sizes must be static.
   }];
   let dependentDialects = [
@@ -174,7 +253,8 @@ def DistributeKernels : Pass<"gpu-distribute-kernels", "::mlir::ModuleOp"> {
     Statistic<"numKernels", "kernels", "Kernels made">,
     Statistic<"numLaunches", "launches", "Launches of them">,
     Statistic<"numShared", "shared", "Linalg ops whose sums threads share">,
-    Statistic<"numTiled", "tiled", "Products computed by tiles">
+    Statistic<"numTiled", "tiled", "Products computed by tiles">,
+    Statistic<"numThreadLoops", "thread-loops", "Loops whose iterations are threads">
   ];
 }
 
@@ -206,6 +286,34 @@ def UnrollReductions : Pass<"gpu-unroll-reductions", "::mlir::gpu::GPUFuncOp"> {
   }];
   let options = [Option<"maxTerms", "max-terms", "uint64_t", /*default=*/"16",
                         "Terms per iteration at most">];
+  let statistics = [Statistic<"numUnrolled", "unrolled", "Loops unrolled">];
+  let dependentDialects = ["::mlir::arith::ArithDialect"];
+}
+
+def UnrollPrivateLoops : Pass<"gpu-unroll-private-loops", "::mlir::gpu::GPUFuncOp"> {
+  let summary = "Unroll loops over a thread's own memory, so that it can be registers";
+  let description = [{
+    Registers have no addresses. Loops of at most `max-iterations` in which the element of
+    private memory that is read or written depends on the iteration are unrolled.
+
+    ```mlir
+    %s = memref.alloca() : memref<64xf32, #gpu.address_space<private>>
+    scf.for %i = %c0 to %c64 step %c1 {
+      %x = memref.load %s[%i] : ...
+      memref.store %f, %s[%i] : ...
+    }
+    // after
+    %x = memref.load %s[%c0] : ...
+    memref.store %f, %s[%c0] : ...
+    %x1 = memref.load %s[%c1] : ...
+    memref.store %f1, %s[%c1] : ...
+    ...
+    ```
+  }];
+  let options = [
+    Option<"maxIterations", "max-iterations", "uint64_t", /*default=*/"128",
+           "Iterations of a loop at most">
+  ];
   let statistics = [Statistic<"numUnrolled", "unrolled", "Loops unrolled">];
   let dependentDialects = ["::mlir::arith::ArithDialect"];
 }
@@ -242,7 +350,8 @@ def LowerKernels : Pass<"gpu-lower-kernels", "::mlir::ModuleOp"> {
     A `gpu.module` becomes a module of functions that MLIR's lowerings to LLVM know: which
     thread and workgroup it is, and to wait for the others, are the target's
     intrinsics or library functions; what a workgroup shares is a global variable. Memory spaces get
-    the numbers that LLVM's GPU targets agree on: 1 for all memory of the device, 3 for a workgroup's.
+    the numbers that LLVM's GPU targets agree on: 1 for all memory of the device, 3 for a workgroup's; that
+    of a thread's own memory is the target's.
 
     ```mlir
     gpu.module @kernels {
