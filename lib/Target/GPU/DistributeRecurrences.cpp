@@ -86,13 +86,17 @@ struct DistributeRecurrencesPass
   static void privatizeStates(IRRewriter &rewriter,
                               wkv::RecurrenceOpInterface op) {
     rewriter.setInsertionPoint(op);
-    for (Value state : op.getStates()) {
+    for (OpOperand &operand : op->getOpOperands()) {
+      if (op.getOperandRole(operand.getOperandNumber()) !=
+          wkv::OperandRole::State)
+        continue;
       auto own = bufferization::AllocTensorOp::create(
-          rewriter, op.getLoc(), cast<RankedTensorType>(state.getType()),
-          ValueRange(), state);
+          rewriter, op.getLoc(),
+          cast<RankedTensorType>(operand.get().getType()), ValueRange(),
+          operand.get());
       own.setMemorySpaceAttr(mlir::gpu::AddressSpaceAttr::get(
           rewriter.getContext(), mlir::gpu::AddressSpace::Private));
-      op->replaceUsesOfWith(state, own);
+      operand.set(own);
     }
   }
 };

@@ -16,24 +16,30 @@ namespace rwkvc::gpu {
 using namespace mlir;
 using namespace rwkvc;
 
-/// Whether which element of a thread's own memory \p op accesses may depend on
-/// \p loop .
-static bool isPrivateAccess(Operation *op, scf::ForOp loop) {
-  auto isPrivate = [](MemRefType type) {
-    auto space =
-        dyn_cast_if_present<mlir::gpu::AddressSpaceAttr>(type.getMemorySpace());
-    return space && space.getValue() == mlir::gpu::AddressSpace::Private;
-  };
-  auto varies = [&](ValueRange indices) {
-    return llvm::any_of(indices, [&](Value index) {
-      return !loop.isDefinedOutsideOfLoop(index);
-    });
-  };
+static bool isPrivate(MemRefType type) {
+  auto space =
+      dyn_cast_if_present<mlir::gpu::AddressSpaceAttr>(type.getMemorySpace());
+  return space && space.getValue() == mlir::gpu::AddressSpace::Private;
+}
+
+/// The indices of the thread's own memory that \p op accesses.
+static ValueRange getPrivateIndices(Operation *op) {
   if (auto load = dyn_cast<memref::LoadOp>(op))
-    return isPrivate(load.getMemRefType()) && varies(load.getIndices());
+    return isPrivate(load.getMemRefType()) ? load.getIndices() : ValueRange();
   if (auto store = dyn_cast<memref::StoreOp>(op))
-    return isPrivate(store.getMemRefType()) && varies(store.getIndices());
-  return false;
+    return isPrivate(store.getMemRefType()) ? store.getIndices() : ValueRange();
+  return {};
+}
+
+/// Whether \p value is computed from the number of \p loop 's iteration. That
+/// of a loop inside starts anew in each iteration.
+static bool dependsOn(Value value, scf::ForOp loop) {
+  if (value == loop.getInductionVar())
+    return true;
+  Operation *def = value.getDefiningOp();
+  return def && loop->isProperAncestor(def) &&
+         llvm::any_of(def->getOperands(),
+                      [&](Value operand) { return dependsOn(operand, loop); });
 }
 
 namespace {
@@ -50,8 +56,10 @@ struct UnrollPrivateLoopsPass
       if (!count || count->ugt(maxIterations))
         return;
       WalkResult found = loop.walk([&](Operation *op) {
-        return isPrivateAccess(op, loop) ? WalkResult::interrupt()
-                                         : WalkResult::advance();
+        return llvm::any_of(getPrivateIndices(op),
+                            [&](Value index) { return dependsOn(index, loop); })
+                   ? WalkResult::interrupt()
+                   : WalkResult::advance();
       });
       if (found.wasInterrupted())
         loops.push_back(loop);

@@ -163,3 +163,44 @@ func.func private @append(%w: memref<64x256xf32>, %x: memref<256xf32>, %y: memre
   } {gpu.chain}
   return
 }
+
+// -----
+
+// An iteration of a loop over threads is one thread's, without barriers in it;
+// its buffer is memory of its own. The others wait behind the loop.
+// CHECK-LABEL: func.func @main
+// CHECK:         gpu.launch_func @kernels::@threads blocks in (%c2{{[^,]*}}, %c1{{[^,]*}}, %c1{{[^,]*}}) threads in (%c64
+// CHECK-LABEL: gpu.func @threads
+// CHECK:         %[[OWN:.*]] = memref.alloca() : memref<4xf32, #gpu.address_space<private>>
+// CHECK:         scf.for
+// CHECK-NEXT:      memref.store %{{.*}}, %[[OWN]]
+// CHECK-NOT:     gpu.barrier
+// CHECK:         scf.for
+// CHECK-NEXT:      memref.load %[[OWN]]
+// CHECK:         gpu.barrier
+// CHECK:         memref.load
+func.func @main(%x: memref<2x64xf32>, %y: memref<2x64xf32>) {
+  call @threads(%x, %y) : (memref<2x64xf32>, memref<2x64xf32>) -> ()
+  return
+}
+func.func private @threads(%x: memref<2x64xf32>, %y: memref<2x64xf32>) {
+  %c0 = arith.constant 0 : index
+  %one = arith.constant 1.0 : f32
+  scf.forall (%h) in (2) {
+    scf.forall (%j) in (64) {
+      %own = memref.alloc() : memref<4xf32, #gpu.address_space<private>>
+      linalg.fill ins(%one : f32) outs(%own : memref<4xf32, #gpu.address_space<private>>)
+      %part = memref.subview %x[%h, %j] [1, 1] [1, 1] : memref<2x64xf32> to memref<f32, strided<[], offset: ?>>
+      linalg.generic {indexing_maps = [affine_map<(d0) -> (d0)>, affine_map<(d0) -> ()>], iterator_types = ["reduction"]}
+          ins(%own : memref<4xf32, #gpu.address_space<private>>) outs(%part : memref<f32, strided<[], offset: ?>>) {
+      ^bb0(%in: f32, %out: f32):
+        %sum = arith.addf %in, %out : f32
+        linalg.yield %sum : f32
+      }
+    } {mapping = [#gpu.thread<linear_dim_0>]}
+    %from = memref.subview %x[%h, 0] [1, 64] [1, 1] : memref<2x64xf32> to memref<64xf32, strided<[1], offset: ?>>
+    %to = memref.subview %y[%h, 0] [1, 64] [1, 1] : memref<2x64xf32> to memref<64xf32, strided<[1], offset: ?>>
+    linalg.exp ins(%from : memref<64xf32, strided<[1], offset: ?>>) outs(%to : memref<64xf32, strided<[1], offset: ?>>)
+  }
+  return
+}
