@@ -409,6 +409,9 @@ mlir::LogicalResult aot::readDeviceCode(mlir::ModuleOp module,
       code.kernels.push_back({kernel.getName().str(), kernel.getNumArguments(),
                               threads.getInt(), shared.getInt()});
   }
+  llvm::StringMap<DeviceKernel *> byName;
+  for (DeviceKernel &kernel : code.kernels)
+    byName[kernel.name] = &kernel;
   // Served interfaces are functions of their own to callers, in front.
   for (const FunctionInfo &function : functions) {
     mlir::Operation *entry = module.lookupSymbol(function.symbol);
@@ -419,6 +422,9 @@ mlir::LogicalResult aot::readDeviceCode(mlir::ModuleOp module,
     auto size = entry->getAttrOfType<mlir::IntegerAttr>(kWorkspaceSizeAttr);
     int64_t workspaceSize = size ? size.getInt() : 0;
     std::vector<Launch> list(launches->begin(), launches->end());
+    for (const Launch &launch : list)
+      if (DeviceKernel *kernel = byName.lookup(launch.kernel))
+        kernel->maxGroups = std::max(kernel->maxGroups, launch.numGroups);
     if (const std::optional<Served> &served = function.served) {
       code.launches.push_back(list);
       for (Launch &launch : code.launches.back())

@@ -400,6 +400,7 @@ static void buildLLVM(OpPassManager &pm) {
 /// dialect.
 static void buildDeviceLLVM(OpPassManager &pm, const PipelineOptions &options) {
   pm.addPass(aot::createRecordLaunches());
+  pm.addPass(rwkvc::gpu::createAnnotateArguments());
   rwkvc::gpu::LowerKernelsOptions lower;
   lower.target = options.device;
   pm.addPass(rwkvc::gpu::createLowerKernels(lower));

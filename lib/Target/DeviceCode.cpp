@@ -19,6 +19,10 @@
 
 using namespace rwkvc;
 
+/// So few workgroups that each has a multiprocessor of its own: an A100 has 108
+/// of these, an H100 114 to 132.
+static constexpr int64_t kFewGroups = 64;
+
 /// Makes arrays of allocations of constant length, since SPIR-V has no others,
 /// and says that addresses in them are those of elements.
 static void makeArrays(llvm::Function &function) {
@@ -68,6 +72,10 @@ void rwkvc::prepareKernels(llvm::Module &module, const DeviceInfo &device,
     switch (device.kind->runtime) {
     case RWKVRT_CUDA:
       function->addFnAttr("nvvm.reqntid", size);
+      // A multiprocessor has no second workgroup of a recurrence or norm to
+      // run: rather all registers than spilled ones.
+      if (kernel.maxGroups <= kFewGroups)
+        function->addFnAttr("nvvm.minctasm", "1");
       break;
     case RWKVRT_HIP:
       function->addFnAttr("amdgpu-flat-work-group-size", size + "," + size);

@@ -79,6 +79,7 @@ struct DeviceKernel {
   unsigned numArguments = 0;
   int64_t numThreads = 1;  ///< of a workgroup
   int64_t sharedBytes = 0; ///< of a workgroup
+  int64_t maxGroups = 0;   ///< workgroups of its largest launch
 };
 
 } // namespace rwkvc

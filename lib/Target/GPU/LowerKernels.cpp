@@ -140,6 +140,8 @@ struct LowerKernelsPass : rwkvc::gpu::impl::LowerKernelsBase<LowerKernelsPass> {
                     b.getI64IntegerAttr(size.asArrayRef().front()));
     func->setAttr(rwkvc::gpu::kSharedBytesAttr,
                   b.getI64IntegerAttr(sharedBytes));
+    if (ArrayAttr attributes = kernel.getAllArgAttrs())
+      func.setAllArgAttrs(attributes);
     func.getBody().takeBody(kernel.getBody());
     SmallVector<Operation *> ops;
     func.walk([&](Operation *op) {

@@ -210,9 +210,13 @@ SmallVector<Value> Emitter::reduce(unsigned depth, Value way, ValueRange sums) {
   OpBuilder::InsertionGuard guard(b);
   b.setInsertionPointToStart(loop.getBody());
   ivs[dim] = loop.getInductionVar();
+  // Neighbouring threads have neighbouring terms, or each has its own side by
+  // side, several of which are read at once.
+  AffineExpr term = b.getAffineDimExpr(0), own = b.getAffineDimExpr(1);
   if (isEven)
-    ivs[dim] = apply(b.getAffineDimExpr(0) * s.ways + b.getAffineDimExpr(1),
-                     {ivs[dim], way});
+    ivs[dim] =
+        apply(s.areNeighboursOfSum ? term * s.ways + own : own * count + term,
+              {ivs[dim], way});
   SmallVector<Value> results = reduce(depth + 1, way, loop.getRegionIterArgs());
   if (!sums.empty())
     scf::YieldOp::create(b, results);

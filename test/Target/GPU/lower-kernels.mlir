@@ -12,7 +12,7 @@
 // CHECK:         memref.global "private" @kernel_shared_0 : memref<32xf32, 3> = uninitialized
 gpu.module @kernels {
   // An offset that is known is added by the kernel; another one is in the address.
-  // CHECK:         func.func @kernel(%[[X:.*]]: memref<64xf32, strided<[1]>, 1>, %[[Y:.*]]: memref<64xf32, strided<[1]>, 1>, %{{.*}}: index)
+  // CHECK:         func.func @kernel(%[[X:.*]]: memref<64xf32, strided<[1]>, 1>, %[[Y:.*]]: memref<64xf32, strided<[1]>, 1> {llvm.align = 16 : i64}, %{{.*}}: index)
   // CHECK-SAME:        gpu.shared_bytes = 128 : i64, gpu.threads = 32 : i64
   // CHECK-DAG:       memref.reinterpret_cast %[[X]] to offset: [16], sizes: [64], strides: [1]
   // CHECK-DAG:       memref.cast %[[Y]] : memref<64xf32, strided<[1]>, 1> to memref<64xf32, strided<[1], offset: ?>, 1>
@@ -28,7 +28,7 @@ gpu.module @kernels {
   // SPIRV-NEXT:      arith.index_castui %[[ID]] : i64 to index
   // SPIRV:           llvm.call spir_funccc @_Z7barrierj({{.*}}) {convergent}
   // CHECK:           return
-  gpu.func @kernel(%x: memref<64xf32, strided<[1], offset: 16>, #global>, %y: memref<64xf32, strided<[1], offset: ?>, #global>, %n: index) workgroup(%s: memref<32xf32, #gpu.address_space<workgroup>>) kernel attributes {known_block_size = array<i32: 32, 1, 1>} {
+  gpu.func @kernel(%x: memref<64xf32, strided<[1], offset: 16>, #global>, %y: memref<64xf32, strided<[1], offset: ?>, #global> {llvm.align = 16 : i64}, %n: index) workgroup(%s: memref<32xf32, #gpu.address_space<workgroup>>) kernel attributes {known_block_size = array<i32: 32, 1, 1>} {
     %i = gpu.thread_id x
     %g = gpu.block_id x
     %v = memref.load %x[%g] : memref<64xf32, strided<[1], offset: 16>, #global>

@@ -344,6 +344,26 @@ def RematerializeIndices
   let statistics = [Statistic<"numCopies", "copies", "Operations copied">];
 }
 
+def AnnotateArguments : Pass<"gpu-annotate-arguments", "::mlir::ModuleOp"> {
+  let summary = "Tell kernels how their buffers are aligned and which are weights";
+  let description = [{
+    The lists of launches (`rwkvc-record-launches`) say which addresses a kernel is given. What all of them are
+    multiples of is its argument's alignment: code generators then read several numbers at once.
+    Weights are never written, so that they can be read through caches that nobody keeps coherent, and in any order.
+
+    ```mlir
+    func.func private @step(...) attributes {rwkvc.launches = [{arguments = array<i64: 0, 0, 256, 1, 0, 16>, kernel = "kernel_0", ...}, ...]
+    gpu.func @kernel_0(%w: memref<64xf32>, %x: memref<64xf32>) kernel
+    // after
+    gpu.func @kernel_0(%w: memref<64xf32> {llvm.align = 64, llvm.noalias, llvm.readonly}, %x: memref<64xf32> {llvm.align = 16}) kernel
+    ```
+  }];
+  let statistics = [
+    Statistic<"numAligned", "aligned", "Arguments whose alignment is known">,
+    Statistic<"numConstant", "constant", "Arguments that are weights">
+  ];
+}
+
 def LowerKernels : Pass<"gpu-lower-kernels", "::mlir::ModuleOp"> {
   let summary = "Make kernels functions for a kind of device";
   let description = [{
