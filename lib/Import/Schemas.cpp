@@ -125,6 +125,36 @@ void inferBlockProduct(InferenceContext &ctx) {
   ::onnx::updateOutputShape(ctx, 0, shape);
 }
 
+/// GatherBlockQuantized: rows of a table in the type of its scales; a byte of
+/// it has several numbers.
+void inferBlockGather(InferenceContext &ctx) {
+  ::onnx::propagateElemTypeFromInputToOutput(ctx, 2, 0);
+  if (!::onnx::hasNInputShapes(ctx, 2))
+    return;
+  const TensorShapeProto &table = ::onnx::getInputShape(ctx, 0),
+                         &indices = ::onnx::getInputShape(ctx, 1);
+  int64_t axis = getInt(ctx, "gather_axis", 0), rank = table.dim_size();
+  if (axis < 0)
+    axis += rank;
+  if (axis < 0 || axis >= rank)
+    fail_shape_inference("gather_axis is no axis of the table");
+  TensorShapeProto shape;
+  for (int64_t i = 0; i < rank; ++i) {
+    if (i == axis) {
+      for (const auto &dim : indices.dim())
+        *shape.add_dim() = dim;
+      continue;
+    }
+    auto *dim = shape.add_dim();
+    *dim = table.dim(i);
+    if (i == rank - 1 && dim->has_dim_value() &&
+        ctx.getInputType(0)->tensor_type().elem_type() == TensorProto::UINT8)
+      dim->set_dim_value(dim->dim_value() *
+                         (8 / std::max<int64_t>(getInt(ctx, "bits", 4), 1)));
+  }
+  ::onnx::updateOutputShape(ctx, 0, shape);
+}
+
 void add(const char *name, const char *domain, int inputs, int outputs,
          ::onnx::InferenceFunction infer) {
   OpSchema schema;
@@ -259,6 +289,7 @@ void rwkvc::import::registerSchemas() {
     add("FusedGemm", kDomain, 3, 1, inferFusedGemm);
     add("DynamicQuantizeMatMul", kDomain, 5, 1, inferQuantizedProduct);
     add("MatMulNBits", kDomain, 6, 1, inferBlockProduct);
+    add("GatherBlockQuantized", kDomain, 4, 1, inferBlockGather);
     add("MatMulIntegerToFloat", kDomain, 7, 1, inferQuantizedProduct);
   });
 }

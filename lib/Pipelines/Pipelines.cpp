@@ -141,7 +141,7 @@ static void addCleanup(OpPassManager &pm) {
 /// In: func, onnx as imported. Out: the same, static and folded.
 static void buildImport(OpPassManager &pm) {
   pm.addPass(onnx::createLowerSequences());
-  pm.addPass(onnx::createExpandBlockProducts());
+  pm.addPass(onnx::createExpandBlockQuantized());
   pm.addPass(onnx::createSimplifyShapes());
   pm.addPass(onnx::createGatherQuantized());
   addCleanup(pm);

@@ -43,12 +43,14 @@ static bool isWorthFusing(OpOperand *operand) {
 }
 
 /// Whether an elementwise op lies at either end of \p operand: reshapes move
-/// out from between those, and products keep the form that they have.
+/// out from between those, and products keep the form that they have, as do ops
+/// whose body asks for its indices.
 static bool isReshapeOfElementwise(OpOperand *operand) {
   auto isElementwise = [](Operation *op) {
     auto linalg = dyn_cast_or_null<linalg::LinalgOp>(op);
     return linalg && linalg.getNumReductionLoops() == 0 &&
-           linalg.getNumParallelLoops() > 0 && linalg.hasPureTensorSemantics();
+           linalg.getNumParallelLoops() > 0 &&
+           linalg.hasPureTensorSemantics() && !linalg.hasIndexSemantics();
   };
   Operation *producer = operand->get().getDefiningOp();
   Operation *owner = operand->getOwner();

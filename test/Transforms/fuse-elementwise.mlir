@@ -99,3 +99,23 @@ func.func @reshape(%a: tensor<2x8xf32>, %w: tensor<8x8xf32>, %o: tensor<2x8xf32>
   %2 = linalg.negf ins(%1 : tensor<2x4x2xf32>) outs(%e1 : tensor<2x4x2xf32>) -> tensor<2x4x2xf32>
   return %2 : tensor<2x4x2xf32>
 }
+
+// Rows that are gathered by their index: its axis stays one, so that the reshape stays behind the op.
+// CHECK-LABEL: func.func @gathered(
+// CHECK:         %[[ROWS:.*]] = linalg.generic
+// CHECK:           linalg.index 1
+// CHECK:         tensor.expand_shape %[[ROWS]]
+// CHECK-NOT:     affine.apply
+// CHECK:         return
+func.func @gathered(%table: tensor<256x64xf32>, %rows: tensor<8xindex>) -> tensor<8x2x32xf32> {
+  %0 = tensor.empty() : tensor<8x64xf32>
+  %1 = linalg.generic {indexing_maps = [affine_map<(d0, d1) -> (d0)>, affine_map<(d0, d1) -> (d0, d1)>], iterator_types = ["parallel", "parallel"]}
+      ins(%rows : tensor<8xindex>) outs(%0 : tensor<8x64xf32>) {
+  ^bb0(%row: index, %out: f32):
+    %column = linalg.index 1 : index
+    %x = tensor.extract %table[%row, %column] : tensor<256x64xf32>
+    linalg.yield %x : f32
+  } -> tensor<8x64xf32>
+  %2 = tensor.expand_shape %1 [[0], [1, 2]] output_shape [8, 2, 32] : tensor<8x64xf32> into tensor<8x2x32xf32>
+  return %2 : tensor<8x2x32xf32>
+}

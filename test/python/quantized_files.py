@@ -150,6 +150,30 @@ def dequantize(graph, name, matrix, axis, kind, block=0, zero=True, per_tensor=F
     return helper.make_node("DequantizeLinear", inputs, [f"{name}_wide"], **attributes)
 
 
+def block_table(bits, zero, kind=None):
+    """GatherBlockQuantized: packed in bytes, or with numbers of the type `kind`."""
+
+    def table(graph, node, name, matrix):
+        rows = matrix.reshape(len(matrix), -1, BLOCK)
+        numbers, scale, origin = quantize(rows, bits, False, zero)
+        numbers, scale, origin = numbers.reshape(matrix.shape), scale[..., 0], origin[..., 0]
+        write = (lambda array: array) if kind else (lambda array: pack(array, bits))
+        inputs = [
+            add_tensor(graph, f"{name}_numbers", write(numbers), kind),
+            node.input[1],
+            add_tensor(graph, f"{name}_scale", scale),
+        ]
+        if zero:
+            inputs.append(add_tensor(graph, f"{name}_zero", write(origin), kind))
+        attributes = {"block_size": BLOCK} if kind else {"bits": bits, "block_size": BLOCK}
+        name = node.name or f"{name}_gather"
+        return [
+            helper.make_node("GatherBlockQuantized", inputs, node.output, name, domain="com.microsoft", **attributes)
+        ]
+
+    return table
+
+
 def blocked(kind, zero):
     def weight(graph, node, name, matrix):
         if matrix.shape[0] % BLOCK:
@@ -158,7 +182,7 @@ def blocked(kind, zero):
         node.input[1] = added.output[0]
         return [added, node]
 
-    return rewrite(weight, opset=21)
+    return rewrite(weight, block_table(4, zero, kind) if kind == TensorProto.UINT4 else None, opset=21)
 
 
 def per_axis(kind, per_tensor):
@@ -190,7 +214,7 @@ def block_product(bits, zero):
         attributes = {"K": width, "N": columns, "bits": bits, "block_size": BLOCK}
         return [helper.make_node("MatMulNBits", inputs, node.output, node.name, domain="com.microsoft", **attributes)]
 
-    return rewrite(weight)
+    return rewrite(weight, block_table(bits, zero))
 
 
 def rewrite(weight, table=None, opset=None):

@@ -72,12 +72,12 @@ def SimplifyShapes : Pass<"onnx-simplify-shapes", "::mlir::ModuleOp"> {
   ];
 }
 
-def ExpandBlockProducts : Pass<"onnx-expand-block-products", "::mlir::ModuleOp"> {
-  let summary = "Write onnxruntime's products with quantised matrices as ONNX";
+def ExpandBlockQuantized : Pass<"onnx-expand-block-quantized", "::mlir::ModuleOp"> {
+  let summary = "Write onnxruntime's operators on quantised blocks as ONNX";
   let description = [{
-    `MatMulNBits` of the domain com.microsoft, which onnxruntime's quantisers write,
-    has its matrix in blocks of numbers of 2, 4 or 8 bits. It becomes a product with what
-    `DequantizeLinear` gives; the numbers have a byte each until
+    `MatMulNBits` and `GatherBlockQuantized` of the domain com.microsoft, which onnxruntime's quantisers write,
+    have a matrix in blocks of numbers of 2, 4 or 8 bits. They become a product with, and a gather of, what
+    `DequantizeLinear` gives; packed numbers have a byte each until
     `rwkvc-keep-quantized` packs them.
 
     ```mlir
@@ -89,10 +89,11 @@ def ExpandBlockProducts : Pass<"onnx-expand-block-products", "::mlir::ModuleOp">
     ```
 
     Not taken, with an error: matrices that are no constants, zero points in floating point,
-    and groups of rows (`g_idx`).
+    groups of rows (`g_idx`), and tables of other ranks or whose blocks are not along the gathered rows.
   }];
   let dependentDialects = ["::rwkvc::onnx::ONNXDialect"];
-  let statistics = [Statistic<"numProducts", "products", "Products rewritten">];
+  let statistics = [Statistic<"numProducts", "products", "Products rewritten">,
+                    Statistic<"numGathers", "gathers", "Gathers rewritten">];
 }
 
 def GatherQuantized : Pass<"onnx-gather-quantized", "::mlir::ModuleOp"> {
