@@ -199,10 +199,15 @@ static void buildWKV(OpPassManager &pm, const PipelineOptions &options) {
 /// In: wkv, linalg and its friends. Out: the same without wkv, with the entry's
 /// arguments in memory.
 static void buildLinalg(OpPassManager &pm, const PipelineOptions &options) {
-  addOptional(pm, options, wkv::createTileTokenShifts());
+  wkv::TileTokenShiftsOptions shifts;
+  wkv::TileNormsOptions norms;
+  // A device has more workgroups to fill than a processor has threads.
+  if (!options.hasProcessor)
+    shifts.rows = norms.rows = 2;
+  addOptional(pm, options, wkv::createTileTokenShifts(shifts));
   addOptional(pm, options, wkv::createFuseTokenShift());
   addOptional(pm, options, wkv::createPadTokenShifts());
-  addOptional(pm, options, wkv::createTileNorms());
+  addOptional(pm, options, wkv::createTileNorms(norms));
   ConvertWKVToLinalgPassOptions around;
   around.keepRecurrences = true;
   pm.addPass(createConvertWKVToLinalgPass(around));

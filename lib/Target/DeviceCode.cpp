@@ -20,8 +20,8 @@
 using namespace rwkvc;
 
 /// So few workgroups that each has a multiprocessor of its own: an A100 has 108
-/// of these, an H100 114 to 132.
-static constexpr int64_t kFewGroups = 64;
+/// of these, an H100 114 or 132.
+static constexpr int64_t kFewGroups = 108;
 
 /// Makes arrays of allocations of constant length, since SPIR-V has no others,
 /// and says that addresses in them are those of elements.
