@@ -202,6 +202,8 @@ void Emitter::emitTile(int64_t unroll, int64_t lanes) {
             fetchAhead(ArrayRef(reductions).drop_back());
           return emitCommonFactor(reductions.back(), sums, unroll, lanes);
         });
+  else if (isFull && s.chains > 1)
+    results = emitChains(reductions.front(), accumulators, lanes, step);
   else
     results = emitReductions(reductions, accumulators, step);
   unsigned next = 0;
@@ -265,6 +267,33 @@ Emitter::emitReductions(ArrayRef<unsigned> loops, ValueRange carried,
     ivs[loops[0]] = iv;
     return emitReductions(loops.drop_front(), values, body);
   });
+}
+
+Emitter::Values
+Emitter::emitChains(unsigned reduction, ValueRange carried, int64_t lanes,
+                    llvm::function_ref<Values(ValueRange)> body) {
+  size_t count = carried.size();
+  Values sums(carried);
+  for (int64_t chain = 1; chain < s.chains; ++chain)
+    for (size_t i = 0; i < count; ++i)
+      sums.push_back(broadcast(neutral(i / s.unroll), lanes));
+  sums = loop(index(0), index(s.ranges[reduction]), s.chains, sums,
+              [&](Value iv, ValueRange values) {
+                Values results;
+                for (int64_t chain = 0; chain < s.chains; ++chain) {
+                  ivs[reduction] = chain ? add(iv, index(chain)) : iv;
+                  llvm::append_range(results,
+                                     body(values.slice(chain * count, count)));
+                }
+                return results;
+              });
+  for (int64_t half = s.chains / 2; half > 0; half /= 2)
+    for (size_t i = 0; i < half * count; ++i)
+      sums[i] = vector::makeArithReduction(b, b.getLoc(),
+                                           s.combiners[i % count / s.unroll],
+                                           sums[i], sums[i + half * count]);
+  sums.resize(count);
+  return sums;
 }
 
 void Emitter::emitLaneReduction() {

@@ -116,6 +116,11 @@ private:
                         mlir::ValueRange carried,
                         llvm::function_ref<Values(mlir::ValueRange)> body);
 
+  /// emitReductions over \p reduction with several partial sums, of which the
+  /// first one takes \p carried .
+  Values emitChains(unsigned reduction, mlir::ValueRange carried, int64_t lanes,
+                    llvm::function_ref<Values(mlir::ValueRange)> body);
+
   /// `rows` elements of the outputs, with the lanes summed up.
   void emitLaneReduction();
 

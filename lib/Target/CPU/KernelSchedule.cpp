@@ -322,6 +322,24 @@ static void chooseTile(linalg::GenericOp op, Schedule &s, int64_t vectorBits) {
     s.unroll = 4;
 }
 
+/// Gives few accumulators several partial sums: an addition takes longer than
+/// processors need to start the next one.
+static void chooseChains(linalg::GenericOp op, Schedule &s) {
+  SmallVector<unsigned> reductions = s.reductionLoops();
+  if (s.row >= 0 || s.streams || s.common || s.isReduction[s.lane] ||
+      reductions.size() != 1 || llvm::is_contained(s.isStreamed, true))
+    return;
+  auto combiners = findCombiningKinds(op);
+  if (!combiners)
+    return;
+  int64_t count = s.unroll * op.getNumDpsInits();
+  while (s.chains < 4 && s.chains * 2 * count <= kMaxAccumulators &&
+         s.ranges[reductions[0]] % (s.chains * 2) == 0)
+    s.chains *= 2;
+  if (s.chains > 1)
+    s.combiners = *combiners;
+}
+
 /// Bounds what several tiles of rows read of a matrix that is one tile wide.
 static void chooseDepth(linalg::GenericOp op, Schedule &s) {
   SmallVector<unsigned> reductions = s.reductionLoops();
@@ -510,6 +528,7 @@ std::optional<Schedule> cpu::schedule(linalg::GenericOp op,
   if (!hasGroups && s.reductionLoops().size() >= 2 && !s.isReduction[s.lane] &&
       !s.streams && !s.isStreamed[0])
     s.common = findFactor(op, s);
+  chooseChains(op, s);
   chooseDepth(op, s);
   chooseAhead(op, s);
   return s;

@@ -40,12 +40,16 @@ struct Schedule {
   /// For each output whether every step of the reductions has elements of its
   /// own in it, which are updated in passing; other outputs are accumulators.
   llvm::SmallVector<bool> isStreamed;
-  /// How each output folds a new value in, where the lanes are a reduction.
+  /// How each output folds a new value in, where the lanes are a reduction or
+  /// sums have several chains.
   llvm::SmallVector<mlir::vector::CombiningKind> combiners;
 
   unsigned lane = 0;  ///< the loop in vector lanes
   int64_t lanes = 1;  ///< elements of a vector
   int64_t unroll = 1; ///< vectors side by side
+  /// Partial sums of an accumulator, each of every so many-th term, so that few
+  /// accumulators do not wait for themselves.
+  int64_t chains = 1;
   /// A reduction of two or four iterations that lie side by side in memory:
   /// lanes hold all, and their products are added in one instruction. -1: none.
   int64_t group = -1;

@@ -40,16 +40,19 @@ func.func @too_short(%x: memref<3xf32>, %y: memref<3xf32>) {
   return
 }
 
-// A reduction over rows keeps vector accumulators; each row's element is loaded once for all of them.
+// A reduction over rows keeps vector accumulators; each row's element is loaded once for all of them. Two accumulators
+// have four partial sums each.
 // CHECK-LABEL: func.func @lane_parallel
-// CHECK:       %[[Y:.*]]:2 = scf.for {{.*}} -> (vector<8xf32>, vector<8xf32>)
-// CHECK-COUNT-1: memref.load
+// CHECK:       %[[Y:.*]]:8 = scf.for %{{.*}} = %c0 to %c16 step %c4
+// CHECK-COUNT-4: memref.load
 // CHECK-NOT:     memref.load
 // CHECK:         arith.mulf {{.*}} fastmath<contract> : vector<8xf32>
 // CHECK:         arith.addf {{.*}} fastmath<contract> : vector<8xf32>
 // CHECK:         scf.yield
-// CHECK-DAG:   vector.store %[[Y]]#0
-// CHECK-DAG:   vector.store %[[Y]]#1
+// CHECK-DAG:   %[[A:.*]] = arith.addf %[[Y]]#0, %[[Y]]#4
+// CHECK-DAG:   %[[B:.*]] = arith.addf %[[Y]]#2, %[[Y]]#6
+// CHECK:       %[[SUM:.*]] = arith.addf %[[A]], %[[B]]
+// CHECK:       vector.store %[[SUM]]
 func.func @lane_parallel(%x: memref<16xf32>, %w: memref<16x16xf32>, %y: memref<16xf32>) {
   linalg.vecmat ins(%x, %w : memref<16xf32>, memref<16x16xf32>) outs(%y : memref<16xf32>)
   return
