@@ -14,6 +14,10 @@ namespace rwkvc::cpu {
 
 /// Bytes that memory is fetched in.
 inline constexpr int64_t kLineBytes = 64;
+/// Bytes between what a product with a vector reads and what it fetches: memory
+/// is some hundred nanoseconds away, and hardware that reads ahead stops at the
+/// end of each page.
+inline constexpr int64_t kFetchAhead = 16384;
 /// Addresses that are equal modulo this compete for the same few lines of a
 /// first-level cache: 64 sets, on all processors that have 4 KB pages.
 inline constexpr int64_t kWayBytes = 64 * kLineBytes;

@@ -109,8 +109,10 @@ Value Emitter::loadGroups(unsigned operand, int64_t row, int64_t part,
     return vector::LoadOp::create(b, VectorType::get(size, element),
                                   bases[operand], number);
   };
-  if (access.strides[s.lane] != 0)
+  if (access.strides[s.lane] != 0) {
+    fetchNext(operand, part, VectorType::get(size * lanes, element), number);
     return load(size * lanes);
+  }
   // The group as one number, which can be broadcast.
   Type all = b.getIntegerType(size * element.getIntOrFloatBitWidth());
   Value group =

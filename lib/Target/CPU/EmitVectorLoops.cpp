@@ -413,8 +413,10 @@ Value Emitter::load(unsigned operand, int64_t row, int64_t part,
   if (lanes == 1 || stride == 0)
     return memref::LoadOp::create(b, bases[operand], number);
   auto type = VectorType::get(lanes, element);
-  if (stride == 1)
+  if (stride == 1) {
+    fetchNext(operand, part, type, number);
     return vector::LoadOp::create(b, type, bases[operand], number);
+  }
   // As bits: LLVM would build a vector of bf16 by way of float, and narrow
   // that by a call.
   bool asBits = element.isBF16();
@@ -431,6 +433,17 @@ Value Emitter::load(unsigned operand, int64_t row, int64_t part,
       b, type,
       vector::FromElementsOp::create(b, VectorType::get(lanes, b.getI16Type()),
                                      elements));
+}
+
+void Emitter::fetchNext(unsigned operand, int64_t part, VectorType type,
+                        Value number) {
+  int64_t bits = type.getElementTypeBitWidth();
+  int64_t bytes = type.getNumElements() * bits / 8;
+  if (operand != s.fetched || part * bytes % kLineBytes != 0)
+    return;
+  memref::PrefetchOp::create(
+      b, bases[operand], add(number, index(kFetchAhead * 8 / bits)),
+      /*isWrite=*/false, /*localityHint=*/2, /*isDataCache=*/true);
 }
 
 void Emitter::store(unsigned operand, int64_t row, int64_t part, Value value) {

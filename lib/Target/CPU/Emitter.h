@@ -145,6 +145,11 @@ private:
 
   mlir::Value load(unsigned operand, int64_t row, int64_t part, int64_t lanes);
 
+  /// Fetches ahead what follows \p type at \p number of operand \p operand , if
+  /// that is fetched and \p part begins a line.
+  void fetchNext(unsigned operand, int64_t part, mlir::VectorType type,
+                 mlir::Value number);
+
   /// All members of the group for \p lanes values of the lane loop, side by
   /// side.
   mlir::Value loadGroups(unsigned operand, int64_t row, int64_t part,

@@ -27,6 +27,8 @@ static constexpr int64_t kMaxAccumulators = 8;
 static constexpr unsigned kLargeBody = 12;
 /// Rows of a matrix read side by side; each keeps a broadcast in a register.
 static constexpr int64_t kStreams = 8;
+/// Bytes of a matrix that is fetched ahead at least.
+static constexpr int64_t kMinFetchedBytes = 4096;
 /// The same where rows between them are skipped.
 static constexpr int64_t kSkippingStreams = 4;
 /// Lanes of a chunk at most: its accumulators stay in the first-level cache.
@@ -410,6 +412,28 @@ static void chooseAhead(linalg::GenericOp op, Schedule &s) {
   }
 }
 
+/// A large matrix of which one vector reads each element once.
+static void chooseFetched(linalg::GenericOp op, Schedule &s) {
+  if (s.row >= 0 || s.streams || s.isReduction[s.lane] ||
+      s.reductionLoops().empty())
+    return;
+  int64_t most = kMinFetchedBytes;
+  for (unsigned input = 0; input < op.getNumDpsInputs(); ++input) {
+    const Access &access = s.accesses[input];
+    if (access.isScalar || access.strides[s.lane] == 0)
+      continue;
+    int64_t size = 1;
+    for (unsigned d = 0; d < s.ranges.size(); ++d)
+      if (access.strides[d] != 0)
+        size *= s.ranges[d];
+    int64_t bits = getElementTypeOrSelf(access.operand).getIntOrFloatBitWidth();
+    if (size * bits / 8 >= most) {
+      most = size * bits / 8;
+      s.fetched = input;
+    }
+  }
+}
+
 /// A product of a vector with a matrix too wide for one tile is streamed.
 static void chooseStreams(linalg::GenericOp op, Schedule &s) {
   SmallVector<unsigned> reductions = s.reductionLoops();
@@ -531,5 +555,6 @@ std::optional<Schedule> cpu::schedule(linalg::GenericOp op,
   chooseChains(op, s);
   chooseDepth(op, s);
   chooseAhead(op, s);
+  chooseFetched(op, s);
   return s;
 }

@@ -58,6 +58,18 @@ func.func @lane_parallel(%x: memref<16xf32>, %w: memref<16x16xf32>, %y: memref<1
   return
 }
 
+// A large matrix is fetched ahead, a line for each two vectors of 32 bytes; a small one, as above, is there already.
+// CHECK-LABEL: func.func @large_matrix
+// CHECK:         memref.prefetch %{{.*}}[%{{.*}}], read, locality<2>, data : memref<4096xf32>
+// CHECK-NEXT:    vector.load
+// CHECK-NOT:     memref.prefetch
+// CHECK:         vector.load
+// CHECK:         scf.yield
+func.func @large_matrix(%x: memref<256xf32>, %w: memref<256x16xf32>, %y: memref<16xf32>) {
+  linalg.vecmat ins(%x, %w : memref<256xf32>, memref<256x16xf32>) outs(%y : memref<16xf32>)
+  return
+}
+
 // A reduction along the lanes: vectors, a horizontal sum to which the old value is added, then single elements.
 // CHECK-LABEL: func.func @lane_reduction
 // CHECK:       vector.load {{.*}} vector<8xf32>
