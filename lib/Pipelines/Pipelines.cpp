@@ -340,7 +340,9 @@ static void buildDeviceKernels(OpPassManager &pm,
   outline.keepRegions = true;
   pm.addPass(createOutlineKernels(outline));
   pm.addPass(func::createDuplicateFunctionEliminationPass());
-  pm.addPass(rwkvc::gpu::createDistributeKernels());
+  rwkvc::gpu::DistributeKernelsOptions distribute;
+  distribute.matrixUnits = options.useMatrixUnits;
+  pm.addPass(rwkvc::gpu::createDistributeKernels(distribute));
   addCleanup(pm);
   OpPassManager &kernels =
       pm.nest<mlir::gpu::GPUModuleOp>().nest<mlir::gpu::GPUFuncOp>();
@@ -402,6 +404,7 @@ static void buildDeviceLLVM(OpPassManager &pm, const PipelineOptions &options) {
   pm.addPass(aot::createRecordLaunches());
   rwkvc::gpu::LowerKernelsOptions lower;
   lower.target = options.device;
+  lower.matrixUnits = options.hasMatrixUnits;
   pm.addPass(rwkvc::gpu::createLowerKernels(lower));
   addLowering(pm.nest<ModuleOp>(), findDeviceKind(options.device));
 }
@@ -458,6 +461,12 @@ struct TextOptions : PassPipelineOptions<TextOptions> {
       *this, "device",
       llvm::cl::desc("Kind of device to compile for: spirv, nvptx or amdgpu; "
                      "none: a processor")};
+  Option<bool> hasMatrixUnits{
+      *this, "has-matrix-units",
+      llvm::cl::desc("The device has units for small matrices")};
+  Option<bool> useMatrixUnits{
+      *this, "use-matrix-units",
+      llvm::cl::desc("Kernels for such units, or the same in software")};
   Option<int64_t> vectorBits{*this, "vector-bits",
                              llvm::cl::desc("Width of a vector register"),
                              llvm::cl::init(defaults.vectorBits)};
@@ -506,6 +515,8 @@ struct TextOptions : PassPipelineOptions<TextOptions> {
     options.device = device;
     options.hasDevices = !options.device.empty();
     options.hasProcessor = !options.hasDevices;
+    options.hasMatrixUnits = hasMatrixUnits;
+    options.useMatrixUnits = useMatrixUnits;
     options.vectorBits = vectorBits;
     options.dotProducts = dotProducts;
     options.activationBits = activationBits;

@@ -247,13 +247,16 @@ def DistributeKernels : Pass<"gpu-distribute-kernels", "::mlir::ModuleOp"> {
     Option<"groupSize", "group-size", "int64_t", /*default=*/"256",
            "Most threads of a workgroup, a power of two">,
     Option<"minThreads", "min-threads", "int64_t", /*default=*/"1 << 15",
-           "Threads below which several share the sum of an element">
+           "Threads below which several share the sum of an element">,
+    Option<"matrixUnits", "matrix-units", "bool", /*default=*/"false",
+           "Multiply large matrices by units for 16x8 and 8x16 TF32 numbers">
   ];
   let statistics = [
     Statistic<"numKernels", "kernels", "Kernels made">,
     Statistic<"numLaunches", "launches", "Launches of them">,
     Statistic<"numShared", "shared", "Linalg ops whose sums threads share">,
     Statistic<"numTiled", "tiled", "Products computed by tiles">,
+    Statistic<"numUnitTiled", "unit-tiled", "Those of them by matrix units">,
     Statistic<"numThreadLoops", "thread-loops", "Loops whose iterations are threads">
   ];
 }
@@ -370,11 +373,14 @@ def LowerKernels : Pass<"gpu-lower-kernels", "::mlir::ModuleOp"> {
   }];
   let dependentDialects = [
     "::mlir::arith::ArithDialect", "::mlir::func::FuncDialect",
-    "::mlir::LLVM::LLVMDialect", "::mlir::memref::MemRefDialect"
+    "::mlir::LLVM::LLVMDialect", "::mlir::memref::MemRefDialect",
+    "::mlir::scf::SCFDialect", "::mlir::vector::VectorDialect"
   ];
   let options = [
     Option<"target", "target", "std::string", /*default=*/"\"spirv\"",
-           "Kind of device: spirv, nvptx or amdgpu">
+           "Kind of device: spirv, nvptx or amdgpu">,
+    Option<"matrixUnits", "matrix-units", "bool", /*default=*/"false",
+           "Whether the device has units for small matrices, of nvptx">
   ];
 }
 
