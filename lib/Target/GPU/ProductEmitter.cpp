@@ -124,7 +124,9 @@ void ProductEmitter::setElement(const Place &place, Value element) {
   setLoops(place.side->loops, number);
 }
 
-/// Calls \p callback with what this thread fetches for all.
+/// Calls \p callback with what this thread fetches for all. All sizes are
+/// powers of two, so that what differs between two calls is a constant, which
+/// addresses take without another register.
 void ProductEmitter::forEachShared(const Place &place,
                                    function_ref<void(Value, Value)> callback) {
   AffineExpr d0 = b.getAffineDimExpr(0);
@@ -132,29 +134,40 @@ void ProductEmitter::forEachShared(const Place &place,
   int64_t terms = place.side->areTermsNeighbours
                       ? std::min(kNeighbouringTerms, tiles.atOnce)
                       : 1;
-  for (int64_t done = 0; done < inTile * tiles.atOnce; done += threads.count) {
-    AffineExpr number = d0 + done;
-    AffineExpr group = number.floorDiv(terms);
-    Value element = apply(group % inTile, {threads.index});
-    Value term =
-        apply(group.floorDiv(inTile) * terms + number % terms, {threads.index});
-    callback(element, term);
+  // Threads that have neighbouring terms of an element are a group.
+  int64_t numGroups = threads.count / terms;
+  AffineExpr group = d0.floorDiv(terms);
+  for (int64_t done = 0; done < inTile * tiles.atOnce / terms;
+       done += numGroups) {
+    AffineExpr element = numGroups <= inTile ? group : group % inTile;
+    AffineExpr term = numGroups <= inTile ? b.getAffineConstantExpr(0)
+                                          : group.floorDiv(inTile);
+    term = (term + done / inTile) * terms + d0 % terms;
+    callback(apply(element + done % inTile, {threads.index}),
+             apply(term, {threads.index}));
   }
 }
 
 /// Reads what both sides' factors are computed from, for the terms from
-/// \p firstTerm on.
+/// \p firstTerm on, a multiple of those at once.
 SmallVector<Value> ProductEmitter::fetch(Value firstTerm) {
   SmallVector<Value> fetched;
   AffineExpr d0 = b.getAffineDimExpr(0), d1 = b.getAffineDimExpr(1);
+  unsigned innermost = tiles.reductions.back();
   for (const Place &place : places)
     forEachShared(place, [&](Value element, Value term) {
       setElement(place, element);
-      Value number = apply(d0 + d1, {firstTerm, term});
-      if (tiles.numTerms % tiles.atOnce != 0)
-        number =
-            arith::MinUIOp::create(b, number, constant(tiles.numTerms - 1));
-      setLoops(tiles.reductions, number);
+      if (ranges[innermost] % tiles.atOnce == 0) {
+        // The other loops are where the first term is.
+        setLoops(tiles.reductions, firstTerm);
+        ivs[innermost] = apply(d0 + d1, {ivs[innermost], term});
+      } else {
+        Value number = apply(d0 + d1, {firstTerm, term});
+        if (tiles.numTerms % tiles.atOnce != 0)
+          number =
+              arith::MinUIOp::create(b, number, constant(tiles.numTerms - 1));
+        setLoops(tiles.reductions, number);
+      }
       for (OpOperand *input : place.side->inputs)
         fetched.push_back(
             memref::LoadOp::create(b, input->get(), getIndices(*input)));
