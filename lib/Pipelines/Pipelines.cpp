@@ -370,11 +370,17 @@ static void addLowering(OpPassManager &pm, const DeviceKind *kind = nullptr) {
   early.addPass(memref::createExpandStridedMetadataPass());
   early.addPass(createLowerAffinePass());
   addCleanup(early);
-  early.addPass(createSCFToControlFlowPass());
+  // Equal blocks for different buffers are not to be merged on devices, as the
+  // lowering of vectors does it and the last cleanup: back ends have better
+  // uses of registers, and SPIR-V's knows no choice of buffers.
+  if (!kind)
+    early.addPass(createSCFToControlFlowPass());
   ConvertVectorToLLVMPassOptions vector;
   vector.reassociateFPReductions = true;
   early.addPass(createConvertVectorToLLVMPass(vector));
   early.addPass(createConvertMathToLLVMPass());
+  if (kind)
+    early.addPass(createSCFToControlFlowPass());
   if (!kind)
     pm.addPass(createConvertMathToLibmPass());
   pm.addPass(createFinalizeMemRefToLLVMConversionPass());
@@ -387,7 +393,11 @@ static void addLowering(OpPassManager &pm, const DeviceKind *kind = nullptr) {
   pm.addPass(createConvertFuncToLLVMPass(functions));
   OpPassManager &last = pm.nest<LLVM::LLVMFuncOp>();
   last.addPass(createReconcileUnrealizedCastsPass());
-  addCleanup(last);
+  GreedyRewriteConfig cleanup;
+  if (kind)
+    cleanup.setRegionSimplificationLevel(GreedySimplifyRegionLevel::Normal);
+  last.addPass(createCanonicalizerPass(cleanup));
+  last.addPass(createCSEPass());
 }
 
 /// In: vectors, buffers, loops. Out: the LLVM dialect.

@@ -287,6 +287,8 @@ LogicalResult KernelBuilder::build() {
       mlir::gpu::BarrierOp::create(b);
     }
   int64_t first = 0;
+  // Where all that members need is known.
+  Operation *insertBefore = members.empty() ? nullptr : members.back().op;
   for (const Member &member : members) {
     if (isChain) {
       emitMember(member, nullptr);
@@ -296,20 +298,25 @@ LogicalResult KernelBuilder::build() {
       emitMember(member, group);
       continue;
     }
-    b.setInsertionPoint(member.op);
-    Value begin = arith::ConstantIndexOp::create(b, first);
+    // Each is in the else branch of the one before, so that what one computes
+    // is not kept for the others.
+    b.setInsertionPoint(insertBefore);
+    Value own = group;
+    if (first > 0)
+      own = arith::SubIOp::create(b, group,
+                                  arith::ConstantIndexOp::create(b, first));
     first += member.groups;
-    Value end = arith::ConstantIndexOp::create(b, first);
-    Value isBehind =
-        arith::CmpIOp::create(b, arith::CmpIPredicate::uge, group, begin);
-    Value isBefore =
-        arith::CmpIOp::create(b, arith::CmpIPredicate::ult, group, end);
-    auto branch =
-        scf::IfOp::create(b, arith::AndIOp::create(b, isBehind, isBefore),
-                          /*withElseRegion=*/false);
-    b.setInsertionPointToStart(branch.thenBlock());
-    Value own = arith::SubIOp::create(b, group, begin);
-    member.op->moveBefore(branch.thenYield());
+    if (&member == &members.back()) {
+      if (member.op != insertBefore)
+        member.op->moveBefore(insertBefore);
+    } else {
+      Value isBefore =
+          arith::CmpIOp::create(b, arith::CmpIPredicate::ult, group,
+                                arith::ConstantIndexOp::create(b, first));
+      auto branch = scf::IfOp::create(b, isBefore, /*withElseRegion=*/true);
+      member.op->moveBefore(branch.thenYield());
+      insertBefore = branch.elseYield();
+    }
     emitMember(member, own);
   }
   if (last)

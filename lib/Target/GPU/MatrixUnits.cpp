@@ -134,8 +134,8 @@ public:
         products(findProducts(op, deps)) {}
 
 private:
-  using Matrices =
-      llvm::DenseMap<std::pair<Value, int64_t>, SmallVector<Value>>;
+  /// Small matrices of factors and their parts.
+  using Factors = llvm::DenseMap<std::pair<Value, int64_t>, Value>;
 
   int64_t getPadding(const ProductSide &side) const override {
     return kPadding;
@@ -147,6 +147,7 @@ private:
   SmallVector<Value> split(Value factor, Value value) override;
   SmallVector<Value> startSums() override;
   SmallVector<Value> multiply(ValueRange sums, int64_t count) override;
+  void beforeLastTerms() override;
   void computeTile() override;
 
   mlir::gpu::MMAMatrixType getType(StringRef operand) {
@@ -176,14 +177,21 @@ private:
   AffineExpr getFirst(const Place &place) {
     return place.side == &tiles.rows ? getRow() : getColumn();
   }
-  Matrices loadFactors(const Place &place, int64_t step);
-  SmallVector<Value> multiplyStep(ValueRange sums, int64_t step);
-  SmallVector<Value> add(ValueRange some, ValueRange others);
+  Factors loadFactors(const Place &place, int64_t i, int64_t step);
+  Value addProducts(Factors &row, Factors &column, Value sum);
+  Value add(Value lhs, Value rhs);
   Value storeSums(ValueRange sums);
   void forEachUnit(function_ref<void(AffineExpr place)> callback);
 
+  /// An element of the output that this thread adds to.
+  struct Output {
+    Value row, column; ///< of the tile
+    Value value;       ///< before
+  };
+
   UnitTiles units;
   SmallVector<std::pair<Value, Value>> products;
+  SmallVector<Output> outputs;
   /// Parts of the sums in shared memory at the end, and numbers of a row there
   /// and of a part.
   int64_t numSlots = 1, rowStride = 0, slotSize = 0;
@@ -220,73 +228,75 @@ SmallVector<Value> UnitEmitter::startSums() {
   return SmallVector<Value>(units.rows * units.columns, sum);
 }
 
-/// Reads a side's factors for eight terms: for each factor and its parts, the
-/// small matrices of this warp.
-UnitEmitter::Matrices UnitEmitter::loadFactors(const Place &place,
-                                               int64_t step) {
-  Matrices matrices;
+/// Reads small matrix number \p i of this warp's of a side, for its terms of
+/// step \p step : for each factor and each of its parts.
+UnitEmitter::Factors UnitEmitter::loadFactors(const Place &place, int64_t i,
+                                              int64_t step) {
+  Factors factors;
   bool isRows = place.side == &tiles.rows;
   for (auto [factor, memory, offset] :
        llvm::zip_equal(place.side->factors, place.memories, place.offsets))
-    for (int64_t part = 0; part < countParts(factor); ++part)
-      for (int64_t i = 0; i < (isRows ? units.rows : units.columns); ++i) {
-        AffineExpr term =
-            (getWay() + step * units.ways) * kUnitTerms + part * tiles.atOnce;
-        Value index = apply(term * place.stride + getFirst(place) +
-                                i * kUnitSide + offset,
-                            {threads.index});
-        matrices[{factor, part}].push_back(
-            mlir::gpu::SubgroupMmaLoadMatrixOp::create(
-                b, getType(isRows ? "AOp" : "BOp"), memory, index,
-                b.getIndexAttr(place.stride),
-                isRows ? b.getUnitAttr() : UnitAttr()));
-      }
-  return matrices;
+    for (int64_t part = 0; part < countParts(factor); ++part) {
+      AffineExpr term =
+          (getWay() + step * units.ways) * kUnitTerms + part * tiles.atOnce;
+      Value index =
+          apply(term * place.stride + getFirst(place) + i * kUnitSide + offset,
+                {threads.index});
+      factors[{factor, part}] = mlir::gpu::SubgroupMmaLoadMatrixOp::create(
+          b, getType(isRows ? "AOp" : "BOp"), memory, index,
+          b.getIndexAttr(place.stride), isRows ? b.getUnitAttr() : UnitAttr());
+    }
+  return factors;
 }
 
-/// Adds step number \p step of this warp's terms.
-SmallVector<Value> UnitEmitter::multiplyStep(ValueRange sums, int64_t step) {
-  Matrices rows = loadFactors(places[0], step),
-           columns = loadFactors(places[1], step);
-  SmallVector<Value> results(sums);
-  for (auto [row, column] : products) {
-    // The small ones first; two rests have no effect.
+/// Adds the products of \p row and \p column to \p sum .
+Value UnitEmitter::addProducts(Factors &row, Factors &column, Value sum) {
+  for (auto [ofRow, ofColumn] : products) {
+    // The small ones first; that of two rests has no effect.
     SmallVector<std::pair<int64_t, int64_t>> parts;
-    if (countParts(row) > 1)
+    if (countParts(ofRow) > 1)
       parts.emplace_back(1, 0);
-    if (countParts(column) > 1)
+    if (countParts(ofColumn) > 1)
       parts.emplace_back(0, 1);
     parts.emplace_back(0, 0);
-    for (auto [ofRow, ofColumn] : parts)
-      for (int64_t i = 0; i < units.rows; ++i)
-        for (int64_t j = 0; j < units.columns; ++j) {
-          Value &sum = results[i * units.columns + j];
-          sum = mlir::gpu::SubgroupMmaComputeOp::create(
-              b, sum.getType(), rows[{row, ofRow}][i],
-              columns[{column, ofColumn}][j], sum,
-              /*a_transpose=*/b.getUnitAttr(), /*b_transpose=*/UnitAttr());
-        }
+    for (auto [i, j] : parts)
+      sum = mlir::gpu::SubgroupMmaComputeOp::create(
+          b, sum.getType(), row[{ofRow, i}], column[{ofColumn, j}], sum,
+          /*a_transpose=*/b.getUnitAttr(), /*b_transpose=*/UnitAttr());
   }
-  return results;
+  return sum;
 }
 
-SmallVector<Value> UnitEmitter::add(ValueRange some, ValueRange others) {
-  SmallVector<Value> sums;
-  for (auto [lhs, rhs] : llvm::zip_equal(some, others))
-    sums.push_back(mlir::gpu::SubgroupMmaElementwiseOp::create(
-        b, lhs.getType(), ValueRange{lhs, rhs},
-        mlir::gpu::MMAElementwiseOp::ADDF));
-  return sums;
+Value UnitEmitter::add(Value lhs, Value rhs) {
+  return mlir::gpu::SubgroupMmaElementwiseOp::create(
+      b, lhs.getType(), ValueRange{lhs, rhs},
+      mlir::gpu::MMAElementwiseOp::ADDF);
 }
 
 /// Units cut off what does not fit a sum. So these are sums of their own, which
-/// are added to the others as floats are.
+/// are added to the others as floats are: those of a column, and then of the
+/// next, since all at once would take more registers.
 SmallVector<Value> UnitEmitter::multiply(ValueRange sums, int64_t count) {
-  SmallVector<Value> own = startSums();
   int64_t numSteps = llvm::divideCeil(count, kUnitTerms * units.ways);
-  for (int64_t step = 0; step < numSteps; ++step)
-    own = multiplyStep(own, step);
-  return add(sums, own);
+  SmallVector<SmallVector<Factors>> rows(numSteps);
+  for (auto [step, ofStep] : llvm::enumerate(rows))
+    for (int64_t i = 0; i < units.rows; ++i)
+      ofStep.push_back(loadFactors(places[0], i, step));
+  SmallVector<Value> results(sums);
+  for (int64_t j = 0; j < units.columns; ++j) {
+    SmallVector<Value> own = startSums();
+    own.truncate(units.rows);
+    for (auto [step, ofStep] : llvm::enumerate(rows)) {
+      Factors column = loadFactors(places[1], j, step);
+      for (auto [sum, row] : llvm::zip_equal(own, ofStep))
+        sum = addProducts(row, column, sum);
+    }
+    for (auto [i, sum] : llvm::enumerate(own)) {
+      Value &result = results[i * units.columns + j];
+      result = add(result, sum);
+    }
+  }
+  return results;
 }
 
 /// Calls \p callback with where a matrix of this warp is in shared memory.
@@ -314,55 +324,56 @@ Value UnitEmitter::storeSums(ValueRange sums) {
       auto branch = scf::IfOp::create(b, isTurn, /*withElseRegion=*/false);
       b.setInsertionPointToStart(branch.thenBlock());
     }
-    SmallVector<Value> places, whole(sums);
+    SmallVector<Value> left(llvm::reverse(SmallVector<Value>(sums)));
     forEachUnit([&](AffineExpr place) {
-      places.push_back(apply(place, {threads.index}));
-    });
-    if (turn > 0) {
-      SmallVector<Value> others;
-      for (Value place : places)
-        others.push_back(mlir::gpu::SubgroupMmaLoadMatrixOp::create(
-            b, getType("COp"), memory, place, stride, UnitAttr()));
-      whole = add(others, whole);
-    }
-    for (auto [sum, place] : llvm::zip_equal(whole, places))
-      mlir::gpu::SubgroupMmaStoreMatrixOp::create(b, sum, memory, place, stride,
+      Value index = apply(place, {threads.index});
+      Value sum = left.pop_back_val();
+      if (turn > 0) {
+        Value other = mlir::gpu::SubgroupMmaLoadMatrixOp::create(
+            b, sum.getType(), memory, index, stride, UnitAttr());
+        sum = add(other, sum);
+      }
+      mlir::gpu::SubgroupMmaStoreMatrixOp::create(b, sum, memory, index, stride,
                                                   UnitAttr());
+    });
   }
   return memory;
 }
 
-void UnitEmitter::computeTile() {
+/// Reads this thread's elements of the output: neighbouring threads have
+/// neighbouring columns. Sooner, they would take registers of the loop.
+void UnitEmitter::beforeLastTerms() {
   AffineExpr d0 = b.getAffineDimExpr(0);
+  int64_t inRow = tiles.columns.inTile();
+  for (int64_t done = 0; done < tiles.rows.inTile() * inRow;
+       done += threads.count) {
+    Value row = apply((d0 + done).floorDiv(inRow), {threads.index});
+    Value column = apply((d0 + done) % inRow, {threads.index});
+    outputs.push_back({row, column, loadOutput(row, column)});
+  }
+}
+
+void UnitEmitter::computeTile() {
   int64_t inRow = tiles.columns.inTile();
   rowStride = inRow + kPadding;
   slotSize = tiles.rows.inTile() * rowStride;
   numSlots = units.ways;
   while (numSlots > 1 && numSlots * slotSize > kMaxNumbers)
     numSlots /= 2;
-  // Neighbouring threads add to neighbouring columns.
-  SmallVector<std::pair<Value, Value>> own;
-  for (int64_t done = 0; done < tiles.rows.inTile() * inRow;
-       done += threads.count)
-    own.emplace_back(apply((d0 + done).floorDiv(inRow), {threads.index}),
-                     apply((d0 + done) % inRow, {threads.index}));
-  SmallVector<Value> outputs;
-  for (auto [row, column] : own)
-    outputs.push_back(loadOutput(row, column));
   Value memory = storeSums(computeSums());
   mlir::gpu::BarrierOp::create(b);
-  AffineExpr d1 = b.getAffineDimExpr(1);
-  for (auto [place, output] : llvm::zip_equal(own, outputs)) {
+  AffineExpr d0 = b.getAffineDimExpr(0), d1 = b.getAffineDimExpr(1);
+  for (const Output &output : outputs) {
     Value sum;
     for (int64_t slot = 0; slot < numSlots; ++slot) {
       Value part =
           memref::LoadOp::create(b, memory,
                                  apply(d0 * rowStride + d1 + slot * slotSize,
-                                       {place.first, place.second}));
+                                       {output.row, output.column}));
       sum = sum ? arith::AddFOp::create(b, sum, part).getResult() : part;
     }
-    storeOutput(arith::AddFOp::create(b, output, sum), place.first,
-                place.second);
+    storeOutput(arith::AddFOp::create(b, output.value, sum), output.row,
+                output.column);
   }
   mlir::gpu::BarrierOp::create(b);
 }

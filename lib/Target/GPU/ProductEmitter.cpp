@@ -244,6 +244,7 @@ SmallVector<Value> ProductEmitter::computeSums() {
     scf::YieldOp::create(b, results);
     llvm::copy(loop.getResults(), carried.begin());
   }
+  beforeLastTerms();
   share(getFetched(), tiles.numTerms - last);
   mlir::gpu::BarrierOp::create(b);
   SmallVector<Value> results = multiply(getSums(), tiles.numTerms - last);

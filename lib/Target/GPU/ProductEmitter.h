@@ -77,6 +77,8 @@ protected:
   /// Adds the first \p count terms in shared memory to the sums.
   virtual llvm::SmallVector<mlir::Value> multiply(mlir::ValueRange sums,
                                                   int64_t count) = 0;
+  /// Code while the last terms are on their way.
+  virtual void beforeLastTerms() {}
   /// Computes the tile at \ref places .
   virtual void computeTile() = 0;
 
