@@ -370,9 +370,9 @@ static void addLowering(OpPassManager &pm, const DeviceKind *kind = nullptr) {
   early.addPass(memref::createExpandStridedMetadataPass());
   early.addPass(createLowerAffinePass());
   addCleanup(early);
-  // Equal blocks for different buffers are not to be merged on devices, as the
-  // lowering of vectors does it and the last cleanup: back ends have better
-  // uses of registers, and SPIR-V's knows no choice of buffers.
+  // The lowering of vectors merges equal blocks for different buffers. On
+  // devices that costs registers, and SPIR-V's back end knows no choice of
+  // buffers.
   if (!kind)
     early.addPass(createSCFToControlFlowPass());
   ConvertVectorToLLVMPassOptions vector;
@@ -393,11 +393,7 @@ static void addLowering(OpPassManager &pm, const DeviceKind *kind = nullptr) {
   pm.addPass(createConvertFuncToLLVMPass(functions));
   OpPassManager &last = pm.nest<LLVM::LLVMFuncOp>();
   last.addPass(createReconcileUnrealizedCastsPass());
-  GreedyRewriteConfig cleanup;
-  if (kind)
-    cleanup.setRegionSimplificationLevel(GreedySimplifyRegionLevel::Normal);
-  last.addPass(createCanonicalizerPass(cleanup));
-  last.addPass(createCSEPass());
+  addCleanup(last);
 }
 
 /// In: vectors, buffers, loops. Out: the LLVM dialect.

@@ -61,7 +61,7 @@ findProducts(linalg::GenericOp op, const Dependences &deps) {
     };
     if (!isTerm(term))
       std::swap(term, rest);
-    if (!isTerm(term) || (isTerm(rest)))
+    if (!isTerm(term))
       return {};
     auto product = term.getDefiningOp<arith::MulFOp>();
     Value row = product.getLhs(), column = product.getRhs();
@@ -310,7 +310,7 @@ void UnitEmitter::forEachUnit(function_ref<void(AffineExpr)> callback) {
 /// Writes the sums to shared memory, in slots: warps that have parts of one sum
 /// add theirs to it one after the other.
 Value UnitEmitter::storeSums(ValueRange sums) {
-  Value memory = reserve(b.getF32Type(), numSlots * slotSize);
+  Value memory = reserve(b.getF32Type(), 0);
   auto stride = b.getIndexAttr(rowStride);
   for (int64_t turn = 0; turn < units.ways; turn += numSlots) {
     OpBuilder::InsertionGuard guard(b);
@@ -357,8 +357,11 @@ void UnitEmitter::computeTile() {
   int64_t inRow = tiles.columns.inTile();
   rowStride = inRow + kPadding;
   slotSize = tiles.rows.inTile() * rowStride;
+  // As many as fit where factors were.
+  auto memoryType =
+      cast<MemRefType>(reserve(b.getF32Type(), slotSize).getType());
   numSlots = units.ways;
-  while (numSlots > 1 && numSlots * slotSize > kMaxNumbers)
+  while (numSlots * slotSize > memoryType.getNumElements())
     numSlots /= 2;
   Value memory = storeSums(computeSums());
   mlir::gpu::BarrierOp::create(b);

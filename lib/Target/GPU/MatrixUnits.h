@@ -31,8 +31,8 @@ bool chooseUnitTiles(mlir::linalg::GenericOp op, const Dependences &deps,
 void emitUnitTiles(mlir::linalg::GenericOp op, const ProductTiles &tiles,
                    Threads &threads, mlir::Value tile);
 
-/// Lowers `gpu.subgroup_mma_*` in a kernel: to NVVM's intrinsics for \p target
-/// chips that have the units, or else to loops.
+/// Lowers `gpu.subgroup_mma_*` in \p kernel : to LLVM's nvvm.wmma if the units
+/// \p areThere , or else to loops.
 mlir::LogicalResult lowerMatrixUnits(mlir::Operation *kernel, bool areThere);
 
 } // namespace rwkvc::gpu
