@@ -469,10 +469,12 @@ struct TextOptions : PassPipelineOptions<TextOptions> {
                      "none: a processor")};
   Option<bool> hasMatrixUnits{
       *this, "has-matrix-units",
-      llvm::cl::desc("The device has units for small matrices")};
+      llvm::cl::desc("The device has units for small matrices"),
+      llvm::cl::init(defaults.hasMatrixUnits)};
   Option<bool> useMatrixUnits{
       *this, "use-matrix-units",
-      llvm::cl::desc("Kernels for such units, or the same in software")};
+      llvm::cl::desc("Kernels for such units, or the same in software"),
+      llvm::cl::init(defaults.useMatrixUnits)};
   Option<int64_t> vectorBits{*this, "vector-bits",
                              llvm::cl::desc("Width of a vector register"),
                              llvm::cl::init(defaults.vectorBits)};
