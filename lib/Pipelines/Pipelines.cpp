@@ -345,7 +345,9 @@ static void buildDeviceKernels(OpPassManager &pm,
   outline.keepRegions = true;
   pm.addPass(createOutlineKernels(outline));
   pm.addPass(func::createDuplicateFunctionEliminationPass());
-  pm.addPass(rwkvc::gpu::createDistributeKernels());
+  rwkvc::gpu::DistributeKernelsOptions distribute;
+  distribute.matrixUnits = options.useMatrixUnits;
+  pm.addPass(rwkvc::gpu::createDistributeKernels(distribute));
   addCleanup(pm);
   OpPassManager &kernels =
       pm.nest<mlir::gpu::GPUModuleOp>().nest<mlir::gpu::GPUFuncOp>();
@@ -373,11 +375,17 @@ static void addLowering(OpPassManager &pm, const DeviceKind *kind = nullptr) {
   early.addPass(memref::createExpandStridedMetadataPass());
   early.addPass(createLowerAffinePass());
   addCleanup(early);
-  early.addPass(createSCFToControlFlowPass());
+  // The lowering of vectors merges equal blocks for different buffers. On
+  // devices that costs registers, and SPIR-V's back end knows no choice of
+  // buffers.
+  if (!kind)
+    early.addPass(createSCFToControlFlowPass());
   ConvertVectorToLLVMPassOptions vector;
   vector.reassociateFPReductions = true;
   early.addPass(createConvertVectorToLLVMPass(vector));
   early.addPass(createConvertMathToLLVMPass());
+  if (kind)
+    early.addPass(createSCFToControlFlowPass());
   if (!kind)
     pm.addPass(createConvertMathToLibmPass());
   pm.addPass(createFinalizeMemRefToLLVMConversionPass());
@@ -408,6 +416,7 @@ static void buildDeviceLLVM(OpPassManager &pm, const PipelineOptions &options) {
   pm.addPass(rwkvc::gpu::createAnnotateArguments());
   rwkvc::gpu::LowerKernelsOptions lower;
   lower.target = options.device;
+  lower.matrixUnits = options.hasMatrixUnits;
   pm.addPass(rwkvc::gpu::createLowerKernels(lower));
   addLowering(pm.nest<ModuleOp>(), findDeviceKind(options.device));
 }
@@ -464,6 +473,14 @@ struct TextOptions : PassPipelineOptions<TextOptions> {
       *this, "device",
       llvm::cl::desc("Kind of device to compile for: spirv, nvptx or amdgpu; "
                      "none: a processor")};
+  Option<bool> hasMatrixUnits{
+      *this, "has-matrix-units",
+      llvm::cl::desc("The device has units for small matrices"),
+      llvm::cl::init(defaults.hasMatrixUnits)};
+  Option<bool> useMatrixUnits{
+      *this, "use-matrix-units",
+      llvm::cl::desc("Kernels for such units, or the same in software"),
+      llvm::cl::init(defaults.useMatrixUnits)};
   Option<int64_t> vectorBits{*this, "vector-bits",
                              llvm::cl::desc("Width of a vector register"),
                              llvm::cl::init(defaults.vectorBits)};
@@ -512,6 +529,8 @@ struct TextOptions : PassPipelineOptions<TextOptions> {
     options.device = device;
     options.hasDevices = !options.device.empty();
     options.hasProcessor = !options.hasDevices;
+    options.hasMatrixUnits = hasMatrixUnits;
+    options.useMatrixUnits = useMatrixUnits;
     options.vectorBits = vectorBits;
     options.dotProducts = dotProducts;
     options.activationBits = activationBits;

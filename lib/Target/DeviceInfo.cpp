@@ -29,7 +29,7 @@ llvm::ArrayRef<DeviceKind> rwkvc::getDeviceKinds() {
        "llvm.nvvm.read.ptx.sreg.ctaid.x", /*areFunctions=*/false,
        "llvm.nvvm.barrier.cta.sync.aligned.all", 0, "", /*privateSpace=*/0,
        /*hasMath=*/false,
-       /*isPortable=*/false},
+       /*isPortable=*/false, /*matrixUnitsFrom=*/80},
       {"amdgpu", "amdgcn-amd-amdhsa", "gfx942", RWKVRT_HIP,
        llvm::CallingConv::AMDGPU_KERNEL, "llvm.amdgcn.workitem.id.x",
        "llvm.amdgcn.workgroup.id.x", /*areFunctions=*/false,
@@ -52,6 +52,18 @@ std::string DeviceInfo::getName() const {
   for (const std::string &later : laterChips)
     name += "+" + later;
   return name;
+}
+
+/// 90 of "sm_90a"; 0 if it has no such number.
+static unsigned getGeneration(llvm::StringRef chip) {
+  unsigned number = 0;
+  chip.consume_front("sm_");
+  chip.consumeInteger(10, number);
+  return number;
+}
+
+bool DeviceInfo::hasMatrixUnits() const {
+  return kind->matrixUnitsFrom && getGeneration(chip) >= kind->matrixUnitsFrom;
 }
 
 llvm::Expected<std::unique_ptr<llvm::TargetMachine>>
@@ -85,14 +97,6 @@ DeviceInfo::createMachine() const {
     return llvm::createStringError("LLVM has no code generator for '" +
                                    getName() + "'");
   return machine;
-}
-
-/// 90 of "sm_90a"; 0 if it has no such number.
-static unsigned getGeneration(llvm::StringRef chip) {
-  unsigned number = 0;
-  chip.consume_front("sm_");
-  chip.consumeInteger(10, number);
-  return number;
 }
 
 llvm::Expected<std::vector<DeviceInfo>>

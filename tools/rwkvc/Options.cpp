@@ -245,6 +245,13 @@ DriverOptions rwkvc::parseCommandLine(int argc, char **argv) {
       "wkv-chunk", cl::init(defaults.wkvChunk),
       cl::desc("Tokens of a chunk, a multiple of 16 (default: by cost)"),
       cl::value_desc("n"), cl::cat(category));
+  cl::opt<cl::boolOrDefault> matrixUnits(
+      "matrix-units",
+      cl::desc("Multiply matrices of prefill by a device's units for small "
+               "ones, tensor cores (default: where rwkvc knows the device's); "
+               "true where there are none: the same in software, slowly, to "
+               "check it"),
+      cl::cat(category));
   cl::opt<cl::boolOrDefault> embed(
       "embed-weights",
       cl::desc("Put the weights into the artefact instead of a file beside it "
@@ -421,6 +428,11 @@ DriverOptions rwkvc::parseCommandLine(int argc, char **argv) {
     fail("--wkv-chunk=" + llvm::Twine(wkvChunk) +
          ": expected a multiple of 16, or 0 to choose by cost");
   pipeline.wkvChunk = wkvChunk;
+  if (matrixUnits != cl::BOU_UNSET) {
+    options.matrixUnits = matrixUnits == cl::BOU_TRUE;
+    if (*options.matrixUnits && options.devices.empty())
+      fail("--matrix-units is for devices; name one by --target");
+  }
   if (embed != cl::BOU_UNSET)
     options.embedWeights = embed == cl::BOU_TRUE;
   options.compiler = compiler;

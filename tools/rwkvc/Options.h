@@ -41,7 +41,8 @@ struct DriverOptions {
   unsigned optLevel = 2;
   /// But for what the target says; of oneDNN, see `oneDNN`.
   PipelineOptions pipeline;
-  std::optional<bool> oneDNN; ///< none: if the runtime has it
+  std::optional<bool> oneDNN;      ///< none: if the runtime has it
+  std::optional<bool> matrixUnits; ///< none: if the device has some
   std::optional<bool> embedWeights;
   std::string compiler;               ///< C compiler that links
   std::vector<std::string> customOps; ///< files

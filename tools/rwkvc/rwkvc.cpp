@@ -111,7 +111,7 @@ private:
   }
   llvm::Error addInsertions(mlir::PassManager &pm, Phase phase) const;
   llvm::Error runPhase(mlir::ModuleOp module, Phase phase,
-                       llvm::StringRef device = "");
+                       const DeviceInfo *device = nullptr);
   void copyForDevices(mlir::ModuleOp module);
   llvm::Error runPhaseOfTargets(mlir::ModuleOp module, Phase phase);
   llvm::Error emitIR(mlir::ModuleOp module);
@@ -208,7 +208,7 @@ llvm::Error Driver::addInsertions(mlir::PassManager &pm, Phase phase) const {
 }
 
 llvm::Error Driver::runPhase(mlir::ModuleOp module, Phase phase,
-                             llvm::StringRef device) {
+                             const DeviceInfo *device) {
   mlir::PassManager pm = createPassManager();
   // Verifying after each pass takes a third of all passes' time. A user's pass
   // is new, and the user wants to know what it breaks.
@@ -216,7 +216,12 @@ llvm::Error Driver::runPhase(mlir::ModuleOp module, Phase phase,
   if (options.timing)
     pm.enableTiming();
   PipelineOptions pipeline = options.pipeline;
-  pipeline.device = device;
+  if (device) {
+    pipeline.device = device->kind->name;
+    pipeline.hasMatrixUnits = device->hasMatrixUnits();
+    pipeline.useMatrixUnits =
+        options.matrixUnits.value_or(pipeline.hasMatrixUnits);
+  }
   pipeline.vectorBits = targets.front().getVectorBits();
   pipeline.dotProducts = targets.front().getDotProducts().str();
   for (const TargetInfo &target : targets) {
@@ -255,7 +260,7 @@ void Driver::copyForDevices(mlir::ModuleOp module) {
 llvm::Error Driver::runPhaseOfTargets(mlir::ModuleOp module, Phase phase) {
   copyForDevices(module);
   for (auto [device, copy] : llvm::zip_equal(options.devices, deviceModules))
-    if (llvm::Error error = runPhase(*copy, phase, device.kind->name))
+    if (llvm::Error error = runPhase(*copy, phase, &device))
       return error;
   return options.pipeline.hasProcessor ? runPhase(module, phase)
                                        : llvm::Error::success();

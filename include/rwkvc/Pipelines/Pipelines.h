@@ -54,6 +54,9 @@ struct PipelineOptions {
   /// Kind of device (see Target/DeviceInfo.h) that the phases from BeforeLLVM
   /// on are for; empty: processors.
   std::string device;
+  /// Whether the device has units for small matrices, and whether large ones
+  /// are multiplied by them; the second alone: as if it had.
+  bool hasMatrixUnits = false, useMatrixUnits = false;
   /// What the earlier ones are for.
   bool hasProcessor = true, hasDevices = false;
   int64_t vectorBits = 256;            ///< width of a vector register

@@ -47,6 +47,9 @@ struct DeviceKind {
   /// Whether code is compiled once more where it is loaded: LLVM's optimiser is
   /// left out, and what lives across barriers is kept small.
   bool isPortable;
+  /// From which generation on (80: sm_80) its chips have units for matrices of
+  /// TF32 numbers, with the intrinsics of LLVM's nvvm.wmma; 0: none has.
+  unsigned matrixUnitsFrom = 0;
 };
 
 /// The kinds that there are.
@@ -64,6 +67,8 @@ struct DeviceInfo {
 
   /// Names the device in the artefact: "spirv", "nvptx:sm_80+sm_90".
   std::string getName() const;
+
+  bool hasMatrixUnits() const;
 
   /// LLVM's code generator for the device.
   llvm::Expected<std::unique_ptr<llvm::TargetMachine>> createMachine() const;

@@ -90,15 +90,15 @@ struct Member {
 class KernelBuilder {
 public:
   KernelBuilder(func::FuncOp kernel, mlir::gpu::GPUModuleOp gpuModule,
-                int64_t maxThreads, int64_t wantedThreads)
+                int64_t maxThreads, int64_t wantedThreads, bool hasUnits)
       : source(kernel), module(gpuModule), groupSize(maxThreads),
-        minThreads(wantedThreads) {}
+        minThreads(wantedThreads), matrixUnits(hasUnits) {}
 
   LogicalResult build();
 
   mlir::gpu::GPUFuncOp func;
   int64_t numGroups = 1, numThreads = 1;
-  unsigned numShared = 0, numTiled = 0, numThreadLoops = 0;
+  unsigned numShared = 0, numTiled = 0, numUnitTiled = 0, numThreadLoops = 0;
 
 private:
   void createFunction();
@@ -106,6 +106,7 @@ private:
   void count(const Shares &shares) {
     numShared += shares.ways > 1;
     numTiled += shares.tiles.has_value();
+    numUnitTiled += shares.tiles && shares.tiles->units;
   }
   void emitLast(scf::ExecuteRegionOp chain);
   void emitMember(const Member &member, Value group);
@@ -116,6 +117,7 @@ private:
   func::FuncOp source;
   mlir::gpu::GPUModuleOp module;
   int64_t groupSize, minThreads;
+  bool matrixUnits;
   Threads threads;
 };
 
@@ -141,12 +143,14 @@ struct DistributeKernelsPass
                     b.getUnitAttr());
     llvm::StringMap<KernelBuilder> made;
     for (func::FuncOp kernel : kernels) {
-      auto [entry, isNew] = made.try_emplace(kernel.getName(), kernel,
-                                             gpuModule, groupSize, minThreads);
+      auto [entry, isNew] =
+          made.try_emplace(kernel.getName(), kernel, gpuModule, groupSize,
+                           minThreads, matrixUnits);
       if (failed(entry->second.build()))
         return signalPassFailure();
       numShared += entry->second.numShared;
       numTiled += entry->second.numTiled;
+      numUnitTiled += entry->second.numUnitTiled;
       numThreadLoops += entry->second.numThreadLoops;
       ++numKernels;
     }
@@ -223,7 +227,8 @@ int64_t KernelBuilder::chooseThreads() {
                                   (op.getNumReductionLoops() ? 4 : 1));
     ofProducts = std::max(
         ofProducts,
-        countProductThreads(op, op->getParentOp() == func ? minThreads : 64));
+        countProductThreads(op, op->getParentOp() == func ? minThreads : 64,
+                            matrixUnits));
   });
   if (ofProducts > 0)
     wanted = ofProducts;
@@ -261,8 +266,8 @@ LogicalResult KernelBuilder::build() {
   numGroups = isChain ? 1 : 0;
   for (Member &member : members) {
     if (auto op = dyn_cast<linalg::GenericOp>(member.op)) {
-      member.shares =
-          chooseShares(op, numThreads, isChain ? numThreads : minThreads);
+      member.shares = chooseShares(
+          op, numThreads, isChain ? numThreads : minThreads, matrixUnits);
       member.groups = std::max<int64_t>(member.shares.groupsOf(numThreads), 1);
       count(member.shares);
     } else if (auto loop = dyn_cast<scf::ForallOp>(member.op)) {
@@ -282,6 +287,8 @@ LogicalResult KernelBuilder::build() {
       mlir::gpu::BarrierOp::create(b);
     }
   int64_t first = 0;
+  // Where all that members need is known.
+  Operation *insertBefore = members.empty() ? nullptr : members.back().op;
   for (const Member &member : members) {
     if (isChain) {
       emitMember(member, nullptr);
@@ -291,20 +298,25 @@ LogicalResult KernelBuilder::build() {
       emitMember(member, group);
       continue;
     }
-    b.setInsertionPoint(member.op);
-    Value begin = arith::ConstantIndexOp::create(b, first);
+    // Each is in the else branch of the one before, so that what one computes
+    // is not kept for the others.
+    b.setInsertionPoint(insertBefore);
+    Value own = group;
+    if (first > 0)
+      own = arith::SubIOp::create(b, group,
+                                  arith::ConstantIndexOp::create(b, first));
     first += member.groups;
-    Value end = arith::ConstantIndexOp::create(b, first);
-    Value isBehind =
-        arith::CmpIOp::create(b, arith::CmpIPredicate::uge, group, begin);
-    Value isBefore =
-        arith::CmpIOp::create(b, arith::CmpIPredicate::ult, group, end);
-    auto branch =
-        scf::IfOp::create(b, arith::AndIOp::create(b, isBehind, isBefore),
-                          /*withElseRegion=*/false);
-    b.setInsertionPointToStart(branch.thenBlock());
-    Value own = arith::SubIOp::create(b, group, begin);
-    member.op->moveBefore(branch.thenYield());
+    if (&member == &members.back()) {
+      if (member.op != insertBefore)
+        member.op->moveBefore(insertBefore);
+    } else {
+      Value isBefore =
+          arith::CmpIOp::create(b, arith::CmpIPredicate::ult, group,
+                                arith::ConstantIndexOp::create(b, first));
+      auto branch = scf::IfOp::create(b, isBefore, /*withElseRegion=*/true);
+      member.op->moveBefore(branch.thenYield());
+      insertBefore = branch.elseYield();
+    }
     emitMember(member, own);
   }
   if (last)
@@ -398,7 +410,8 @@ void KernelBuilder::emitInside(Operation *root) {
     // A value that all threads read must not be overwritten before they did.
     mlir::gpu::BarrierOp::create(b);
     if (auto generic = dyn_cast<linalg::GenericOp>(op)) {
-      Shares shares = chooseShares(generic, numThreads, numThreads);
+      Shares shares =
+          chooseShares(generic, numThreads, numThreads, matrixUnits);
       count(shares);
       emitShares(generic, shares, threads, nullptr);
     } else if (isa<memref::StoreOp>(op)) {

@@ -5,6 +5,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "MatrixUnits.h"
 #include "mlir/IR/AttrTypeSubElements.h"
 #include "mlir/IR/ImplicitLocOpBuilder.h"
 #include "rwkvc/AOT/Interface.h"
@@ -19,6 +20,9 @@ namespace rwkvc::gpu {
 using namespace mlir;
 using namespace rwkvc;
 
+/// Of memory that a workgroup shares: what matrix units need.
+static constexpr int64_t kAlignment = 32;
+
 namespace {
 
 struct LowerKernelsPass : rwkvc::gpu::impl::LowerKernelsBase<LowerKernelsPass> {
@@ -29,6 +33,12 @@ struct LowerKernelsPass : rwkvc::gpu::impl::LowerKernelsBase<LowerKernelsPass> {
     if (!kind) {
       getOperation().emitError() << "target=" << target.getValue()
                                  << ": no kind of device has this name";
+      return signalPassFailure();
+    }
+    if (matrixUnits && !kind->matrixUnitsFrom) {
+      getOperation().emitError()
+          << "target=" << target.getValue()
+          << ": rwkvc makes no code for matrix units of this kind of device";
       return signalPassFailure();
     }
     SmallVector<mlir::gpu::GPUModuleOp> modules(
@@ -120,7 +130,7 @@ struct LowerKernelsPass : rwkvc::gpu::impl::LowerKernelsBase<LowerKernelsPass> {
       auto type = cast<MemRefType>(shared.getType());
       memref::GlobalOp::create(b, loc, name, b.getStringAttr("private"), type,
                                b.getUnitAttr(), /*constant=*/false,
-                               /*alignment=*/b.getI64IntegerAttr(16));
+                               /*alignment=*/b.getI64IntegerAttr(kAlignment));
       sharedBytes += aot::getNumBytes(type);
       shared.replaceAllUsesWith(memref::GetGlobalOp::create(inner, type, name));
     }
@@ -143,6 +153,8 @@ struct LowerKernelsPass : rwkvc::gpu::impl::LowerKernelsBase<LowerKernelsPass> {
     if (ArrayAttr attributes = kernel.getAllArgAttrs())
       func.setAllArgAttrs(attributes);
     func.getBody().takeBody(kernel.getBody());
+    if (failed(rwkvc::gpu::lowerMatrixUnits(func, matrixUnits)))
+      return failure();
     SmallVector<Operation *> ops;
     func.walk([&](Operation *op) {
       if (isa<mlir::gpu::GPUDialect>(op->getDialect()))

@@ -5,15 +5,11 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "Products.h"
-#include "ThreadShares.h"
-#include "mlir/Dialect/Affine/IR/AffineOps.h"
-#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "MatrixUnits.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/SCF/Utils/Utils.h"
 #include "mlir/IR/IRMapping.h"
-#include "mlir/IR/ImplicitLocOpBuilder.h"
 #include "llvm/ADT/EquivalenceClasses.h"
 
 using namespace mlir;
@@ -27,68 +23,16 @@ static constexpr int64_t kElementsOfThread = 16, kMinThreads = 128;
 static constexpr int64_t kMinElementsOfThread = 4;
 /// Neighbouring columns, and most rows, of a thread.
 static constexpr int64_t kColumnsOfThread = 4, kMaxRowsOfThread = 8;
+/// The same where matrix units compute them: more threads then fetch operands.
+static constexpr int64_t kElementsWithUnits = 8;
 /// Terms of the sums, and numbers of both sides, in shared memory at once.
 static constexpr int64_t kTermsAtOnce = 32, kMaxNumbersAtOnce = 6144;
 /// Values that a thread has fetched for the next ones.
 static constexpr int64_t kMaxFetched = 32;
 /// Terms of an iteration.
 static constexpr int64_t kTermsOfIteration = 4;
-/// Terms that neighbouring threads read if memory has them side by side.
-static constexpr int64_t kNeighbouringTerms = 8;
 
 namespace {
-
-/// What a value of a body depends on.
-enum Dependence : unsigned { None = 0, Rows = 1, Columns = 2, Both = 3 };
-
-/// Dependences of the values of an op's body.
-class Dependences {
-public:
-  Dependences(linalg::GenericOp op, const ProductTiles &tiles) {
-    for (OpOperand *input : op.getDpsInputOperands()) {
-      AffineMap map = op.getMatchingIndexingMap(input);
-      auto isFunctionOf = [&](unsigned loop) {
-        return map.isFunctionOfDim(loop);
-      };
-      unsigned mask = None;
-      if (llvm::any_of(tiles.rows.loops, isFunctionOf))
-        mask |= Rows;
-      if (llvm::any_of(tiles.columns.loops, isFunctionOf))
-        mask |= Columns;
-      masks[op.getMatchingBlockArgument(input)] = mask;
-      if (op.isScalar(input))
-        outer.insert(op.getMatchingBlockArgument(input));
-    }
-    for (Value output : op.getRegionOutputArgs())
-      masks[output] = Both;
-    for (Operation &inner : op.getBody()->without_terminator())
-      add(&inner);
-  }
-
-  void add(Operation *inner) {
-    unsigned mask = None;
-    bool isOuter = true;
-    for (Value operand : inner->getOperands()) {
-      mask |= get(operand);
-      isOuter &= isOutside(operand);
-    }
-    for (Value result : inner->getResults()) {
-      masks[result] = mask;
-      if (isOuter)
-        outer.insert(result);
-    }
-  }
-
-  unsigned get(Value value) const { return masks.lookup(value); }
-  /// Whether \p value is the same in each iteration.
-  bool isOutside(Value value) const {
-    return !masks.contains(value) || outer.contains(value);
-  }
-
-private:
-  DenseMap<Value, unsigned> masks;
-  DenseSet<Value> outer;
-};
 
 /// Writes an op's body so that factors which depend on one side alone are
 /// multiplied with each other first.
@@ -286,23 +230,48 @@ static void findFactors(linalg::GenericOp op, const Dependences &deps,
   }
 }
 
+bool rwkvc::gpu::chooseTerms(ProductTiles &tiles, int64_t numbers,
+                             int64_t maxNumbers, int64_t numThreads) {
+  int64_t fetched = 0;
+  for (const ProductSide *side : {&tiles.rows, &tiles.columns})
+    fetched += side->inTile() * static_cast<int64_t>(side->inputs.size());
+  tiles.atOnce =
+      std::min<int64_t>(kTermsAtOnce, llvm::PowerOf2Ceil(tiles.numTerms));
+  while (tiles.atOnce > 1 &&
+         (tiles.atOnce * numbers > maxNumbers ||
+          tiles.atOnce * fetched > kMaxFetched * numThreads))
+    tiles.atOnce /= 2;
+  // All threads fetch some.
+  return llvm::none_of(std::array{&tiles.rows, &tiles.columns},
+                       [&](const ProductSide *side) {
+                         return side->inTile() * tiles.atOnce < numThreads;
+                       });
+}
+
 int64_t rwkvc::gpu::countProductThreads(linalg::GenericOp op,
-                                        int64_t wantedThreads) {
+                                        int64_t wantedThreads,
+                                        bool matrixUnits) {
   std::optional<ProductTiles> tiles = matchProduct(op, wantedThreads);
   if (!tiles)
     return 0;
   int64_t numElements = tiles->rows.size * tiles->columns.size;
   return std::max(
-      numElements / kElementsOfThread,
+      numElements / (matrixUnits ? kElementsWithUnits : kElementsOfThread),
       std::min<int64_t>(numElements / kMinElementsOfThread, kMinThreads));
 }
 
 std::optional<ProductTiles> rwkvc::gpu::chooseTiles(linalg::GenericOp op,
                                                     int64_t numThreads,
-                                                    int64_t wantedThreads) {
+                                                    int64_t wantedThreads,
+                                                    bool matrixUnits) {
   std::optional<ProductTiles> tiles = matchProduct(op, wantedThreads);
   if (!tiles)
     return std::nullopt;
+  Dependences deps(op, *tiles);
+  FactorGrouper(op, deps).run();
+  findFactors(op, deps, *tiles);
+  if (matrixUnits && chooseUnitTiles(op, deps, numThreads, *tiles))
+    return tiles;
   ProductSide &rows = tiles->rows, &columns = tiles->columns;
   columns.ofThread = kColumnsOfThread;
   auto shareColumns = [&](int64_t count) {
@@ -318,239 +287,68 @@ std::optional<ProductTiles> rwkvc::gpu::chooseTiles(linalg::GenericOp op,
   rows.ofThread = std::min<int64_t>(
       llvm::PowerOf2Ceil(llvm::divideCeil(rows.size, rows.threads)),
       kMaxRowsOfThread);
-  Dependences deps(op, *tiles);
-  FactorGrouper(op, deps).run();
-  findFactors(op, deps, *tiles);
-  int64_t numbers = 0, fetched = 0;
-  for (const ProductSide *side : {&rows, &columns}) {
-    numbers += side->inTile() * static_cast<int64_t>(side->factors.size());
-    fetched += side->inTile() * static_cast<int64_t>(side->inputs.size());
-  }
-  tiles->atOnce =
-      std::min<int64_t>(kTermsAtOnce, llvm::PowerOf2Ceil(tiles->numTerms));
-  while (tiles->atOnce > 1 &&
-         (tiles->atOnce * numbers > kMaxNumbersAtOnce ||
-          tiles->atOnce * fetched > kMaxFetched * numThreads))
-    tiles->atOnce /= 2;
-  // All threads fetch some.
+  int64_t numbers = 0;
   for (const ProductSide *side : {&rows, &columns})
-    if (side->inTile() * tiles->atOnce < numThreads)
-      return std::nullopt;
+    numbers += side->inTile() * static_cast<int64_t>(side->factors.size());
+  if (!chooseTerms(*tiles, numbers, kMaxNumbersAtOnce, numThreads))
+    return std::nullopt;
   return tiles;
 }
 
 namespace {
 
-/// Makes the code of one product.
-class ProductEmitter {
+/// Lets each thread compute neighbouring rows and columns, all with all.
+class ThreadTiles : public ProductEmitter {
 public:
-  ProductEmitter(linalg::GenericOp genericOp, const ProductTiles &itsTiles,
-                 Threads &itsThreads)
-      : op(genericOp), tiles(itsTiles), threads(itsThreads), b(op.getLoc(), op),
-        deps(op, tiles), ranges(op.getStaticLoopRanges()), ivs(ranges.size()) {}
-
-  void emit(Value tile);
+  using ProductEmitter::ProductEmitter;
 
 private:
-  /// A side, and where this workgroup and this thread are on it.
-  struct Place {
-    const ProductSide *side = nullptr;
-    Value first;                 ///< of the tile
-    Value thread;                ///< this one's number along the side
-    SmallVector<Value> memories; ///< shared, of the factors
-    SmallVector<int64_t> offsets;
-    int64_t stride = 0; ///< of a term in shared memory
-  };
-
-  Value constant(int64_t value) {
-    return arith::ConstantIndexOp::create(b, value);
+  int64_t getPadding(const ProductSide &side) const override {
+    // Threads that write terms side by side do so in different banks.
+    return side.areTermsNeighbours ? kColumnsOfThread : 0;
   }
-  Value apply(AffineExpr expr, ArrayRef<OpFoldResult> values) {
-    return affine::makeComposedAffineApply(b, b.getLoc(), expr, values);
-  }
-  /// Sets the indices of \p loops from the number of an iteration.
-  void setLoops(ArrayRef<unsigned> loops, Value number);
-  SmallVector<Value> getIndices(OpOperand &operand);
-  void placeFactors();
-  void setElement(const Place &place, Value element);
-  Value getOwn(const Place &place, int64_t number);
-  SmallVector<Value> fetch(Value firstTerm);
-  void share(ValueRange fetched);
-  void forEachShared(const Place &place,
-                     function_ref<void(Value element, Value term)> callback);
+  SmallVector<Value> startSums() override;
+  SmallVector<Value> multiply(ValueRange sums, int64_t count) override;
+  void computeTile() override;
+  SmallVector<Value> getOwn(const Place &place);
   SmallVector<Value> computeBody(ValueRange sums, Value term);
-  SmallVector<Value> multiply(ValueRange sums, int64_t count);
-  SmallVector<Value> computeSums();
-  void forEachOwn(function_ref<void(OpOperand &output)> callback);
-  void computeTile(Value tile);
-
-  linalg::GenericOp op;
-  const ProductTiles &tiles;
-  Threads &threads;
-  ImplicitLocOpBuilder b;
-  Dependences deps;
-  SmallVector<int64_t> ranges;
-  SmallVector<Value> ivs; ///< of the op's loops
-  std::array<Place, 2> places;
 };
 
 } // namespace
 
-void ProductEmitter::setLoops(ArrayRef<unsigned> loops, Value number) {
+/// The elements of a side of the tile that are this thread's.
+SmallVector<Value> ThreadTiles::getOwn(const Place &place) {
   AffineExpr d0 = b.getAffineDimExpr(0);
-  for (unsigned loop : llvm::reverse(loops)) {
-    if (loop == loops.front()) {
-      ivs[loop] = number;
-      break;
-    }
-    ivs[loop] = apply(d0 % ranges[loop], {number});
-    number = apply(d0.floorDiv(ranges[loop]), {number});
-  }
+  int64_t inRow = tiles.columns.threads;
+  AffineExpr thread =
+      place.side == &tiles.rows ? d0.floorDiv(inRow) : d0 % inRow;
+  SmallVector<Value> elements;
+  for (int64_t i = 0; i < place.side->ofThread; ++i)
+    elements.push_back(
+        apply(thread * place.side->ofThread + i, {threads.index}));
+  return elements;
 }
 
-SmallVector<Value> ProductEmitter::getIndices(OpOperand &operand) {
-  AffineMap map = op.getMatchingIndexingMap(&operand);
-  SmallVector<Value> indices;
-  for (AffineExpr expr : map.getResults())
-    indices.push_back(affine::makeComposedAffineApply(
-        b, b.getLoc(), AffineMap::get(map.getNumDims(), 0, expr),
-        getAsOpFoldResult(ivs)));
-  return indices;
-}
-
-/// Gives the factors their places in memory that the workgroup shares. Products
-/// of a kernel follow each other and take the same.
-void ProductEmitter::placeFactors() {
-  SmallVector<std::pair<Type, int64_t>> sizes;
-  for (Place &place : places) {
-    // Threads that write terms side by side do so in different banks.
-    place.stride = place.side->inTile() +
-                   (place.side->areTermsNeighbours ? kColumnsOfThread : 0);
-    for (Value factor : place.side->factors) {
-      auto *known = llvm::find_if(
-          sizes, [&](auto &size) { return size.first == factor.getType(); });
-      if (known == sizes.end())
-        known = &sizes.emplace_back(factor.getType(), 0);
-      place.offsets.push_back(known->second);
-      known->second += place.stride * tiles.atOnce;
-    }
-  }
-  auto space = mlir::gpu::AddressSpaceAttr::get(
-      b.getContext(), mlir::gpu::AddressSpace::Workgroup);
-  auto findMemory = [&](Type type) {
-    return llvm::find_if(threads.factors, [type](Value memory) {
-      return cast<MemRefType>(memory.getType()).getElementType() == type;
-    });
-  };
-  for (auto [type, size] : sizes) {
-    auto memoryType =
-        MemRefType::get({size}, type, MemRefLayoutAttrInterface(), space);
-    auto *known = findMemory(type);
-    if (known == threads.factors.end())
-      threads.factors.push_back(
-          threads.func.addWorkgroupAttribution(memoryType, b.getLoc()));
-    else if (cast<MemRefType>(known->getType()).getNumElements() < size)
-      known->setType(memoryType);
-  }
-  for (Place &place : places)
-    for (Value factor : place.side->factors)
-      place.memories.push_back(*findMemory(factor.getType()));
-}
-
-/// Sets the loops of a side for an element of the tile; what is beyond the end
-/// takes the last one.
-void ProductEmitter::setElement(const Place &place, Value element) {
-  AffineExpr d0 = b.getAffineDimExpr(0), d1 = b.getAffineDimExpr(1);
-  Value number = apply(d0 + d1, {place.first, element});
-  if (place.side->size % place.side->inTile() != 0)
-    number = arith::MinUIOp::create(b, number, constant(place.side->size - 1));
-  setLoops(place.side->loops, number);
-}
-
-/// The element of the tile that is this thread's with number \p number .
-Value ProductEmitter::getOwn(const Place &place, int64_t number) {
-  AffineExpr d0 = b.getAffineDimExpr(0);
-  return apply(d0 * place.side->ofThread + number, {place.thread});
-}
-
-/// Calls \p callback with what this thread fetches for all.
-void ProductEmitter::forEachShared(const Place &place,
-                                   function_ref<void(Value, Value)> callback) {
-  AffineExpr d0 = b.getAffineDimExpr(0);
-  int64_t inTile = place.side->inTile();
-  int64_t terms = place.side->areTermsNeighbours
-                      ? std::min(kNeighbouringTerms, tiles.atOnce)
-                      : 1;
-  for (int64_t done = 0; done < inTile * tiles.atOnce; done += threads.count) {
-    AffineExpr number = d0 + done;
-    AffineExpr group = number.floorDiv(terms);
-    Value element = apply(group % inTile, {threads.index});
-    Value term =
-        apply(group.floorDiv(inTile) * terms + number % terms, {threads.index});
-    callback(element, term);
-  }
-}
-
-/// Reads what both sides' factors are computed from, for the terms from
-/// \p firstTerm on.
-SmallVector<Value> ProductEmitter::fetch(Value firstTerm) {
-  SmallVector<Value> fetched;
-  AffineExpr d0 = b.getAffineDimExpr(0), d1 = b.getAffineDimExpr(1);
-  for (const Place &place : places)
-    forEachShared(place, [&](Value element, Value term) {
-      setElement(place, element);
-      Value number = apply(d0 + d1, {firstTerm, term});
-      if (tiles.numTerms % tiles.atOnce != 0)
-        number =
-            arith::MinUIOp::create(b, number, constant(tiles.numTerms - 1));
-      setLoops(tiles.reductions, number);
-      for (OpOperand *input : place.side->inputs)
-        fetched.push_back(
-            memref::LoadOp::create(b, input->get(), getIndices(*input)));
-    });
-  return fetched;
-}
-
-/// Computes the factors from what was fetched, and writes them to shared
-/// memory.
-void ProductEmitter::share(ValueRange fetched) {
-  AffineExpr d0 = b.getAffineDimExpr(0), d1 = b.getAffineDimExpr(1);
-  for (const Place &place : places)
-    forEachShared(place, [&](Value element, Value term) {
-      IRMapping mapping;
-      for (OpOperand *input : op.getDpsInputOperands())
-        if (op.isScalar(input))
-          mapping.map(op.getMatchingBlockArgument(input), input->get());
-      for (OpOperand *input : place.side->inputs) {
-        mapping.map(op.getMatchingBlockArgument(input), fetched.front());
-        fetched = fetched.drop_front();
-      }
-      // Ops that are not for this side are dead, or find no operands.
-      for (Operation &inner : op.getBody()->without_terminator())
-        if (llvm::all_of(inner.getOperands(), [&](Value operand) {
-              return mapping.contains(operand) ||
-                     operand.getParentBlock() != op.getBody();
-            }))
-          b.clone(inner, mapping);
-      for (auto [factor, memory, offset] :
-           llvm::zip_equal(place.side->factors, place.memories, place.offsets))
-        memref::StoreOp::create(
-            b, mapping.lookup(factor), memory,
-            apply(d0 * place.stride + d1 + offset, {term, element}));
-    });
+SmallVector<Value> ThreadTiles::startSums() {
+  SmallVector<Value> sums;
+  for (Value row : getOwn(places[0]))
+    for (Value column : getOwn(places[1]))
+      sums.push_back(loadOutput(row, column));
+  return sums;
 }
 
 /// Adds term number \p term of those in shared memory to this thread's sums.
-SmallVector<Value> ProductEmitter::computeBody(ValueRange sums, Value term) {
+SmallVector<Value> ThreadTiles::computeBody(ValueRange sums, Value term) {
   AffineExpr d0 = b.getAffineDimExpr(0), d1 = b.getAffineDimExpr(1);
   DenseMap<std::pair<Value, int64_t>, Value> known;
-  for (const Place &place : places)
+  for (const Place &place : places) {
+    SmallVector<Value> own = getOwn(place);
     for (auto [factor, memory, offset] :
          llvm::zip_equal(place.side->factors, place.memories, place.offsets))
-      for (int64_t i = 0; i < place.side->ofThread; ++i)
+      for (auto [i, element] : llvm::enumerate(own))
         known[{factor, i}] = memref::LoadOp::create(
-            b, memory,
-            apply(d0 * place.stride + d1 + offset, {term, getOwn(place, i)}));
+            b, memory, apply(d0 * place.stride + d1 + offset, {term, element}));
+  }
   SmallVector<Value> results;
   for (int64_t row = 0; row < tiles.rows.ofThread; ++row)
     for (int64_t column = 0; column < tiles.columns.ofThread; ++column) {
@@ -575,8 +373,7 @@ SmallVector<Value> ProductEmitter::computeBody(ValueRange sums, Value term) {
   return results;
 }
 
-/// Adds the \p count terms in shared memory to this thread's sums.
-SmallVector<Value> ProductEmitter::multiply(ValueRange sums, int64_t count) {
+SmallVector<Value> ThreadTiles::multiply(ValueRange sums, int64_t count) {
   auto loop =
       scf::ForOp::create(b, constant(0), constant(count), constant(1), sums);
   {
@@ -591,103 +388,20 @@ SmallVector<Value> ProductEmitter::multiply(ValueRange sums, int64_t count) {
   return results;
 }
 
-/// Computes this thread's sums of the tile.
-SmallVector<Value> ProductEmitter::computeSums() {
-  SmallVector<Value> carried;
-  forEachOwn([&](OpOperand &output) {
-    carried.push_back(
-        memref::LoadOp::create(b, output.get(), getIndices(output)));
-  });
-  size_t numSums = carried.size();
-  auto getSums = [&] { return ValueRange(carried).take_front(numSums); };
-  auto getFetched = [&] { return ValueRange(carried).drop_front(numSums); };
-  llvm::append_range(carried, fetch(constant(0)));
-  int64_t last = llvm::alignDown(tiles.numTerms - 1, tiles.atOnce);
-  if (last > 0) {
-    auto loop = scf::ForOp::create(b, constant(0), constant(last),
-                                   constant(tiles.atOnce), carried);
-    OpBuilder::InsertionGuard guard(b);
-    b.setInsertionPointToStart(loop.getBody());
-    llvm::copy(loop.getRegionIterArgs(), carried.begin());
-    share(getFetched());
-    mlir::gpu::BarrierOp::create(b);
-    // The next terms are on their way while these are multiplied.
-    SmallVector<Value> fetched = fetch(arith::AddIOp::create(
-        b, loop.getInductionVar(), constant(tiles.atOnce)));
-    SmallVector<Value> results = multiply(getSums(), tiles.atOnce);
-    mlir::gpu::BarrierOp::create(b);
-    llvm::append_range(results, fetched);
-    scf::YieldOp::create(b, results);
-    llvm::copy(loop.getResults(), carried.begin());
-  }
-  share(getFetched());
-  mlir::gpu::BarrierOp::create(b);
-  SmallVector<Value> results = multiply(getSums(), tiles.numTerms - last);
-  mlir::gpu::BarrierOp::create(b);
-  return results;
-}
-
-/// Calls \p callback with the loops set to each of this thread's elements.
-void ProductEmitter::forEachOwn(function_ref<void(OpOperand &)> callback) {
-  for (int64_t row = 0; row < tiles.rows.ofThread; ++row)
-    for (int64_t column = 0; column < tiles.columns.ofThread; ++column) {
-      setElement(places[0], getOwn(places[0], row));
-      setElement(places[1], getOwn(places[1], column));
-      callback(*op.getDpsInitOperand(0));
-    }
-}
-
-void ProductEmitter::computeTile(Value tile) {
-  AffineExpr d0 = b.getAffineDimExpr(0), d1 = b.getAffineDimExpr(1);
-  int64_t numColumns = tiles.columns.numTiles();
-  places[0].first =
-      apply(d0.floorDiv(numColumns) * tiles.rows.inTile(), {tile});
-  places[1].first = apply(d0 % numColumns * tiles.columns.inTile(), {tile});
+void ThreadTiles::computeTile() {
   SmallVector<Value> sums = computeSums();
-  // What is beyond the end is the last element again, and one thread's.
-  auto isThere = [&](const Place &place, int64_t number) -> Value {
-    if (place.side->size % place.side->inTile() == 0)
-      return nullptr;
-    return arith::CmpIOp::create(
-        b, arith::CmpIPredicate::ult,
-        apply(d0 + d1, {place.first, getOwn(place, number)}),
-        constant(place.side->size));
-  };
-  int64_t number = 0;
-  forEachOwn([&](OpOperand &output) {
-    OpBuilder::InsertionGuard guard(b);
-    for (Value condition :
-         {isThere(places[0], number / tiles.columns.ofThread),
-          isThere(places[1], number % tiles.columns.ofThread)})
-      if (condition) {
-        auto branch = scf::IfOp::create(b, condition, /*withElseRegion=*/false);
-        b.setInsertionPointToStart(branch.thenBlock());
-      }
-    memref::StoreOp::create(b, sums[number++], output.get(),
-                            getIndices(output));
-  });
-}
-
-void ProductEmitter::emit(Value tile) {
-  AffineExpr d0 = b.getAffineDimExpr(0);
-  Value zero = constant(0);
-  ivs.assign(ranges.size(), zero);
-  int64_t inRow = tiles.columns.threads;
-  places[0].side = &tiles.rows;
-  places[0].thread = apply(d0.floorDiv(inRow), {threads.index});
-  places[1].side = &tiles.columns;
-  places[1].thread = apply(d0 % inRow, {threads.index});
-  placeFactors();
-  if (!tile && tiles.numTiles() > 1) {
-    auto loop =
-        scf::ForOp::create(b, zero, constant(tiles.numTiles()), constant(1));
-    b.setInsertionPointToStart(loop.getBody());
-    tile = loop.getInductionVar();
-  }
-  computeTile(tile ? tile : zero);
+  ValueRange left = sums;
+  for (Value row : getOwn(places[0]))
+    for (Value column : getOwn(places[1])) {
+      storeOutput(left.front(), row, column);
+      left = left.drop_front();
+    }
 }
 
 void rwkvc::gpu::emitTiles(linalg::GenericOp op, const ProductTiles &tiles,
                            Threads &threads, Value tile) {
-  ProductEmitter(op, tiles, threads).emit(tile);
+  if (tiles.units)
+    emitUnitTiles(op, tiles, threads, tile);
+  else
+    ThreadTiles(op, tiles, threads).emit(tile);
 }

@@ -37,6 +37,12 @@ struct ProductSide {
   int64_t numTiles() const { return llvm::divideCeil(size, inTile()); }
 };
 
+/// How the warps of a workgroup share a tile that matrix units compute.
+struct UnitTiles {
+  int64_t rows, columns; ///< of a warp, in small matrices of the units
+  int64_t ways;          ///< warps of a sum, which have terms of their own
+};
+
 /// A sum of products, whose output's elements are computed tile by tile: each
 /// thread has some rows and some columns, and multiplies all with all.
 struct ProductTiles {
@@ -44,19 +50,31 @@ struct ProductTiles {
   llvm::SmallVector<unsigned> reductions;
   int64_t numTerms = 1; ///< of a sum
   int64_t atOnce = 1;   ///< terms that a workgroup keeps in shared memory
+  /// Not threads, but matrix units multiply; a side's elements are then all of
+  /// one thread.
+  std::optional<UnitTiles> units;
 
   int64_t numTiles() const { return rows.numTiles() * columns.numTiles(); }
 };
 
 /// Threads of a workgroup that should compute tiles of \p op ; 0 if it is no
 /// product, or too small to leave \p wantedThreads some elements each.
-int64_t countProductThreads(mlir::linalg::GenericOp op, int64_t wantedThreads);
+int64_t countProductThreads(mlir::linalg::GenericOp op, int64_t wantedThreads,
+                            bool matrixUnits);
 
 /// The tiles of \p op for workgroups of \p numThreads , if it is such a
-/// product. Groups the factors in the op's body.
+/// product; where \p matrixUnits , for these if they can. Groups the factors in
+/// the op's body.
 std::optional<ProductTiles> chooseTiles(mlir::linalg::GenericOp op,
                                         int64_t numThreads,
-                                        int64_t wantedThreads);
+                                        int64_t wantedThreads,
+                                        bool matrixUnits);
+
+/// Chooses how many terms are in shared memory at once, where one takes
+/// \p numbers of at most \p maxNumbers . Returns whether all threads then fetch
+/// some.
+bool chooseTerms(ProductTiles &tiles, int64_t numbers, int64_t maxNumbers,
+                 int64_t numThreads);
 
 /// Lets the threads compute tile \p tile of \p op , or all tiles if that is
 /// null, before the op.

@@ -46,10 +46,10 @@ static OpOperand &findLargest(linalg::GenericOp op) {
 }
 
 Shares rwkvc::gpu::chooseShares(linalg::GenericOp op, int64_t numThreads,
-                                int64_t maxThreads) {
+                                int64_t maxThreads, bool matrixUnits) {
   Shares s;
   if (numThreads > 1)
-    s.tiles = chooseTiles(op, numThreads, maxThreads);
+    s.tiles = chooseTiles(op, numThreads, maxThreads, matrixUnits);
   s.ranges = op.getStaticLoopRanges();
   op.getParallelDims(s.parallel);
   op.getReductionDims(s.reductions);

@@ -47,8 +47,9 @@ int64_t getStride(mlir::linalg::GenericOp op, mlir::OpOperand &operand,
 
 /// How \p numThreads threads, a power of two, of each workgroup share \p op ;
 /// several share a sum if that makes no more than \p maxThreads threads.
+/// Products are left to matrix units, if there are any.
 Shares chooseShares(mlir::linalg::GenericOp op, int64_t numThreads,
-                    int64_t maxThreads);
+                    int64_t maxThreads, bool matrixUnits);
 
 /// The function that code is made for, and what its threads are.
 struct Threads {

@@ -179,7 +179,7 @@ def DistributeKernels : Pass<"gpu-distribute-kernels", "::mlir::ModuleOp"> {
     where there are more threads than elements, several share a sum and add their parts
     through memory that the workgroup shares. Large sums of products are computed by tiles
     (see below). Kernels of a group (`rwkvc.independent`) have workgroups of their own
-    in one launch. Kernels that follow each other in a function are run by one workgroup; a chain at
+    in one launch, each in the else branch of the one before. Kernels that follow each other in a function are run by one workgroup; a chain at
     the end of others (`gpu-append-chains`) by that which finds all others done.
 
     ```mlir
@@ -219,6 +219,33 @@ def DistributeKernels : Pass<"gpu-distribute-kernels", "::mlir::ModuleOp"> {
     }
     ```
 
+    With `matrix-units`, a product whose body only adds products of a row's and a column's factor, all f32, is
+    left to units that multiply a 16x8 matrix by an 8x16 one, of TF32 numbers (floats with 11 bits of precision), for a warp of
+    32 threads. A factor is kept as the nearest TF32 number and the rest of it,
+    `x * w` is `rest(x) * w + x * rest(w) + x * w`, and an error of about 2^-22 remains. Of an f16, a bf16 or an
+    integer of at most 11 bits there is no rest, and its product is left out. A warp has up to 32 rows and 32 columns; where a tile has fewer than
+    warps, several have parts of one sum, which are added in shared memory at the end. Units cut sums off
+    instead of rounding them, so each stage of up to 32 terms starts from zero and is added as floats are. A factor that is
+    infinite yields NaN. Rows, columns or terms below 16 are left to threads.
+
+    ```mlir
+    linalg.generic ins(%x, %w) outs(%y)  // y[m, n] += x[m, k] * w[k, n], w of bf16: 64 x 32 elements, 256 threads
+    // after
+    %sums:4, %next:12 = scf.for %k = 0 to 736 step 32 iter_args(...) {
+      %high = arith.bitcast ((arith.bitcast %x + 4096) & -8192)
+      %low = arith.bitcast (arith.bitcast (%x - %high) & -8192)
+      ... // to %xs[2, 32, 72] and, of %w, %ws[32, 40] in shared memory
+      gpu.barrier
+      ... // %next, for k + 32
+      %a = gpu.subgroup_mma_load_matrix %xs[...] {leadDimension = 72 : index, transpose} : ... -> !gpu.mma_matrix<16x8xf32, "AOp">
+      %b = gpu.subgroup_mma_load_matrix %ws[...] {leadDimension = 40 : index} : ... -> !gpu.mma_matrix<8x16xf32, "BOp">
+      %c = gpu.subgroup_mma_compute %a, %b, %zero {a_transpose} : ... -> !gpu.mma_matrix<16x16xf32, "COp">
+      ... // 8 of these
+      %sum = gpu.subgroup_mma_elementwise addf %sums, %c
+      gpu.barrier
+    }
+    ```
+
     An iteration of an `scf.forall` with the mapping `gpu.thread` is one thread's, which computes all that
     is in it by itself; buffers in private memory become `memref.alloca`. Others of the kernel wait
     behind the loop.
@@ -247,13 +274,16 @@ def DistributeKernels : Pass<"gpu-distribute-kernels", "::mlir::ModuleOp"> {
     Option<"groupSize", "group-size", "int64_t", /*default=*/"256",
            "Most threads of a workgroup, a power of two">,
     Option<"minThreads", "min-threads", "int64_t", /*default=*/"1 << 15",
-           "Threads below which several share the sum of an element">
+           "Threads below which several share the sum of an element">,
+    Option<"matrixUnits", "matrix-units", "bool", /*default=*/"false",
+           "Multiply large matrices by units for 16x8 and 8x16 TF32 numbers">
   ];
   let statistics = [
     Statistic<"numKernels", "kernels", "Kernels made">,
     Statistic<"numLaunches", "launches", "Launches of them">,
     Statistic<"numShared", "shared", "Linalg ops whose sums threads share">,
     Statistic<"numTiled", "tiled", "Products computed by tiles">,
+    Statistic<"numUnitTiled", "unit-tiled", "Those of them by matrix units">,
     Statistic<"numThreadLoops", "thread-loops", "Loops whose iterations are threads">
   ];
 }
@@ -387,14 +417,34 @@ def LowerKernels : Pass<"gpu-lower-kernels", "::mlir::ModuleOp"> {
         %i = arith.index_castui %0 : i32 to index
         llvm.call_intrinsic "llvm.nvvm.barrier.cta.sync.aligned.all"(%c0) : (i32) -> ()
     ```
+
+    Matrices that a warp has (`gpu.subgroup_mma_*`, of f32, at one index of shared memory) become structs of what a thread has of
+    them and LLVM's `nvvm.wmma` intrinsics with `matrix-units`. Without, a thread computes eight
+    neighbouring elements of a product in a loop; it reads the factors when they are multiplied, so shared memory must still have them, and takes no
+    more bits of them than TF32 has, as units do. This form is for checks on devices that have no such units.
+
+    ```mlir
+    %d = gpu.subgroup_mma_compute %a, %b, %c : !gpu.mma_matrix<16x8xf32, "AOp">, ...
+    // after, with matrix-units
+    %d = llvm.call_intrinsic "llvm.nvvm.wmma.m16n16k8.mma.col.row.tf32"(%a0, ..., %b0, ..., %c0, ...)
+    // after, without
+    %sums:8 = scf.for %k = %c0 to %c8 step %c1 iter_args(...) {
+      %x = memref.load %s[...]
+      ...
+    }
+    %d = vector.from_elements %sums#0, ... : vector<8xf32>
+    ```
   }];
   let dependentDialects = [
     "::mlir::arith::ArithDialect", "::mlir::func::FuncDialect",
-    "::mlir::LLVM::LLVMDialect", "::mlir::memref::MemRefDialect"
+    "::mlir::LLVM::LLVMDialect", "::mlir::memref::MemRefDialect",
+    "::mlir::scf::SCFDialect", "::mlir::vector::VectorDialect"
   ];
   let options = [
     Option<"target", "target", "std::string", /*default=*/"\"spirv\"",
-           "Kind of device: spirv, nvptx or amdgpu">
+           "Kind of device: spirv, nvptx or amdgpu">,
+    Option<"matrixUnits", "matrix-units", "bool", /*default=*/"false",
+           "Whether the device has units for small matrices, of nvptx">
   ];
 }
 
