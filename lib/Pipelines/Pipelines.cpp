@@ -115,7 +115,9 @@ ArrayRef<StringRef> rwkvc::getOptionalPasses() {
       "gpu-distribute-recurrences",
       "gpu-chain-kernels",
       "gpu-append-chains",
+      "gpu-unroll-private-loops",
       "gpu-unroll-reductions",
+      "gpu-annotate-arguments",
   };
   // clang-format on
   return names;
@@ -357,7 +359,7 @@ static void buildDeviceKernels(OpPassManager &pm,
       kind && kind->isPortable)
     kernels.addPass(rwkvc::gpu::createRematerializeIndices());
   else {
-    kernels.addPass(rwkvc::gpu::createUnrollPrivateLoops());
+    addOptional(kernels, options, rwkvc::gpu::createUnrollPrivateLoops());
     addOptional(kernels, options, rwkvc::gpu::createUnrollReductions());
   }
 }
@@ -413,7 +415,7 @@ static void buildLLVM(OpPassManager &pm) {
 /// dialect.
 static void buildDeviceLLVM(OpPassManager &pm, const PipelineOptions &options) {
   pm.addPass(aot::createRecordLaunches());
-  pm.addPass(rwkvc::gpu::createAnnotateArguments());
+  addOptional(pm, options, rwkvc::gpu::createAnnotateArguments());
   rwkvc::gpu::LowerKernelsOptions lower;
   lower.target = options.device;
   lower.matrixUnits = options.hasMatrixUnits;
