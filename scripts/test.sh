@@ -52,8 +52,9 @@ check "compiler tests" ninja -C build check-rwkvc
 check "numerics of real models" .venv/bin/python test/python/numerics.py
 if [ -e .venv/lib/libintelocl.so ]; then
   check "numerics on an OpenCL device" .venv/bin/python test/python/numerics.py --target=spirv
+  check "quantised weights on an OpenCL device" .venv/bin/python test/python/quantized.py --target=spirv --formats=bf16,fp16,int4
 else
-  echo "numerics on an OpenCL device are left out: Intel's OpenCL for processors is not installed"
+  echo "numerics and quantised weights on an OpenCL device are left out: Intel's OpenCL for processors is not installed"
 fi
 check "forms of real models" .venv/bin/python test/python/forms.py
 check "quantised weights" .venv/bin/python test/python/quantized.py

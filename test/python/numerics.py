@@ -324,7 +324,8 @@ def find_tools(bindir, target="cpu"):
         for name, value in opencl.environment(sys.prefix).items():
             os.environ.setdefault(name, value)
     tools["compile"] = [] if target == "cpu" else [f"--target={target}"]
-    tools["run"] = [f"--device={DEVICES[target.partition(':')[0]]}"]
+    tools["device"] = DEVICES[target.partition(":")[0]]
+    tools["run"] = [f"--device={tools['device']}"]
     return tools
 
 

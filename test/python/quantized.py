@@ -20,7 +20,18 @@ import sys
 import tempfile
 
 import numpy as np
-from numerics import ROOT, Failed, find_jobs, find_tools, first_match, last_words, model_dimensions, report, run
+from numerics import (
+    ROOT,
+    Failed,
+    add_target,
+    find_jobs,
+    find_tools,
+    first_match,
+    last_words,
+    model_dimensions,
+    report,
+    run,
+)
 
 sys.path.insert(0, str(ROOT / "python"))
 import rwkvc
@@ -33,8 +44,8 @@ BLOCK, STEPS = 48, 48
 
 def compile_model(tools, table, model, format_name, folder):
     library = folder / f"{model.stem}-{(format_name or 'file').replace('/', '-')}.so"
-    command = [tools["rwkvc"], "-q", model, "-o", library, "--forms=step,prefill", "--mcpu=native"]
-    command += ["--embed-weights=false"]
+    command = [tools["rwkvc"], "-q", model, "-o", library, "--forms=step,prefill", "--embed-weights=false"]
+    command += tools["compile"] or ["--mcpu=native"]
     if format_name:
         weights, _, activations = format_name.partition("/")
         command.append(f"--quantize={weights}")
@@ -50,9 +61,9 @@ def compile_model(tools, table, model, format_name, folder):
     return library
 
 
-def compute_logits(library):
+def compute_logits(tools, library):
     """Rows of logits after a block of tokens and after each of the tokens behind it."""
-    model = rwkvc.load(library)
+    model = rwkvc.load(library, device=tools["device"])
     tokens = np.random.default_rng(0).integers(0, min(model.vocabulary_size, 256), BLOCK + STEPS)
     text = model.sequence()
     rows = [text.prefill(tokens[:BLOCK])] + [text.step(token) for token in tokens[BLOCK:]]
@@ -63,18 +74,19 @@ def weights_size(library):
     return library.with_suffix(".safetensors").stat().st_size
 
 
-def check(tools, table, model, folder):
-    """Table rows of all formats, without the name."""
+def check(tools, table, model, formats, folder):
+    """Table rows of all `formats`, without the name."""
     original = compile_model(tools, table, model, None, folder)
-    reference = compute_logits(original)
+    reference = compute_logits(tools, original)
     original_size = weights_size(original)
-    for format_name in FORMATS:
+    for format_name in formats:
         forms_rtol = first_match(table["quantized_forms_rtol"], format_name, "quantized_forms_rtol")
         library = compile_model(tools, table, model, format_name, folder)
-        logits = compute_logits(library)
+        logits = compute_logits(tools, library)
         error = (np.linalg.norm(logits - reference, axis=1) / np.linalg.norm(reference, axis=1)).max()
         best = (logits.argmax(axis=1) == reference.argmax(axis=1)).mean()
-        done = run([tools["rwkv-run"], library, "--check-forms", "1,7,64,65", "--rtol", repr(forms_rtol)])
+        command = [tools["rwkv-run"], library, *tools["run"], "--check-forms", "1,7,64,65", "--rtol", repr(forms_rtol)]
+        done = run(command)
         closing = re.search(r"largest relative error (\S+) over (\d+) comparisons: (PASS|FAIL)", done.stdout)
         if not closing or int(closing[2]) == 0:
             raise Failed(f"rwkv-run exit status {done.returncode}, no closing line: {last_words(done)}")
@@ -99,9 +111,17 @@ def main():
     parser.add_argument("--bindir", type=pathlib.Path, default=ROOT / "build" / "bin", help="where rwkvc is")
     parser.add_argument("--only", default="", metavar="TEXT", help="only models whose name contains TEXT")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), metavar="N", help="models at one time")
+    parser.add_argument("--formats", default="", metavar="LIST", help="only these formats, as in bf16,int4")
+    add_target(parser)
     options = parser.parse_args()
+    # Devices multiply in floating point.
+    known = [name for name in FORMATS if options.target == "cpu" or "/" not in name]
+    formats = options.formats.split(",") if options.formats else known
+    if unknown := [name for name in formats if name not in known]:
+        print(f"error: no format '{unknown[0]}'; there are {', '.join(known)}")
+        return 2
     table = json.loads(pathlib.Path(__file__).with_name("tolerances.json").read_text())
-    tools = find_tools(options.bindir.resolve())
+    tools = find_tools(options.bindir.resolve(), options.target)
     models = [path for _, _, path in find_jobs(table, options.only) if path.suffix == ".onnx"]
     models = [model for model in dict.fromkeys(models) if model.stem in table["quantized"]]
     if not models:
@@ -112,7 +132,7 @@ def main():
 
         def run_job(model):
             try:
-                return [[model.stem, *row] for row in check(tools, table, model, pathlib.Path(folder))]
+                return [[model.stem, *row] for row in check(tools, table, model, formats, pathlib.Path(folder))]
             except Failed as failure:
                 return [[model.stem, *["-"] * (len(COLUMNS) - 2), f"FAIL: {failure}"]]
 
