@@ -340,6 +340,11 @@ void KernelBuilder::emitMember(const Member &member, Value group) {
   }
   auto loop = dyn_cast<scf::ForallOp>(member.op);
   if (loop && isThreadLoop(loop)) {
+    if (!group) {
+      ImplicitLocOpBuilder b(loop.getLoc(), loop);
+      b.setInsertionPointAfter(loop);
+      mlir::gpu::BarrierOp::create(b);
+    }
     emitThreads(loop, group);
     return;
   }

@@ -203,3 +203,25 @@ func.func private @threads(%x: memref<2x64xf32>, %y: memref<2x64xf32>) {
   }
   return
 }
+
+// -----
+
+// In a chain the next operation waits for such a loop.
+// CHECK-LABEL: gpu.func @chained
+// CHECK:         math.exp
+// CHECK:         memref.store
+// CHECK:         gpu.barrier
+// CHECK:         memref.load
+// CHECK:         math.tanh
+func.func @main(%x: memref<64xf32>, %y: memref<64xf32>) {
+  call @chained(%x, %y) : (memref<64xf32>, memref<64xf32>) -> ()
+  return
+}
+func.func private @chained(%x: memref<64xf32>, %y: memref<64xf32>) {
+  scf.forall (%j) in (64) {
+    %part = memref.subview %x[%j] [1] [1] : memref<64xf32> to memref<1xf32, strided<[1], offset: ?>>
+    linalg.exp ins(%part : memref<1xf32, strided<[1], offset: ?>>) outs(%part : memref<1xf32, strided<[1], offset: ?>>)
+  } {mapping = [#gpu.thread<linear_dim_0>]}
+  linalg.tanh ins(%x : memref<64xf32>) outs(%y : memref<64xf32>)
+  return
+}
