@@ -356,9 +356,9 @@ static void buildDeviceKernels(OpPassManager &pm,
   kernels.addPass(createCanonicalizerPass());
   kernels.addPass(createCSEPass());
   if (const DeviceKind *kind = findDeviceKind(options.device);
-      kind && kind->isPortable)
+      kind && kind->isPortable) {
     kernels.addPass(rwkvc::gpu::createRematerializeIndices());
-  else {
+  } else {
     addOptional(kernels, options, rwkvc::gpu::createUnrollPrivateLoops());
     addOptional(kernels, options, rwkvc::gpu::createUnrollReductions());
   }

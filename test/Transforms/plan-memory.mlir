@@ -145,3 +145,15 @@ func.func @main(%n: index, %in: memref<16xf32>) {
   }
   return
 }
+
+// -----
+
+// A buffer in a space of its own is none of the workspace's.
+// CHECK-LABEL: func.func @main(
+// CHECK-SAME:    rwkvc.workspace_size = 0
+// CHECK:         memref.alloc() : memref<64xf32, #gpu.address_space<private>>
+func.func @main(%out: memref<64xf32>) {
+  %own = memref.alloc() : memref<64xf32, #gpu.address_space<private>>
+  memref.copy %own, %out : memref<64xf32, #gpu.address_space<private>> to memref<64xf32>
+  return
+}

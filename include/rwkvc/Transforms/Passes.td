@@ -64,6 +64,7 @@ def FuseIntoParallelLoops
       ...
     }
     ```
+    Loops whose iterations are mapped to threads already do not grow.
   }];
   let dependentDialects = ["::mlir::arith::ArithDialect",
                            "::mlir::linalg::LinalgDialect",
@@ -310,6 +311,7 @@ def PlanMemory : Pass<"rwkvc-plan-memory", "::mlir::ModuleOp"> {
     Allocations of dynamic size, and ones that a loop carries into its next
     iteration, have no place in a plan and are reported. Each iteration of a
     `scf.forall` has a share of its own for the buffers allocated in it.
+    Buffers in a memory space of their own, a thread's for instance, stay.
   }];
   let dependentDialects = ["::mlir::arith::ArithDialect",
                            "::mlir::memref::MemRefDialect"];

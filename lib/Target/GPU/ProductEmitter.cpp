@@ -65,16 +65,6 @@ void ProductEmitter::setLoops(ArrayRef<unsigned> loops, Value number) {
   }
 }
 
-SmallVector<Value> ProductEmitter::getIndices(OpOperand &operand) {
-  AffineMap map = op.getMatchingIndexingMap(&operand);
-  SmallVector<Value> indices;
-  for (AffineExpr expr : map.getResults())
-    indices.push_back(affine::makeComposedAffineApply(
-        b, b.getLoc(), AffineMap::get(map.getNumDims(), 0, expr),
-        getAsOpFoldResult(ivs)));
-  return indices;
-}
-
 /// Memory of the workgroup for at least \p size factors of type \p type .
 /// Products of a kernel follow each other and take the same.
 Value ProductEmitter::reserve(Type type, int64_t size) {

@@ -89,7 +89,9 @@ protected:
                     llvm::ArrayRef<mlir::OpFoldResult> values) {
     return mlir::affine::makeComposedAffineApply(b, b.getLoc(), expr, values);
   }
-  llvm::SmallVector<mlir::Value> getIndices(mlir::OpOperand &operand);
+  llvm::SmallVector<mlir::Value> getIndices(mlir::OpOperand &operand) {
+    return rwkvc::gpu::getIndices(b, op, operand, ivs);
+  }
   void setElement(const Place &place, mlir::Value element);
   mlir::Value reserve(mlir::Type type, int64_t size);
   llvm::SmallVector<mlir::Value> computeSums();

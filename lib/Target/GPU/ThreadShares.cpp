@@ -32,6 +32,19 @@ int64_t rwkvc::gpu::getStride(linalg::GenericOp op, OpOperand &operand,
   return total;
 }
 
+SmallVector<Value> rwkvc::gpu::getIndices(ImplicitLocOpBuilder &b,
+                                          linalg::GenericOp op,
+                                          OpOperand &operand,
+                                          ArrayRef<Value> ivs) {
+  AffineMap map = op.getMatchingIndexingMap(&operand);
+  SmallVector<Value> indices;
+  for (AffineExpr expr : map.getResults())
+    indices.push_back(affine::makeComposedAffineApply(
+        b, b.getLoc(), AffineMap::get(map.getNumDims(), 0, expr),
+        getAsOpFoldResult(ivs)));
+  return indices;
+}
+
 /// The operand with the most elements, which decides how memory is read.
 static OpOperand &findLargest(linalg::GenericOp op) {
   auto count = [](OpOperand &operand) -> int64_t {
@@ -114,7 +127,9 @@ private:
   Value apply(AffineExpr expr, ArrayRef<OpFoldResult> values) {
     return affine::makeComposedAffineApply(b, b.getLoc(), expr, values);
   }
-  SmallVector<Value> getIndices(OpOperand &operand);
+  SmallVector<Value> getIndices(OpOperand &operand) {
+    return rwkvc::gpu::getIndices(b, op, operand, ivs);
+  }
   /// Whether an output is one sum, and not an element of its own for each step
   /// of the reductions.
   bool isAccumulated(unsigned output) {
@@ -144,16 +159,6 @@ private:
 };
 
 } // namespace
-
-SmallVector<Value> Emitter::getIndices(OpOperand &operand) {
-  AffineMap map = op.getMatchingIndexingMap(&operand);
-  SmallVector<Value> indices;
-  for (AffineExpr expr : map.getResults())
-    indices.push_back(affine::makeComposedAffineApply(
-        b, b.getLoc(), AffineMap::get(map.getNumDims(), 0, expr),
-        getAsOpFoldResult(ivs)));
-  return indices;
-}
 
 Value Emitter::load(OpOperand &operand) {
   if (op.isScalar(&operand))

@@ -11,6 +11,7 @@
 #include "Products.h"
 #include "mlir/Dialect/GPU/IR/GPUDialect.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
+#include "mlir/IR/ImplicitLocOpBuilder.h"
 
 namespace rwkvc::gpu {
 
@@ -44,6 +45,12 @@ struct Shares {
 /// Elements between two that follow each other along \p loop in \p operand .
 int64_t getStride(mlir::linalg::GenericOp op, mlir::OpOperand &operand,
                   unsigned loop);
+
+/// Where \p operand of \p op has its element, in iteration \p ivs .
+llvm::SmallVector<mlir::Value> getIndices(mlir::ImplicitLocOpBuilder &b,
+                                          mlir::linalg::GenericOp op,
+                                          mlir::OpOperand &operand,
+                                          llvm::ArrayRef<mlir::Value> ivs);
 
 /// How \p numThreads threads, a power of two, of each workgroup share \p op ;
 /// several share a sum if that makes no more than \p maxThreads threads.

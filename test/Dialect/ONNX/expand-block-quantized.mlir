@@ -114,7 +114,7 @@ func.func @gather(%i: tensor<1x3xi64>) -> tensor<1x3x8xf32> {
 // CHECK:       %[[W:.*]] = "onnx.DequantizeLinear"(%[[T]], %[[S]], %[[NONE]]) <{axis = 1 : i64, block_size = 4 : i64
 // CHECK:       "onnx.Gather"(%[[W]], %[[I]])
 func.func @typed(%t: tensor<2x8xui8>, %i: tensor<3xi64>, %s: tensor<2x2xf32>) -> tensor<3x8xf32> {
-  %y = "onnx.Custom"(%t, %i, %s) <{domain = "com.microsoft", op_type = "GatherBlockQuantized", attrs = {block_size = 4 : i64, quantize_axis = -1 : i64}}>
+  %y = "onnx.Custom"(%t, %i, %s) <{domain = "com.microsoft", op_type = "GatherBlockQuantized", attrs = {block_size = 4 : i64, gather_axis = -2 : i64, quantize_axis = -1 : i64}}>
       : (tensor<2x8xui8>, tensor<3xi64>, tensor<2x2xf32>) -> tensor<3x8xf32>
   return %y : tensor<3x8xf32>
 }
@@ -144,5 +144,14 @@ func.func @variableTable(%t: tensor<2x4xui8>, %i: tensor<3xi64>) -> tensor<3x8xf
   // expected-error @below {{GatherBlockQuantized: its numbers must be a constant}}
   %y = "onnx.Custom"(%t, %i, %s) <{domain = "com.microsoft", op_type = "GatherBlockQuantized", attrs = {block_size = 4 : i64}}>
       : (tensor<2x4xui8>, tensor<3xi64>, tensor<2x2xf32>) -> tensor<3x8xf32>
+  return %y : tensor<3x8xf32>
+}
+
+// -----
+
+func.func @bitsOfTable(%t: tensor<2x8xui8>, %i: tensor<3xi64>, %s: tensor<2x2xf32>) -> tensor<3x8xf32> {
+  // expected-error @below {{GatherBlockQuantized: expected block_size of at least 1 and bits of 2, 4 or 8}}
+  %y = "onnx.Custom"(%t, %i, %s) <{domain = "com.microsoft", op_type = "GatherBlockQuantized", attrs = {bits = 5 : i64, block_size = 4 : i64}}>
+      : (tensor<2x8xui8>, tensor<3xi64>, tensor<2x2xf32>) -> tensor<3x8xf32>
   return %y : tensor<3x8xf32>
 }

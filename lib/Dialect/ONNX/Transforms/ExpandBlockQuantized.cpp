@@ -32,9 +32,11 @@ namespace {
 struct BlockMatrix {
   CustomOp op;
   int64_t rows, width;
-  int64_t block, bits; ///< numbers of a block, bits of a number
-  int64_t blocks;      ///< of a row; the last one may be longer than the row
-  Attribute numbers, scales, zeros; ///< zeros null: half of the range
+  int64_t block, bits;  ///< numbers of a block, bits of a number
+  int64_t blocks = 0;   ///< of a row; the last one may be longer than the row
+  int64_t rowBytes = 0; ///< of a row's numbers
+  Attribute numbers = {}, scales = {};
+  Attribute zeros = {}; ///< null: half of the range
 
   /// Bytes of a row's zero points.
   int64_t zeroBytes() const { return llvm::divideCeil(blocks * bits, 8); }
@@ -92,11 +94,8 @@ static LogicalResult readOperands(BlockMatrix &matrix, unsigned numbers,
   int64_t total = matrix.rows * matrix.blocks;
   if (failed(read(scales, "scales", total, matrix.scales)))
     return failure();
-  // MatMulNBits fills the last block of a row, GatherBlockQuantized does not.
-  int64_t rowBytes = numbers == 0
-                         ? llvm::divideCeil(matrix.width * matrix.bits, 8)
-                         : matrix.blocks * matrix.block * matrix.bits / 8;
-  if (failed(read(numbers, "numbers", matrix.rows * rowBytes, matrix.numbers)))
+  if (failed(read(numbers, "numbers", matrix.rows * matrix.rowBytes,
+                  matrix.numbers)))
     return failure();
   Value packed = getOptional(op, zeros);
   if (!packed)
@@ -112,21 +111,16 @@ static LogicalResult readOperands(BlockMatrix &matrix, unsigned numbers,
 /// The matrix of a MatMulNBits node: Y[., N] = A[., K] times the transpose of N
 /// rows of K numbers.
 static FailureOr<BlockMatrix> readProduct(CustomOp op) {
-  BlockMatrix matrix{op,
-                     getInteger(op, "N", 0),
-                     getInteger(op, "K", 0),
+  BlockMatrix matrix{op, getInteger(op, "N", 0), getInteger(op, "K", 0),
                      getInteger(op, "block_size", 0),
-                     getInteger(op, "bits", 4),
-                     0,
-                     nullptr,
-                     nullptr,
-                     nullptr};
+                     getInteger(op, "bits", 4)};
   if (matrix.rows < 1 || matrix.width < 1 || matrix.block < 1 ||
       !llvm::is_contained({2, 4, 8}, matrix.bits) ||
       matrix.block * matrix.bits % 8 != 0)
     return op.emitError("MatMulNBits: expected N, K and block_size of at least "
                         "1 and bits of 2, 4 or 8");
   matrix.blocks = llvm::divideCeil(matrix.width, matrix.block);
+  matrix.rowBytes = matrix.blocks * matrix.block * matrix.bits / 8;
   if (getOptional(op, 4))
     return op.emitError(
         "MatMulNBits: groups of rows (g_idx) are not supported");
@@ -135,19 +129,14 @@ static FailureOr<BlockMatrix> readProduct(CustomOp op) {
   return matrix;
 }
 
-/// The table of a GatherBlockQuantized node, whose numbers are packed in bytes.
-static FailureOr<BlockMatrix> readTable(CustomOp op, RankedTensorType packed) {
-  int64_t bits = getInteger(op, "bits", 4);
-  BlockMatrix matrix{op,      packed.getDimSize(0),
-                     0,       getInteger(op, "block_size", 128),
-                     bits,    0,
-                     nullptr, nullptr,
-                     nullptr};
-  if (!llvm::is_contained({2, 4, 8}, bits) || matrix.block < 1)
-    return op.emitError("GatherBlockQuantized: expected block_size of at least "
-                        "1 and bits of 2, 4 or 8");
-  matrix.width = packed.getDimSize(1) * (8 / bits);
-  matrix.blocks = llvm::divideCeil(matrix.width, matrix.block);
+/// The table of a GatherBlockQuantized node, whose numbers of \p bits are
+/// packed in bytes.
+static FailureOr<BlockMatrix> readTable(CustomOp op, RankedTensorType packed,
+                                        int64_t block, int64_t bits) {
+  BlockMatrix matrix{op, packed.getDimSize(0),
+                     packed.getDimSize(1) * (8 / bits), block, bits};
+  matrix.blocks = llvm::divideCeil(matrix.width, block);
+  matrix.rowBytes = packed.getDimSize(1);
   if (failed(readOperands(matrix, 0, 2, 3)))
     return failure();
   return matrix;
@@ -185,11 +174,10 @@ static Value dequantize(ImplicitLocOpBuilder &b, const BlockMatrix &matrix) {
   Value numbers =
       make({matrix.rows, matrix.width}, byte, matrix.numbers,
            [&](MutableArrayRef<char> bytes) {
-             int64_t rowBytes = packed.size() / matrix.rows;
              for (int64_t row = 0; row < matrix.rows; ++row)
                for (int64_t i = 0; i < matrix.width; ++i)
-                 bytes[row * matrix.width + i] = static_cast<char>(
-                     unpack(packed.data() + row * rowBytes, i, matrix.bits));
+                 bytes[row * matrix.width + i] = static_cast<char>(unpack(
+                     packed.data() + row * matrix.rowBytes, i, matrix.bits));
            });
   int64_t block = matrix.commonBlock(), perRow = matrix.width / block;
   int64_t repeat = matrix.block / block;
@@ -250,12 +238,18 @@ static LogicalResult expandProduct(CustomOp op) {
 
 static LogicalResult expandGather(CustomOp op) {
   auto type = dyn_cast<RankedTensorType>(op->getOperand(0).getType());
-  int64_t axis = getInteger(op, "quantize_axis", 1);
+  int64_t axis = getInteger(op, "gather_axis", 0);
+  int64_t blockAxis = getInteger(op, "quantize_axis", 1);
   if (!type || type.getRank() != 2 || !type.hasStaticShape() ||
-      getInteger(op, "gather_axis", 0) != 0 || (axis != 1 && axis != -1))
+      (axis != 0 && axis != -2) || (blockAxis != 1 && blockAxis != -1))
     return op.emitError("GatherBlockQuantized: expected a matrix of which rows "
                         "are gathered (gather_axis 0) with blocks along them "
                         "(quantize_axis 1)");
+  int64_t bits = getInteger(op, "bits", 4);
+  int64_t block = getInteger(op, "block_size", 128);
+  if (!llvm::is_contained({2, 4, 8}, bits) || block < 1)
+    return op.emitError("GatherBlockQuantized: expected block_size of at least "
+                        "1 and bits of 2, 4 or 8");
   ImplicitLocOpBuilder b(op.getLoc(), op);
   b.setInsertionPointAfterValue(op->getOperand(0));
   Value table;
@@ -265,15 +259,14 @@ static LogicalResult expandGather(CustomOp op) {
                   result.getRank() == 0 ||
                   result.getShape().back() != type.getDimSize(1);
   if (isPacked) {
-    FailureOr<BlockMatrix> rows = readTable(op, type);
+    FailureOr<BlockMatrix> rows = readTable(op, type, block, bits);
     if (failed(rows))
       return failure();
     table = dequantize(b, *rows);
     if (!table)
       return failure();
   } else {
-    int64_t block = getInteger(op, "block_size", 128);
-    if (block < 1 || type.getDimSize(1) % block != 0)
+    if (type.getDimSize(1) % block != 0)
       return op.emitError("GatherBlockQuantized: its rows of ")
              << type.getDimSize(1) << " numbers are no whole blocks of "
              << block;
