@@ -24,8 +24,11 @@ void Emitter::emitStreams(bool isOutermost) {
     if (size % s.chunk != 0)
       to = arith::MinUIOp::create(b, to, index(size));
     Value count = index(steps), list;
-    if (s.skipped >= 0)
-      count = listNonzero(reduction, list);
+    int64_t ahead = 0;
+    if (s.skipped >= 0) {
+      ahead = stepsAhead(reduction);
+      count = listNonzero(reduction, ahead, list);
+    }
     Value full = count;
     if (s.skipped >= 0 || steps % s.streams != 0)
       full = arith::SubIOp::create(
@@ -40,7 +43,7 @@ void Emitter::emitStreams(bool isOutermost) {
           numbers.push_back(number);
         }
         if (list)
-          prefetchSteps(reduction, list, add(iv, index(s.streams)), size);
+          prefetchSteps(reduction, list, add(iv, index(ahead)), size);
         emitStreamBlock(from, to, reduction, numbers);
       };
     };
@@ -52,10 +55,25 @@ void Emitter::emitStreams(bool isOutermost) {
   loop(index(0), index(llvm::divideCeil(size, s.chunk)), 1, chunk);
 }
 
-Value Emitter::listNonzero(unsigned reduction, Value &list) {
-  // Room for what is fetched beyond the last.
-  auto type =
-      MemRefType::get(s.ranges[reduction] + s.streams, b.getIndexType());
+bool Emitter::isMatrixOfSteps(unsigned input, unsigned reduction) const {
+  const Access &access = s.accesses[input];
+  return !access.isScalar && access.strides[s.lane] == 1 &&
+         access.strides[reduction] != 0;
+}
+
+int64_t Emitter::stepsAhead(unsigned reduction) {
+  int64_t bits = 0;
+  for (unsigned input = 0; input < op.getNumDpsInputs(); ++input)
+    if (isMatrixOfSteps(input, reduction))
+      bits += s.chunk *
+              cast<MemRefType>(bases[input].getType()).getElementTypeBitWidth();
+  int64_t steps = kFetchAhead * 8 / std::max<int64_t>(bits, 1);
+  return llvm::alignTo(std::clamp<int64_t>(steps, 1, s.ranges[reduction]),
+                       s.streams);
+}
+
+Value Emitter::listNonzero(unsigned reduction, int64_t ahead, Value &list) {
+  auto type = MemRefType::get(s.ranges[reduction] + ahead, b.getIndexType());
   {
     // On the stack of the thread that runs the kernel, and once.
     OpBuilder::InsertionGuard guard(b);
@@ -75,8 +93,15 @@ Value Emitter::listNonzero(unsigned reduction, Value &list) {
                         return Values{arith::SelectOp::create(
                             b, isNonzero, add(found[0], index(1)), found[0])};
                       });
-  for (int64_t i = 0; i < s.streams; ++i)
-    memref::StoreOp::create(b, index(0), list, add(count[0], index(i)));
+  // What is fetched beyond the last: the next part's first, most likely.
+  loop(index(0), index(ahead), 1, [&](Value iv) {
+    Value isListed = arith::CmpIOp::create(b, arith::CmpIPredicate::ult, iv,
+                                           count[0]);
+    Value step = arith::SelectOp::create(
+        b, isListed, memref::LoadOp::create(b, list, iv), index(0));
+    memref::StoreOp::create(b, add(step, index(s.ranges[reduction])), list,
+                            add(count[0], iv));
+  });
   return count[0];
 }
 
@@ -86,16 +111,14 @@ void Emitter::prefetchSteps(unsigned reduction, Value list, Value next,
   for (int64_t i = 0; i < size; ++i) {
     ivs[reduction] = memref::LoadOp::create(b, list, add(next, index(i)));
     for (unsigned input = 0; input < op.getNumDpsInputs(); ++input) {
-      const Access &access = s.accesses[input];
-      if (access.isScalar || access.strides[s.lane] != 1 ||
-          access.strides[reduction] == 0)
+      if (!isMatrixOfSteps(input, reduction))
         continue;
       Value number = elementNumber(input, 0, 0, 1);
       int64_t bits =
           cast<MemRefType>(bases[input].getType()).getElementTypeBitWidth();
       for (int64_t at = 0; at < s.chunk; at += kLineBytes * 8 / bits)
         memref::PrefetchOp::create(b, bases[input], add(number, index(at)),
-                                   /*isWrite=*/false, /*localityHint=*/2,
+                                   /*isWrite=*/false, /*localityHint=*/3,
                                    /*isDataCache=*/true);
     }
   }

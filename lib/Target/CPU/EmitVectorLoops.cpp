@@ -443,7 +443,7 @@ void Emitter::fetchNext(unsigned operand, int64_t part, VectorType type,
     return;
   memref::PrefetchOp::create(
       b, bases[operand], add(number, index(kFetchAhead * 8 / bits)),
-      /*isWrite=*/false, /*localityHint=*/2, /*isDataCache=*/true);
+      /*isWrite=*/false, /*localityHint=*/3, /*isDataCache=*/true);
 }
 
 void Emitter::store(unsigned operand, int64_t row, int64_t part, Value value) {

@@ -57,13 +57,18 @@ private:
   /// Chunks of the lanes; in each, several steps of the reduction side by side.
   void emitStreams(bool isOutermost);
 
+  /// Whether \p input has a row of lanes for each step of \p reduction .
+  bool isMatrixOfSteps(unsigned input, unsigned reduction) const;
+
+  /// How many steps of \p reduction read what is fetched ahead.
+  int64_t stepsAhead(unsigned reduction);
+
   /// How many steps of \p reduction have something to add, and which, in
-  /// \p list .
-  mlir::Value listNonzero(unsigned reduction, mlir::Value &list);
+  /// \p list ; after those, \p ahead more of what may be read then.
+  mlir::Value listNonzero(unsigned reduction, int64_t ahead, mlir::Value &list);
 
   /// Fetches what \p size steps of \p reduction , those in \p list from \p next
-  /// on, will read: memory that does not follow what was read before. To the
-  /// second-level cache, which has more requests under way than the first.
+  /// on, will read: memory that does not follow what was read before.
   void prefetchSteps(unsigned reduction, mlir::Value list, mlir::Value next,
                      int64_t size);
 

@@ -60,7 +60,7 @@ func.func @lane_parallel(%x: memref<16xf32>, %w: memref<16x16xf32>, %y: memref<1
 
 // A large matrix is fetched ahead, a line for each two vectors of 32 bytes; a small one, as above, is there already.
 // CHECK-LABEL: func.func @large_matrix
-// CHECK:         memref.prefetch %{{.*}}[%{{.*}}], read, locality<2>, data : memref<4096xf32>
+// CHECK:         memref.prefetch %{{.*}}[%{{.*}}], read, locality<3>, data : memref<4096xf32>
 // CHECK-NEXT:    vector.load
 // CHECK-NOT:     memref.prefetch
 // CHECK:         vector.load
@@ -447,6 +447,35 @@ func.func @packed(%x: memref<64xf32>, %w: memref<4x64x32xf32>, %y: memref<4x32xf
   linalg.generic {indexing_maps = [affine_map<(p, k, n) -> (k)>, affine_map<(p, k, n) -> (p, k, n)>, affine_map<(p, k, n) -> (p, n)>],
                   iterator_types = ["parallel", "reduction", "parallel"]}
       ins(%x, %w : memref<64xf32>, memref<4x64x32xf32>) outs(%y : memref<4x32xf32>) {
+  ^bb0(%a: f32, %b: f32, %c: f32):
+    %p = arith.mulf %a, %b : f32
+    %s = arith.addf %c, %p : f32
+    linalg.yield %s : f32
+  }
+  return
+}
+
+// A row that has many zeros: a list of the others, and of the first of them once more in the part that follows in
+// memory; four rows of the matrix at a time, while those 16 KB further down the list are fetched.
+// CHECK-LABEL: func.func @zeros
+// CHECK:       %[[LIST:.*]] = memref.alloca() : memref<544xindex>
+// CHECK:       %[[COUNT:.*]] = scf.for %[[I:.*]] = %c0 to %c512 step %c1 iter_args(%[[FOUND:.*]] = %c0)
+// CHECK-NEXT:    memref.store %[[I]], %[[LIST]][%[[FOUND]]]
+// CHECK:         arith.cmpf une
+// CHECK:       scf.for %[[J:.*]] = %c0 to %c32 step %c1
+// CHECK:         %[[IS_LISTED:.*]] = arith.cmpi ult, %[[J]], %[[COUNT]]
+// CHECK:         %[[STEP:.*]] = arith.select %[[IS_LISTED]], %{{.*}}, %c0
+// CHECK-NEXT:    %[[NEXT:.*]] = arith.addi %[[STEP]], %c512
+// CHECK-NEXT:    %[[END:.*]] = arith.addi %[[COUNT]], %[[J]]
+// CHECK-NEXT:    memref.store %[[NEXT]], %[[LIST]][%[[END]]]
+// CHECK:       scf.for %[[K:.*]] = %c0 to %{{.*}} step %c4
+// CHECK:         %[[AHEAD:.*]] = arith.addi %[[K]], %c32
+// CHECK-NEXT:    %[[ROW:.*]] = memref.load %[[LIST]][%[[AHEAD]]]
+// CHECK-NEXT:    %[[PLACE:.*]] = arith.muli %[[ROW]], %c128
+// CHECK-NEXT:    memref.prefetch %{{.*}}[%[[PLACE]]], read, locality<3>, data
+func.func @zeros(%x: memref<512xf32>, %w: memref<512x128xf32>, %y: memref<128xf32>) {
+  linalg.generic {indexing_maps = [#k, #kn, #n], iterator_types = ["parallel", "reduction"], cpu.skip_zeros = 0 : i64}
+      ins(%x, %w : memref<512xf32>, memref<512x128xf32>) outs(%y : memref<128xf32>) {
   ^bb0(%a: f32, %b: f32, %c: f32):
     %p = arith.mulf %a, %b : f32
     %s = arith.addf %c, %p : f32
