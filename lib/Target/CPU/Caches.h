@@ -16,7 +16,8 @@ namespace rwkvc::cpu {
 inline constexpr int64_t kLineBytes = 64;
 /// Bytes between what a product with a vector reads and what it fetches, to the
 /// first-level cache, half of which they take: memory is some hundred
-/// nanoseconds away, and hardware that reads ahead stops at the end of each page.
+/// nanoseconds away, and hardware that reads ahead stops at the end of each
+/// page.
 inline constexpr int64_t kFetchAhead = 16384;
 /// Addresses that are equal modulo this compete for the same few lines of a
 /// first-level cache: 64 sets, on all processors that have 4 KB pages.

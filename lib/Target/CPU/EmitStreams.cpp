@@ -95,8 +95,8 @@ Value Emitter::listNonzero(unsigned reduction, int64_t ahead, Value &list) {
                       });
   // What is fetched beyond the last: the next part's first, most likely.
   loop(index(0), index(ahead), 1, [&](Value iv) {
-    Value isListed = arith::CmpIOp::create(b, arith::CmpIPredicate::ult, iv,
-                                           count[0]);
+    Value isListed =
+        arith::CmpIOp::create(b, arith::CmpIPredicate::ult, iv, count[0]);
     Value step = arith::SelectOp::create(
         b, isListed, memref::LoadOp::create(b, list, iv), index(0));
     memref::StoreOp::create(b, add(step, index(s.ranges[reduction])), list,
