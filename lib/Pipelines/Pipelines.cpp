@@ -113,6 +113,7 @@ ArrayRef<StringRef> rwkvc::getOptionalPasses() {
       "cpu-pad-rows",
       "cpu-prefetch-rows",
       "gpu-distribute-recurrences",
+      "gpu-share-tensors",
       "gpu-chain-kernels",
       "gpu-append-chains",
       "gpu-unroll-private-loops",
@@ -290,8 +291,10 @@ static void buildBufferize(OpPassManager &pm, const PipelineOptions &options) {
   // In each function, several at a time.
   OpPassManager &tensors = pm.nest<func::FuncOp>();
   tensors.addPass(bufferization::createEmptyTensorEliminationPass());
-  if (!options.hasProcessor)
+  if (!options.hasProcessor) {
     tensors.addPass(rwkvc::gpu::createPrivatizeTensors());
+    addOptional(tensors, options, rwkvc::gpu::createShareTensors());
+  }
   tensors.addPass(bufferization::createEmptyTensorToAllocTensorPass());
   if (options.hasProcessor)
     addOptional(tensors, options, cpu::createPadRows());

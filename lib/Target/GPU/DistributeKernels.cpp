@@ -109,6 +109,7 @@ private:
     numUnitTiled += shares.tiles && shares.tiles->units;
   }
   void emitLast(scf::ExecuteRegionOp chain);
+  void placeBuffers();
   void emitMember(const Member &member, Value group);
   void emitInside(Operation *root);
   void emitThreads(scf::ForallOp loop, Value group);
@@ -321,9 +322,22 @@ LogicalResult KernelBuilder::build() {
   }
   if (last)
     emitLast(last);
+  placeBuffers();
   func.setKnownBlockSizeAttr(DenseI32ArrayAttr::get(
       func.getContext(), {static_cast<int32_t>(numThreads), 1, 1}));
   return success();
+}
+
+/// Gives the workgroup its own buffers.
+void KernelBuilder::placeBuffers() {
+  func.walk([&](memref::AllocOp alloc) {
+    assert(mlir::gpu::GPUDialect::hasWorkgroupMemoryAddressSpace(
+               alloc.getType()) &&
+           "memory is planned before");
+    alloc.replaceAllUsesWith(
+        func.addWorkgroupAttribution(alloc.getType(), alloc.getLoc()));
+    alloc.erase();
+  });
 }
 
 /// Lets workgroup \p group of a member do its part, or this one all of it if

@@ -10,6 +10,7 @@
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/SCF/Utils/Utils.h"
 #include "mlir/IR/IRMapping.h"
+#include "rwkvc/AOT/Interface.h"
 #include "llvm/ADT/EquivalenceClasses.h"
 
 using namespace mlir;
@@ -260,6 +261,17 @@ int64_t rwkvc::gpu::countProductThreads(linalg::GenericOp op,
       std::min<int64_t>(numElements / kMinElementsOfThread, kMinThreads));
 }
 
+/// Numbers of 32 bits of the kernel's own buffers in shared memory.
+static int64_t countOwnNumbers(linalg::GenericOp op) {
+  int64_t bytes = 0;
+  op->getParentOfType<FunctionOpInterface>().walk([&](memref::AllocOp alloc) {
+    MemRefType type = alloc.getType();
+    if (mlir::gpu::GPUDialect::hasWorkgroupMemoryAddressSpace(type))
+      bytes += aot::getNumBytes(type);
+  });
+  return llvm::divideCeil(bytes, 4);
+}
+
 std::optional<ProductTiles> rwkvc::gpu::chooseTiles(linalg::GenericOp op,
                                                     int64_t numThreads,
                                                     int64_t wantedThreads,
@@ -290,7 +302,8 @@ std::optional<ProductTiles> rwkvc::gpu::chooseTiles(linalg::GenericOp op,
   int64_t numbers = 0;
   for (const ProductSide *side : {&rows, &columns})
     numbers += side->inTile() * static_cast<int64_t>(side->factors.size());
-  if (!chooseTerms(*tiles, numbers, kMaxNumbersAtOnce, numThreads))
+  if (!chooseTerms(*tiles, numbers, kMaxNumbersAtOnce - countOwnNumbers(op),
+                   numThreads))
     return std::nullopt;
   return tiles;
 }

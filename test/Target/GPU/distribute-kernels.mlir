@@ -225,3 +225,27 @@ func.func private @chained(%x: memref<64xf32>, %y: memref<64xf32>) {
   linalg.tanh ins(%x : memref<64xf32>) outs(%y : memref<64xf32>)
   return
 }
+
+// -----
+
+// A buffer of an iteration's own in memory that the workgroup shares.
+// CHECK-LABEL: gpu.func @own_buffer
+// CHECK-SAME:    workgroup(%[[OWN:.*]] : memref<64xf32, #gpu.address_space<workgroup>>)
+// CHECK:         memref.store %{{.*}}, %[[OWN]][%[[I:.*]]]
+// CHECK:         gpu.barrier
+// CHECK:         memref.load %[[OWN]][%[[I]]]
+// CHECK-NOT:     memref.alloc
+func.func @main(%x: memref<12x64xf32>, %y: memref<12x64xf32>) {
+  call @own_buffer(%x, %y) : (memref<12x64xf32>, memref<12x64xf32>) -> ()
+  return
+}
+func.func private @own_buffer(%x: memref<12x64xf32>, %y: memref<12x64xf32>) {
+  scf.forall (%head) in (12) {
+    %own = memref.alloc() : memref<64xf32, #gpu.address_space<workgroup>>
+    %in = memref.subview %x[%head, 0] [1, 64] [1, 1] : memref<12x64xf32> to memref<64xf32, strided<[1], offset: ?>>
+    %out = memref.subview %y[%head, 0] [1, 64] [1, 1] : memref<12x64xf32> to memref<64xf32, strided<[1], offset: ?>>
+    linalg.exp ins(%in : memref<64xf32, strided<[1], offset: ?>>) outs(%own : memref<64xf32, #gpu.address_space<workgroup>>)
+    linalg.exp ins(%own : memref<64xf32, #gpu.address_space<workgroup>>) outs(%out : memref<64xf32, strided<[1], offset: ?>>)
+  }
+  return
+}

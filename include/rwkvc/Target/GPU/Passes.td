@@ -72,6 +72,36 @@ def PrivatizeTensors : Pass<"gpu-privatize-tensors", "::mlir::func::FuncOp"> {
   ];
 }
 
+def ShareTensors : Pass<"gpu-share-tensors", "::mlir::func::FuncOp"> {
+  let summary = "Keep what a workgroup computes in loops in memory that it shares";
+  let description = [{
+    An iteration of a parallel loop is a workgroup, and what it computes in a loop over chunks of tokens,
+    one chunk after the other, is written by some of its threads and read by others. As long as they
+    take no more than `max-bytes` together, destinations are allocated in memory that a workgroup shares: first what
+    a loop carries from iteration to iteration, the state of a recurrence, then what is
+    computed in the loop. What loops update in place, a slice of the function's state, is copied there
+    before them and back after the last. A loop over threads keeps its own (`gpu-privatize-tensors`).
+
+    ```mlir
+    scf.forall (%head) in (12) ... {
+      %e = tensor.empty() : tensor<64x64xf32>
+      %s = linalg.copy ins(%state : ...) outs(%e : ...)
+      %t = scf.for %chunk = ... iter_args(%carried = %s) -> (tensor<64x64xf32>) {
+    // after
+      %e = bufferization.alloc_tensor() {memory_space = #gpu.address_space<workgroup>} : tensor<64x64xf32>
+    ```
+  }];
+  let dependentDialects = ["::mlir::bufferization::BufferizationDialect",
+                           "::mlir::gpu::GPUDialect"];
+  let options = [
+    Option<"maxBytes", "max-bytes", "int64_t", /*default=*/"16384",
+           "Bytes of a workgroup's tensors at most: all devices have 32 KB, and products need some">
+  ];
+  let statistics = [
+    Statistic<"numShared", "shared", "Tensors in memory that a workgroup shares">
+  ];
+}
+
 def SinkScalars : Pass<"gpu-sink-scalars", "::mlir::ModuleOp"> {
   let summary = "Let kernels read the scalars that they depend on";
   let description = [{
