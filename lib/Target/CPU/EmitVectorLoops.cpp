@@ -441,9 +441,12 @@ void Emitter::fetchNext(unsigned operand, int64_t part, VectorType type,
   int64_t bytes = type.getNumElements() * bits / 8;
   if (operand != s.fetched || part * bytes % kLineBytes != 0)
     return;
-  memref::PrefetchOp::create(
-      b, bases[operand], add(number, index(kFetchAhead * 8 / bits)),
-      /*isWrite=*/false, /*localityHint=*/3, /*isDataCache=*/true);
+  int64_t ahead =
+      type.getElementType().isInteger() ? kFetchIntegersAhead : kFetchAhead;
+  memref::PrefetchOp::create(b, bases[operand],
+                             add(number, index(ahead * 8 / bits)),
+                             /*isWrite=*/false, /*localityHint=*/3,
+                             /*isDataCache=*/true);
 }
 
 void Emitter::store(unsigned operand, int64_t row, int64_t part, Value value) {

@@ -456,20 +456,20 @@ func.func @packed(%x: memref<64xf32>, %w: memref<4x64x32xf32>, %y: memref<4x32xf
 }
 
 // A row that has many zeros: a list of the others, and of the first of them once more in the part that follows in
-// memory; four rows of the matrix at a time, while those 16 KB further down the list are fetched.
+// memory; four rows of the matrix at a time, while those 8 KB further down the list are fetched.
 // CHECK-LABEL: func.func @zeros
-// CHECK:       %[[LIST:.*]] = memref.alloca() : memref<544xindex>
+// CHECK:       %[[LIST:.*]] = memref.alloca() : memref<528xindex>
 // CHECK:       %[[COUNT:.*]] = scf.for %[[I:.*]] = %c0 to %c512 step %c1 iter_args(%[[FOUND:.*]] = %c0)
 // CHECK-NEXT:    memref.store %[[I]], %[[LIST]][%[[FOUND]]]
 // CHECK:         arith.cmpf une
-// CHECK:       scf.for %[[J:.*]] = %c0 to %c32 step %c1
+// CHECK:       scf.for %[[J:.*]] = %c0 to %c16 step %c1
 // CHECK:         %[[IS_LISTED:.*]] = arith.cmpi ult, %[[J]], %[[COUNT]]
 // CHECK:         %[[STEP:.*]] = arith.select %[[IS_LISTED]], %{{.*}}, %c0
 // CHECK-NEXT:    %[[NEXT:.*]] = arith.addi %[[STEP]], %c512
 // CHECK-NEXT:    %[[END:.*]] = arith.addi %[[COUNT]], %[[J]]
 // CHECK-NEXT:    memref.store %[[NEXT]], %[[LIST]][%[[END]]]
 // CHECK:       scf.for %[[K:.*]] = %c0 to %{{.*}} step %c4
-// CHECK:         %[[AHEAD:.*]] = arith.addi %[[K]], %c32
+// CHECK:         %[[AHEAD:.*]] = arith.addi %[[K]], %c16
 // CHECK-NEXT:    %[[ROW:.*]] = memref.load %[[LIST]][%[[AHEAD]]]
 // CHECK-NEXT:    %[[PLACE:.*]] = arith.muli %[[ROW]], %c128
 // CHECK-NEXT:    memref.prefetch %{{.*}}[%[[PLACE]]], read, locality<3>, data

@@ -174,7 +174,7 @@ def VectorizeKernels : Pass<"cpu-vectorize-kernels", "::mlir::ModuleOp"> {
     One loop of the op is put into vector lanes, the one whose operands lie
     contiguous. A reduction over another loop keeps vector accumulators in
     registers, and where these are few, several partial sums of each; a reduction over the lanes itself ends with one horizontal sum.
-    A matrix that one vector is multiplied by is fetched 16 KB ahead, and so are the
+    A matrix that one vector is multiplied by is fetched 8 KB ahead, 16 KB if it is of integers, and so are the
     rows of it that `cpu.skip_zeros` leaves.
     Products of integers of at most 16 bits that are summed over pairs of rows, which
     lie side by side, are added in lanes (`vector.deinterleave`), which LLVM makes one
