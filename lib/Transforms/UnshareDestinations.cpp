@@ -6,6 +6,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "rwkvc/Support/Reshapes.h"
 #include "rwkvc/Transforms/Passes.h"
 
 namespace rwkvc {
@@ -15,6 +16,12 @@ namespace rwkvc {
 
 using namespace mlir;
 using namespace rwkvc;
+
+/// Whether \p value holds nothing that anybody computed.
+static bool isBlank(Value value) {
+  return isa_and_present<linalg::FillOp, tensor::EmptyOp>(
+      getReshapeSource(value).getDefiningOp());
+}
 
 namespace {
 
@@ -33,9 +40,9 @@ struct UnshareDestinationsPass
   }
 
   void unshare(OpOperand &destination) {
-    Operation *def = destination.get().getDefiningOp();
-    if (!isa_and_present<linalg::FillOp, tensor::EmptyOp>(def))
+    if (!isBlank(destination.get()))
       return;
+    Operation *def = destination.get().getDefiningOp();
     if (!def->hasOneUse()) {
       OpBuilder b(destination.getOwner());
       def = b.clone(*def);
@@ -44,6 +51,8 @@ struct UnshareDestinationsPass
     }
     if (auto fill = dyn_cast<linalg::FillOp>(def))
       unshare(fill.getDpsInitsMutable()[0]);
+    else if (isReshape(def))
+      unshare(def->getOpOperand(0));
   }
 };
 

@@ -17,6 +17,26 @@ func.func @fills(%a: tensor<4x4xf32>, %b: tensor<4x4xf32>) -> (tensor<4x4xf32>, 
   return %0, %1 : tensor<4x4xf32>, tensor<4x4xf32>
 }
 
+// The same behind reshapes.
+// CHECK-LABEL: func.func @reshapes
+// CHECK:       %[[E0:.*]] = tensor.empty
+// CHECK:       %[[R0:.*]] = tensor.expand_shape %[[E0]]
+// CHECK:       %[[F0:.*]] = linalg.fill {{.*}} outs(%[[R0]]
+// CHECK:       linalg.exp {{.*}} outs(%[[F0]]
+// CHECK:       %[[E1:.*]] = tensor.empty
+// CHECK:       %[[R1:.*]] = tensor.expand_shape %[[E1]]
+// CHECK:       %[[F1:.*]] = linalg.fill {{.*}} outs(%[[R1]]
+// CHECK:       linalg.abs {{.*}} outs(%[[F1]]
+func.func @reshapes(%a: tensor<2x4xf32>) -> (tensor<2x4xf32>, tensor<2x4xf32>) {
+  %z = arith.constant 0.0 : f32
+  %e = tensor.empty() : tensor<8xf32>
+  %r = tensor.expand_shape %e [[0, 1]] output_shape [2, 4] : tensor<8xf32> into tensor<2x4xf32>
+  %f = linalg.fill ins(%z : f32) outs(%r : tensor<2x4xf32>) -> tensor<2x4xf32>
+  %0 = linalg.exp ins(%a : tensor<2x4xf32>) outs(%f : tensor<2x4xf32>) -> tensor<2x4xf32>
+  %1 = linalg.abs ins(%a : tensor<2x4xf32>) outs(%f : tensor<2x4xf32>) -> tensor<2x4xf32>
+  return %0, %1 : tensor<2x4xf32>, tensor<2x4xf32>
+}
+
 // Two destinations of one op are two tensors.
 // CHECK-LABEL: func.func @outputs
 // CHECK:       %[[E0:.*]] = tensor.empty

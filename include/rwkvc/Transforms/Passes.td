@@ -235,7 +235,8 @@ def UnshareDestinations : Pass<"rwkvc-unshare-destinations", "::mlir::ModuleOp">
   let description = [{
     Common subexpression elimination leaves one `tensor.empty` or one filled tensor
     as the destination of many ops; in memory each but one of them would then
-    start with a copy of it.
+    start with a copy of it, or wait until the one before is done with it. Reshapes of such
+    a tensor are cloned with it.
 
     ```mlir
     %0 = linalg.fill ins(%zero) outs(%e)
