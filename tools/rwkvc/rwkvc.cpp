@@ -36,6 +36,7 @@
 #include "rwkvc/Target/CPU/Passes.h"
 #include "rwkvc/Target/CodeGen.h"
 #include "rwkvc/Target/GPU/Passes.h"
+#include "llvm/ADT/StringSet.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/FileUtilities.h"
 #include "llvm/Support/FormatVariadic.h"
@@ -112,17 +113,17 @@ private:
   llvm::Error addInsertions(mlir::PassManager &pm, Phase phase) const;
   llvm::Error runPhase(mlir::ModuleOp module, Phase phase,
                        const DeviceInfo *device = nullptr);
-  void copyForDevices(mlir::ModuleOp module);
-  llvm::Error runPhaseOfTargets(mlir::ModuleOp module, Phase phase);
+  void divideModel(Phase phase);
+  llvm::Error runPhaseOfTargets(Phase phase);
   llvm::Error emitIR(mlir::ModuleOp module);
   llvm::Error explain(mlir::ModuleOp module);
   bool areWeightsKnown(Phase phase) const;
-  llvm::Error startWeights(mlir::ModuleOp module);
+  llvm::Error startWeights();
   llvm::Error finishWeights();
-  llvm::Error emitArtifact(mlir::ModuleOp module);
+  llvm::Error emitArtifact();
   llvm::Error compileForDevice(mlir::ModuleOp module, const DeviceInfo &device,
                                llvm::ArrayRef<aot::FunctionInfo> functions);
-  llvm::Error translate(mlir::ModuleOp module, std::vector<Part> &parts);
+  llvm::Error translate(std::vector<Part> &parts);
   llvm::Error generateCode(std::vector<Part> &parts);
   llvm::Error emitText(llvm::Module *module);
   llvm::Error makeBinary(llvm::ArrayRef<Part> parts, aot::PendingFile &file);
@@ -131,8 +132,13 @@ private:
   mlir::MLIRContext &context;
   Progress progress;
   std::vector<TargetInfo> targets; ///< the least first
-  /// For each device, once it is the phases' turn that differ for it.
-  std::vector<mlir::OwningOpRef<mlir::ModuleOp>> deviceModules;
+  /// Of all targets, and once the phases' turn is that differ, the processor's,
+  /// or null.
+  mlir::OwningOpRef<mlir::ModuleOp> model;
+  /// Of all devices, and once it is the phases' turn that differ for them, of
+  /// each.
+  std::vector<mlir::OwningOpRef<mlir::ModuleOp>> deviceModels;
+  llvm::StringSet<> reported; ///< notes
   aot::ModelInfo info;
   /// While they are written, and then their file.
   std::unique_ptr<aot::WeightsWriter> weightsWriter;
@@ -156,19 +162,22 @@ void Driver::report(mlir::Diagnostic &diagnostic) {
   bool isError = diagnostic.getSeverity() == mlir::DiagnosticSeverity::Error;
   if (!isError && options.quiet)
     return;
-  progress.finish(isError ? "failed" : "");
   std::string message = diagnostic.str(), place;
   mlir::Location location = diagnostic.getLocation();
   if (auto node = location->findInstanceOf<mlir::NameLoc>())
     place = ("node '" + node.getName().getValue() + "'").str();
   else if (auto file = location->findInstanceOf<mlir::FileLineColLoc>())
     place = file.getFilename().str();
+  if (!place.empty() && !llvm::StringRef(message).contains(place))
+    message = place + ": " + message;
+  // What the processor's passes find, the devices' find too.
+  if (!isError && !reported.insert(message).second)
+    return;
+  progress.finish(isError ? "failed" : "");
   if (isError)
     llvm::WithColor::error(llvm::errs(), "rwkvc");
   else
     llvm::WithColor::note(llvm::errs());
-  if (!place.empty() && !llvm::StringRef(message).contains(place))
-    llvm::errs() << place << ": ";
   llvm::errs() << message << "\n";
   for (mlir::Diagnostic &note : diagnostic.getNotes())
     llvm::WithColor::note(llvm::errs()) << note.str() << "\n";
@@ -221,6 +230,9 @@ llvm::Error Driver::runPhase(mlir::ModuleOp module, Phase phase,
     pipeline.hasMatrixUnits = device->hasMatrixUnits();
     pipeline.useMatrixUnits =
         options.matrixUnits.value_or(pipeline.hasMatrixUnits);
+    // The processor's module has the same weights.
+    if (options.hasProcessor)
+      pipeline.quantizeReport.clear();
   }
   pipeline.vectorBits = targets.front().getVectorBits();
   pipeline.dotProducts = targets.front().getDotProducts().str();
@@ -238,7 +250,7 @@ llvm::Error Driver::runPhase(mlir::ModuleOp module, Phase phase,
       llvm::sys::fs::exists(findRuntimeDir() + "/librwkvc-rt-dnnl.so"));
   pipeline.preferDnnl = options.oneDNN.value_or(false);
   // Devices have no library.
-  pipeline.useDnnl &= options.devices.empty();
+  pipeline.useDnnl &= !device;
   buildPhase(pm, phase, pipeline);
   if (llvm::Error error = addInsertions(pm, phase))
     return error;
@@ -248,22 +260,38 @@ llvm::Error Driver::runPhase(mlir::ModuleOp module, Phase phase,
   return llvm::Error::success();
 }
 
-/// Before what differs from target to target; also where nothing does any more.
-void Driver::copyForDevices(mlir::ModuleOp module) {
-  if (deviceModules.empty())
-    for (size_t i = 0; i < options.devices.size(); ++i)
-      deviceModules.emplace_back(module.clone());
+/// Gives the targets that \p phase tells apart copies of the model.
+void Driver::divideModel(Phase phase) {
+  if (options.devices.empty() || phase <= Phase::AfterWKV)
+    return;
+  if (deviceModels.empty()) {
+    mlir::OwningOpRef<mlir::ModuleOp> copy;
+    if (options.hasProcessor)
+      copy = model->clone();
+    else
+      copy = std::move(model);
+    deviceModels.push_back(std::move(copy));
+  }
+  if (phase > Phase::AfterBufferize)
+    while (deviceModels.size() < options.devices.size())
+      deviceModels.emplace_back(deviceModels.front()->clone());
 }
 
-/// The same for each target, since the phases differ: for devices on copies of
-/// the model.
-llvm::Error Driver::runPhaseOfTargets(mlir::ModuleOp module, Phase phase) {
-  copyForDevices(module);
-  for (auto [device, copy] : llvm::zip_equal(options.devices, deviceModules))
+/// The same for each target that it tells apart.
+llvm::Error Driver::runPhaseOfTargets(Phase phase) {
+  divideModel(phase);
+  for (auto [device, copy] : llvm::zip(options.devices, deviceModels))
     if (llvm::Error error = runPhase(*copy, phase, &device))
       return error;
-  return options.pipeline.hasProcessor ? runPhase(module, phase)
-                                       : llvm::Error::success();
+  if (model)
+    if (llvm::Error error = runPhase(*model, phase))
+      return error;
+  if (phase != Phase::BeforeBufferize || !model || deviceModels.empty())
+    return llvm::Error::success();
+  if (failed(aot::shareWeights(*model, *deviceModels.front())))
+    return llvm::createStringError(
+        "the processor and devices cannot share weights");
+  return llvm::Error::success();
 }
 
 llvm::Error Driver::explain(mlir::ModuleOp module) {
@@ -387,11 +415,19 @@ bool Driver::areWeightsKnown(Phase phase) const {
 
 /// Begins to write the weights, to be committed beside the artefact or included
 /// in it; `info` is told which.
-llvm::Error Driver::startWeights(mlir::ModuleOp module) {
-  aot::WeightsFile weights(module);
-  info.weightsSize = weights.getDataSize();
-  info.weightsHash = weights.getHash();
-  if (weights.getDataSize() == 0)
+llvm::Error Driver::startWeights() {
+  std::vector<mlir::ModuleOp> modules;
+  if (model)
+    modules.push_back(*model);
+  // Other devices read the same.
+  if (!deviceModels.empty())
+    modules.push_back(*deviceModels.front());
+  auto weights = aot::WeightsFile::create(modules);
+  if (!weights)
+    return weights.takeError();
+  info.weightsSize = weights->getDataSize();
+  info.weightsHash = weights->getHash();
+  if (info.weightsSize == 0)
     return llvm::Error::success();
   llvm::StringRef stem = llvm::sys::path::stem(
       options.output == "-" ? options.input : options.output);
@@ -400,7 +436,7 @@ llvm::Error Driver::startWeights(mlir::ModuleOp module) {
     return llvm::Error::success();
   bool embed =
       options.embedWeights.value_or(options.emit == Emit::Executable &&
-                                    weights.getDataSize() <= kMaxEmbeddedBytes);
+                                    info.weightsSize <= kMaxEmbeddedBytes);
   llvm::SmallString<128> path(llvm::sys::path::parent_path(options.output));
   llvm::sys::path::append(path, info.weightsFile);
   if (!embed && llvm::sys::fs::exists(path) && !aot::WeightsFile::isOne(path))
@@ -413,9 +449,10 @@ llvm::Error Driver::startWeights(mlir::ModuleOp module) {
   if (embed) {
     info.weightsFile.clear();
     info.embedFile = file->getTemporary().str();
-    info.embedOffset = weights.getDataOffset();
+    info.embedOffset = weights->getDataOffset();
   }
-  auto writer = aot::WeightsWriter::start(std::move(weights), std::move(*file));
+  auto writer =
+      aot::WeightsWriter::start(std::move(*weights), std::move(*file));
   if (!writer)
     return writer.takeError();
   weightsWriter = std::move(*writer);
@@ -444,6 +481,7 @@ Driver::compileForDevice(mlir::ModuleOp module, const DeviceInfo &device,
   code.name = device.getName();
   code.chip = device.chip;
   code.kind = device.kind->runtime;
+  code.weights = aot::findRange(module);
   if (failed(aot::readDeviceCode(module, functions, code)))
     return llvm::createStringError("the model does not describe its kernels");
   auto machine = device.createMachine();
@@ -473,15 +511,14 @@ Driver::compileForDevice(mlir::ModuleOp module, const DeviceInfo &device,
 
 /// Translates \p module to \p parts ; `info` is told the levels. The model's
 /// functions are for the least processor, kernels for each.
-llvm::Error Driver::translate(mlir::ModuleOp module, std::vector<Part> &parts) {
-  auto functions = aot::readFunctions(
-      options.pipeline.hasProcessor ? module : *deviceModules.front());
+llvm::Error Driver::translate(std::vector<Part> &parts) {
+  auto functions = aot::readFunctions(model ? *model : *deviceModels.front());
   if (failed(functions))
     return llvm::createStringError("the model does not describe itself");
-  for (auto [device, copy] : llvm::zip_equal(options.devices, deviceModules))
+  for (auto [device, copy] : llvm::zip_equal(options.devices, deviceModels))
     if (llvm::Error error = compileForDevice(*copy, device, *functions))
       return error;
-  if (!options.pipeline.hasProcessor) {
+  if (!model) {
     if (isText(options.emit))
       return llvm::Error::success();
     Part part{
@@ -494,7 +531,8 @@ llvm::Error Driver::translate(mlir::ModuleOp module, std::vector<Part> &parts) {
     parts.push_back(std::move(part));
     return llvm::Error::success();
   }
-  auto levels = llvm::to_vector(module.getOps<mlir::ModuleOp>());
+  info.processorWeights = aot::findRange(*model);
+  auto levels = llvm::to_vector(model->getOps<mlir::ModuleOp>());
   info.hasTables = !levels.empty();
   // IR that was read has the levels that it has.
   if (info.hasTables &&
@@ -528,7 +566,7 @@ llvm::Error Driver::translate(mlir::ModuleOp module, std::vector<Part> &parts) {
   for (const TargetInfo &target : targets)
     if (info.levels.empty() || info.hasTables)
       info.levels.push_back({target.getName().str(), target.getFeatures()});
-  if (llvm::Error error = add(module, targets.front()))
+  if (llvm::Error error = add(*model, targets.front()))
     return error;
   aot::emitModelInfo(*parts.front().module, *functions, info,
                      options.emit == Emit::SharedLibrary ||
@@ -586,13 +624,14 @@ llvm::Error Driver::generateCode(std::vector<Part> &parts) {
   return llvm::Error::success();
 }
 
-llvm::Error Driver::emitArtifact(mlir::ModuleOp module) {
+llvm::Error Driver::emitArtifact() {
+  divideModel(kLastPhase);
   info.name = aot::toIdentifier(llvm::sys::path::stem(
       options.output == "-" ? options.input : options.output));
   info.target = targets.front().getMachine().getTargetTriple().str();
   // Of IR that was read.
   if (!info.weightsSize)
-    if (llvm::Error error = startWeights(module))
+    if (llvm::Error error = startWeights())
       return error;
   // The assembler reads them.
   if (!info.embedFile.empty())
@@ -601,13 +640,12 @@ llvm::Error Driver::emitArtifact(mlir::ModuleOp module) {
   llvm::SmallVector<std::string> names;
   for (const DeviceInfo &device : options.devices)
     names.push_back(device.getName());
-  if (options.pipeline.hasProcessor)
+  if (model)
     for (const TargetInfo &target : targets)
       names.push_back(target.getName().str());
   progress.step("generate code for " + llvm::join(names, ", "));
-  copyForDevices(module);
   std::vector<Part> parts;
-  if (llvm::Error error = translate(module, parts))
+  if (llvm::Error error = translate(parts))
     return error;
   if (llvm::Error error = generateCode(parts))
     return error;
@@ -652,32 +690,27 @@ int Driver::run() {
     if (llvm::Error error = addInsertions(pm, phase))
       return fail(std::move(error));
   }
-  mlir::OwningOpRef<mlir::ModuleOp> module = import();
-  if (!module) {
+  model = import();
+  if (!model) {
     progress.finish("failed");
     return 1;
   }
   for (Phase phase : options.getPhases()) {
     if (phase != Phase::AfterImport)
       progress.step(describePhase(phase));
-    if (llvm::Error error = phase > Phase::AfterBufferize
-                                ? runPhaseOfTargets(*module, phase)
-                                : runPhase(*module, phase))
+    if (llvm::Error error = runPhaseOfTargets(phase))
       return fail(std::move(error));
     if (phase == Phase::AfterRaise && !options.explain.empty())
-      if (llvm::Error error = explain(*module))
+      if (llvm::Error error = explain(*model))
         return fail(std::move(error));
     // They are written while other phases run.
     if (!info.weightsSize && areWeightsKnown(phase))
-      if (llvm::Error error = startWeights(*module))
+      if (llvm::Error error = startWeights())
         return fail(std::move(error));
   }
-  if (llvm::Error error =
-          options.emit == Emit::IR
-              ? emitIR(options.pipeline.hasProcessor || deviceModules.empty()
-                           ? *module
-                           : *deviceModules.front())
-              : emitArtifact(*module))
+  if (llvm::Error error = options.emit == Emit::IR
+                              ? emitIR(model ? *model : *deviceModels.front())
+                              : emitArtifact())
     return fail(std::move(error));
   progress.finish();
   progress.note(llvm::formatv("done in {0:f2} s", progress.elapsed()).str());
