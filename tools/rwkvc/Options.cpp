@@ -110,9 +110,7 @@ static void chooseTargets(llvm::StringRef names, DriverOptions &options) {
     return isOne || phase <= (options.hasProcessor ? Phase::AfterWKV
                                                    : Phase::AfterBufferize);
   };
-  bool isForm = options.emit == Emit::IR || options.emit == Emit::LLVMIR ||
-                options.emit == Emit::Assembly;
-  if (isForm &&
+  if ((options.emit == Emit::IR || isText(options.emit)) &&
       !isShared(options.emit == Emit::IR ? options.phase : kLastPhase))
     fail("--target=" + names +
          ": this form of a model is for one target; name one");
@@ -399,9 +397,8 @@ DriverOptions rwkvc::parseCommandLine(int argc, char **argv) {
     fail("nothing to do: name a file to write by -o, or use --explain");
   else
     options.phase = Phase::AfterRaise, options.emit = Emit::IR;
-  bool isText = options.emit == Emit::IR || options.emit == Emit::LLVMIR ||
-                options.emit == Emit::Assembly;
-  if (options.output.empty() && !isText)
+  bool canPrint = options.emit == Emit::IR || isText(options.emit);
+  if (options.output.empty() && !canPrint)
     fail("--emit=" + emit + " needs a file to write: -o FILE");
   if (options.output.empty() && options.explain.empty())
     options.output = "-";
@@ -409,7 +406,7 @@ DriverOptions rwkvc::parseCommandLine(int argc, char **argv) {
   if (!llvm::sys::fs::equivalent(options.input, options.output, isSame) &&
       isSame)
     fail("-o " + options.output + " is the model itself");
-  if (options.output == "-" && !isText)
+  if (options.output == "-" && !canPrint)
     fail("a binary cannot go to standard output; name a file by -o");
   if (optLevel > 3)
     fail("-O" + llvm::Twine(optLevel) + ": expected a level from 0 to 3");

@@ -29,6 +29,11 @@ enum class Emit {
   Executable
 };
 
+/// Whether it is code in the form of text.
+inline bool isText(Emit emit) {
+  return emit == Emit::LLVMIR || emit == Emit::Assembly;
+}
+
 struct DriverOptions {
   std::string input, output;
   Emit emit = Emit::SharedLibrary;
