@@ -21,7 +21,7 @@
 extern "C" {
 #endif
 
-#define RWKVRT_ABI_VERSION 7u
+#define RWKVRT_ABI_VERSION 8u
 
 /** Element types; the values are those of ONNX's TensorProto.DataType. */
 typedef enum rwkvrt_dtype {
@@ -159,7 +159,8 @@ typedef enum rwkvrt_device_kind {
  * memory, in OpenCL pointers to CrossWorkgroup; numbers are integers.
  */
 typedef enum rwkvrt_argument_kind {
-  RWKVRT_ARG_WEIGHTS = 0,   /**< address in the weights' data section */
+  RWKVRT_ARG_WEIGHTS = 0,   /**< address in the weights' data section, within
+                                 the part that the device's code reads */
   RWKVRT_ARG_WORKSPACE = 1, /**< address in the scratch */
   RWKVRT_ARG_INPUT = 2,     /**< address in input number `index` */
   RWKVRT_ARG_OUTPUT = 3,    /**< address in output number `index` */
@@ -209,6 +210,11 @@ typedef struct rwkvrt_device_function {
   const rwkvrt_launch *launches;
 } rwkvrt_device_function;
 
+/** A part of the weights' data section. It starts at a multiple of 64 bytes. */
+typedef struct rwkvrt_range {
+  uint64_t offset, size; /**< bytes */
+} rwkvrt_range;
+
 /** Code for one kind of device. It computes what the processor's code does. */
 typedef struct rwkvrt_device_info {
   const char *name; /**< as `rwkvc --target` names it, "nvptx:sm_80" say */
@@ -220,6 +226,8 @@ typedef struct rwkvrt_device_info {
   const rwkvrt_device_function *functions; /**< in the order of the model's */
   const void *image;
   uint64_t image_size;
+  rwkvrt_range weights; /**< what the code reads; no more is in the device's
+                             memory */
 } rwkvrt_device_info;
 
 typedef struct rwkvrt_model_info {
@@ -242,8 +250,9 @@ typedef struct rwkvrt_model_info {
                               not checked for embedded weights, but part of
                               the identity that state files carry */
   const void *embedded_weights;
-  uint32_t num_levels; /**< at least 1, or 0 if there are devices */
-  uint32_t level_size; /**< sizeof(rwkvrt_level_info) */
+  rwkvrt_range levels_weights; /**< what the levels' code reads */
+  uint32_t num_levels;         /**< at least 1, or 0 if there are devices */
+  uint32_t level_size;         /**< sizeof(rwkvrt_level_info) */
   /** The features of the first level are among those of every other. Of the
    * levels that a processor can run, the last is the best. */
   const rwkvrt_level_info *levels;

@@ -21,9 +21,6 @@ using namespace mlir;
 using namespace rwkvc;
 using namespace rwkvc::aot;
 
-/// Every weight starts on a cache line.
-static constexpr int64_t kAlignment = 64;
-
 namespace {
 
 struct ExternalizeWeightsPass
@@ -38,7 +35,7 @@ struct ExternalizeWeightsPass
     // All functions read the same weights, perhaps in other shapes.
     llvm::MapVector<Attribute, int64_t> offsets;
     llvm::StringMap<int64_t> places;
-    SmallVector<Attribute> listed;
+    SmallVector<WeightDescription> listed;
     llvm::MapVector<func::FuncOp, SmallVector<arith::ConstantOp>> constants;
     int64_t end = 0;
     for (func::FuncOp entry : *entries) {
@@ -52,20 +49,12 @@ struct ExternalizeWeightsPass
         offsets.insert({op.getValue(), place->second});
         if (!isNew)
           return;
-        listed.push_back(op.getValue());
-        end = llvm::alignTo(end + getNumBytes(cast<ShapedType>(op.getType())),
-                            kAlignment);
+        auto value = cast<ElementsAttr>(op.getValue());
+        listed.push_back({nameWeight(value, listed.size()), end, value});
+        end = getNextOffset(listed.back());
       });
     }
-    Builder b(&getContext());
-    SmallVector<Attribute> list;
-    for (Attribute value : listed)
-      list.push_back(b.getDictionaryAttr(
-          {b.getNamedAttr("name", b.getStringAttr(name(value, list.size()))),
-           b.getNamedAttr("offset", b.getI64IntegerAttr(offsets[value])),
-           b.getNamedAttr("value", value)}));
-    module->setAttr(kWeightsAttr, b.getArrayAttr(list));
-    module->setAttr(kWeightsSizeAttr, b.getI64IntegerAttr(end));
+    setWeights(module, listed, end);
     numMoved += listed.size();
     numBytes += end;
     for (auto &[entry, own] : constants)
@@ -80,14 +69,6 @@ struct ExternalizeWeightsPass
            getNumBytes(type) >= minBytes &&
            (splats || !(isa<DenseElementsAttr>(value) &&
                         cast<DenseElementsAttr>(value).isSplat()));
-  }
-
-  /// Unique, and as the model's file names it where a resource knows.
-  static std::string name(Attribute value, size_t number) {
-    std::string result = ("w" + Twine(number)).str();
-    if (auto resource = dyn_cast<DenseResourceElementsAttr>(value))
-      result += "." + resource.getRawHandle().getKey().str();
-    return result;
   }
 
   void replace(func::FuncOp entry, ArrayRef<arith::ConstantOp> constants,

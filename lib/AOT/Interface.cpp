@@ -6,6 +6,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "rwkvc/AOT/Interface.h"
+#include "mlir/IR/DialectResourceBlobManager.h"
 #include "rwkvc/AOT/Passes.h"
 #include "rwkvc/Dialect/WKV/IR/WKV.h"
 
@@ -420,6 +421,35 @@ FailureOr<std::optional<Served>> aot::readServed(Operation *entry) {
   return std::optional<Served>(std::move(served));
 }
 
+/// Weights start at multiples of this.
+static constexpr int64_t kWeightAlignment = 64;
+
+std::string aot::nameWeight(ElementsAttr value, size_t number) {
+  std::string name = ("w" + Twine(number)).str();
+  if (auto resource = dyn_cast<DenseResourceElementsAttr>(value))
+    name += "." + resource.getRawHandle().getKey().str();
+  return name;
+}
+
+int64_t aot::getNextOffset(const WeightDescription &weight) {
+  return llvm::alignTo(weight.offset +
+                           getNumBytes(weight.value.getShapedType()),
+                       kWeightAlignment);
+}
+
+void aot::setWeights(ModuleOp module, ArrayRef<WeightDescription> weights,
+                     int64_t size) {
+  Builder b(module.getContext());
+  SmallVector<Attribute> list;
+  for (const WeightDescription &weight : weights)
+    list.push_back(b.getDictionaryAttr(
+        {b.getNamedAttr("name", b.getStringAttr(weight.name)),
+         b.getNamedAttr("offset", b.getI64IntegerAttr(weight.offset)),
+         b.getNamedAttr("value", weight.value)}));
+  module->setAttr(kWeightsAttr, b.getArrayAttr(list));
+  module->setAttr(kWeightsSizeAttr, b.getI64IntegerAttr(size));
+}
+
 SmallVector<WeightDescription> aot::readWeights(ModuleOp module) {
   SmallVector<WeightDescription> weights;
   auto list = module->getAttrOfType<ArrayAttr>(kWeightsAttr);
@@ -430,6 +460,17 @@ SmallVector<WeightDescription> aot::readWeights(ModuleOp module) {
                        dictionary.getAs<ElementsAttr>("value")});
   }
   return weights;
+}
+
+WeightsRange aot::findRange(ModuleOp module) {
+  std::optional<int64_t> first;
+  int64_t end = 0;
+  for (const WeightDescription &weight : readWeights(module)) {
+    first = std::min(first.value_or(weight.offset), weight.offset);
+    end = std::max(end, getNextOffset(weight));
+  }
+  int64_t offset = first.value_or(0);
+  return {offset, end - offset};
 }
 
 namespace {

@@ -134,6 +134,7 @@ private:
   llvm::Constant *describe(const Interface &interface, int64_t workspaceSize,
                            llvm::Function *run);
   llvm::Constant *embedWeights();
+  llvm::Constant *range(WeightsRange range);
   llvm::Constant *describe(const LevelInfo &level);
   llvm::Constant *describe(const DeviceCode &code);
 
@@ -244,6 +245,11 @@ llvm::Constant *Emitter::embedWeights() {
   return variable;
 }
 
+llvm::Constant *Emitter::range(WeightsRange range) {
+  return llvm::ConstantStruct::getAnon(
+      {int64(range.offset), int64(range.size)});
+}
+
 llvm::Constant *Emitter::describe(const Interface &interface,
                                   int64_t workspaceSize, llvm::Function *run) {
   llvm::SmallVector<llvm::Constant *> states;
@@ -318,7 +324,8 @@ llvm::Constant *Emitter::describe(const DeviceCode &code) {
   return llvm::ConstantStruct::getAnon(
       {string(code.name), string(code.chip), int32(code.kind),
        int32(kernels.size()), array(kernels, "kernels"),
-       array(functions, "device_functions"), image, int64(code.image.size())});
+       array(functions, "device_functions"), image, int64(code.image.size()),
+       range(code.weights)});
 }
 
 void Emitter::emitInfo(llvm::ArrayRef<FunctionInfo> functions,
@@ -352,6 +359,7 @@ void Emitter::emitInfo(llvm::ArrayRef<FunctionInfo> functions,
       int64(info.weightsSize),
       int64(static_cast<int64_t>(info.weightsHash)),
       embedded,
+      range(info.processorWeights),
       int32(levels.size()),
       int32(sizeof(rwkvrt_level_info)),
       array(levels, "levels"),
@@ -394,6 +402,24 @@ aot::readFunctions(mlir::ModuleOp module) {
   return functions;
 }
 
+/// Whether callers of \p entry know what \p function says.
+static bool isDescribedAs(mlir::Operation *entry,
+                          const FunctionInfo &function) {
+  auto interface = readInterface(entry);
+  auto served = readServed(entry);
+  mlir::MLIRContext *context = entry->getContext();
+  auto areEqual = [&](const Interface &a, const Interface &b) {
+    return toAttribute(a, context) == toAttribute(b, context);
+  };
+  return succeeded(interface) && succeeded(served) &&
+         areEqual(*interface, function.interface) &&
+         served->has_value() == function.served.has_value() &&
+         (!*served ||
+          (areEqual((*served)->interface, function.served->interface) &&
+           (*served)->inputs == function.served->inputs &&
+           (*served)->outputs == function.served->outputs));
+}
+
 mlir::LogicalResult aot::readDeviceCode(mlir::ModuleOp module,
                                         llvm::ArrayRef<FunctionInfo> functions,
                                         DeviceCode &code) {
@@ -415,6 +441,10 @@ mlir::LogicalResult aot::readDeviceCode(mlir::ModuleOp module,
   // Served interfaces are functions of their own to callers, in front.
   for (const FunctionInfo &function : functions) {
     mlir::Operation *entry = module.lookupSymbol(function.symbol);
+    if (!entry || !isDescribedAs(entry, function))
+      return module.emitError()
+             << "function '" << function.symbol
+             << "' takes or gives other tensors on processors than on devices";
     auto launches = readLaunches(entry);
     if (failed(launches))
       return mlir::failure();

@@ -39,9 +39,37 @@ static std::string dtypeName(Type type) {
       .str();
 }
 
-WeightsFile::WeightsFile(ModuleOp module) : weights(readWeights(module)) {
-  if (auto size = module->getAttrOfType<IntegerAttr>(kWeightsSizeAttr))
-    dataSize = size.getInt();
+llvm::Expected<WeightsFile> WeightsFile::create(ArrayRef<ModuleOp> modules) {
+  WeightsFile file;
+  auto readSize = [](ModuleOp module) {
+    auto size = module->getAttrOfType<IntegerAttr>(kWeightsSizeAttr);
+    return size ? size.getInt() : 0;
+  };
+  file.weights = readWeights(modules.front());
+  file.dataSize = readSize(modules.front());
+  llvm::DenseMap<int64_t, Attribute> values;
+  for (const WeightDescription &weight : file.weights)
+    values[weight.offset] = weight.value;
+  for (ModuleOp module : modules.drop_front()) {
+    bool isSame = readSize(module) == file.dataSize;
+    for (const WeightDescription &weight : readWeights(module)) {
+      auto [known, isNew] = values.try_emplace(weight.offset, weight.value);
+      if (isNew)
+        file.weights.push_back(weight);
+      else
+        isSame &= known->second == weight.value;
+    }
+    if (!isSame)
+      return llvm::createStringError(
+          "the code for processors and the code for devices expect different "
+          "weights at one place; passes that change weights are to be inserted "
+          "at before-bufferize or earlier");
+  }
+  file.writeHeader();
+  return file;
+}
+
+void WeightsFile::writeHeader() {
   llvm::raw_string_ostream os(header);
   llvm::json::OStream json(os);
   json.object([&] {

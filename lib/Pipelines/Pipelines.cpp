@@ -205,7 +205,7 @@ static void buildLinalg(OpPassManager &pm, const PipelineOptions &options) {
   wkv::TileTokenShiftsOptions shifts;
   wkv::TileNormsOptions norms;
   // A device has more workgroups to fill than a processor has threads.
-  if (!options.hasProcessor)
+  if (options.isForDevice())
     shifts.rows = norms.rows = 2;
   addOptional(pm, options, wkv::createTileTokenShifts(shifts));
   addOptional(pm, options, wkv::createFuseTokenShift());
@@ -238,7 +238,7 @@ static void buildLinalg(OpPassManager &pm, const PipelineOptions &options) {
   // A token's low-rank projections, not what all threads should share.
   loops.maxProductSize = 1 << 18;
   addOptional(pm, options, createFuseIntoParallelLoops(loops));
-  if (!options.hasProcessor)
+  if (options.isForDevice())
     addOptional(pm, options, rwkvc::gpu::createDistributeRecurrences());
   pm.addPass(createConvertWKVToLinalgPass());
   addCleanup(pm);
@@ -255,17 +255,19 @@ static void buildLinalg(OpPassManager &pm, const PipelineOptions &options) {
   };
   if (options.useDnnl && options.preferDnnl)
     addDnnl();
-  if (options.activationBits != 0) {
+  // Devices multiply floats as fast.
+  if (int64_t bits =
+          options.activationBits.value_or(options.isForDevice() ? 0 : 16)) {
     cpu::QuantizeActivationsOptions activations;
-    activations.bits = options.activationBits;
+    activations.bits = bits;
     addOptional(pm, options, cpu::createQuantizeActivations(activations));
   }
   // Its loop has no more parts than a processor has threads.
-  if (options.hasProcessor)
+  if (!options.isForDevice())
     addOptional(pm, options, cpu::createSkipZeroRows());
   cpu::PackMatricesOptions parts;
   // What a workgroup computes with its values in registers.
-  if (!options.hasProcessor)
+  if (options.isForDevice())
     parts.rows = 64;
   addOptional(pm, options, cpu::createPackMatrices(parts));
   addCleanup(pm);
@@ -278,9 +280,10 @@ static void buildLinalg(OpPassManager &pm, const PipelineOptions &options) {
   pm.addPass(aot::createSkipUnwantedLogits());
   aot::ExternalizeWeightsOptions weights;
   // All that kernels read is in the device's memory.
-  weights.splats = options.hasDevices;
-  if (options.hasDevices)
+  if (options.isForDevice()) {
+    weights.splats = true;
     weights.minBytes = 1;
+  }
   pm.addPass(aot::createExternalizeWeights(weights));
   pm.addPass(createCSEPass());
 }
@@ -291,12 +294,12 @@ static void buildBufferize(OpPassManager &pm, const PipelineOptions &options) {
   // In each function, several at a time.
   OpPassManager &tensors = pm.nest<func::FuncOp>();
   tensors.addPass(bufferization::createEmptyTensorEliminationPass());
-  if (!options.hasProcessor) {
+  if (options.isForDevice()) {
     tensors.addPass(rwkvc::gpu::createPrivatizeTensors());
     addOptional(tensors, options, rwkvc::gpu::createShareTensors());
   }
   tensors.addPass(bufferization::createEmptyTensorToAllocTensorPass());
-  if (options.hasProcessor)
+  if (!options.isForDevice())
     addOptional(tensors, options, cpu::createPadRows());
   pm.addPass(bufferization::createOneShotBufferizePass());
   addCleanup(pm);
@@ -304,7 +307,7 @@ static void buildBufferize(OpPassManager &pm, const PipelineOptions &options) {
   funcs.addPass(bufferization::createBufferHoistingPass());
   GroupKernelsOptions groups;
   // One launch fills a device better than several.
-  if (!options.hasProcessor)
+  if (options.isForDevice())
     groups.maxMeanWork = std::numeric_limits<int64_t>::max();
   addOptional(pm, options, createGroupKernels(groups));
   pm.addPass(createPlanMemory());
@@ -428,7 +431,6 @@ static void buildDeviceLLVM(OpPassManager &pm, const PipelineOptions &options) {
 
 void rwkvc::buildPhase(OpPassManager &pm, Phase phase,
                        const PipelineOptions &options) {
-  bool isForDevice = !options.device.empty();
   switch (phase) {
   case Phase::AfterImport:
     buildImport(pm);
@@ -446,13 +448,13 @@ void rwkvc::buildPhase(OpPassManager &pm, Phase phase,
     buildBufferize(pm, options);
     break;
   case Phase::BeforeLLVM:
-    if (isForDevice)
+    if (options.isForDevice())
       buildDeviceKernels(pm, options);
     else
       buildKernels(pm, options);
     break;
   case Phase::LLVM:
-    if (isForDevice)
+    if (options.isForDevice())
       buildDeviceLLVM(pm, options);
     else
       buildLLVM(pm);
@@ -463,7 +465,7 @@ void rwkvc::buildPhase(OpPassManager &pm, Phase phase,
   verify.phase = info.name.str();
   for (const std::string &dialect : info.dialects)
     verify.dialects.push_back(dialect);
-  if (isForDevice)
+  if (options.isForDevice())
     for (const std::string &dialect : info.deviceDialects)
       verify.dialects.push_back(dialect);
   pm.addPass(createVerifyPhase(verify));
@@ -497,8 +499,7 @@ struct TextOptions : PassPipelineOptions<TextOptions> {
   Option<int64_t> activationBits{
       *this, "activation-bits",
       llvm::cl::desc("Bits of activations beside integer weights: 16 or 8; 0: "
-                     "floating point"),
-      llvm::cl::init(defaults.activationBits)};
+                     "floating point (default: 16, for a device 0)")};
   Option<int64_t> minParallelWork{
       *this, "min-parallel-work",
       llvm::cl::desc("Scalar operations from which a kernel is split over "
@@ -532,13 +533,12 @@ struct TextOptions : PassPipelineOptions<TextOptions> {
   PipelineOptions get() const {
     PipelineOptions options;
     options.device = device;
-    options.hasDevices = !options.device.empty();
-    options.hasProcessor = !options.hasDevices;
     options.hasMatrixUnits = hasMatrixUnits;
     options.useMatrixUnits = useMatrixUnits;
     options.vectorBits = vectorBits;
     options.dotProducts = dotProducts;
-    options.activationBits = activationBits;
+    if (activationBits.getNumOccurrences())
+      options.activationBits = activationBits;
     options.minParallelWork = minParallelWork;
     options.useDnnl = options.preferDnnl = useDnnl;
     options.batch = batch;

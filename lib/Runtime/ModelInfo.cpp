@@ -228,8 +228,8 @@ static void checkFunction(const rwkvrt_function_info &info,
 static void checkArgument(const rwkvrt_argument &argument,
                           const rwkvrt_function_info &function,
                           const rwkvrt_device_function &code,
-                          const rwkvrt_model_info &info, const char *origin) {
-  uint64_t size = 0;
+                          rwkvrt_range weights, const char *origin) {
+  uint64_t first = 0, size = 0;
   bool valid = true;
   auto checkIndex = [&](const rwkvrt_tensor_info *tensors, uint32_t count) {
     valid = argument.index < count;
@@ -238,7 +238,8 @@ static void checkArgument(const rwkvrt_argument &argument,
   };
   switch (argument.kind) {
   case RWKVRT_ARG_WEIGHTS:
-    size = info.weights_size;
+    first = weights.offset;
+    size = weights.offset + weights.size;
     break;
   case RWKVRT_ARG_WORKSPACE:
     size = code.workspace_size;
@@ -255,12 +256,22 @@ static void checkArgument(const rwkvrt_argument &argument,
     valid = false;
   }
   // At the end lies what has no elements.
-  if (!valid || argument.value > size)
+  if (!valid || argument.value < first || argument.value > size)
     fail(RWKVRT_BAD_FILE,
          "%s: invalid argument of a kernel (kind %d, index %u, at %llu of %llu "
          "bytes)",
          origin, argument.kind, argument.index,
          static_cast<ull>(argument.value), static_cast<ull>(size));
+}
+
+static void checkRange(rwkvrt_range range, const rwkvrt_model_info &info,
+                       const char *origin) {
+  if (range.offset % alignment != 0 || range.offset > info.weights_size ||
+      range.size > info.weights_size - range.offset)
+    fail(RWKVRT_BAD_FILE,
+         "%s: code cannot read %llu bytes at %llu of %llu bytes of weights",
+         origin, static_cast<ull>(range.size), static_cast<ull>(range.offset),
+         static_cast<ull>(info.weights_size));
 }
 
 static void checkDevice(const rwkvrt_device_info &device,
@@ -270,6 +281,7 @@ static void checkDevice(const rwkvrt_device_info &device,
       device.image_size == 0 || (device.num_kernels && !device.kernels))
     fail(RWKVRT_BAD_FILE, "%s: incomplete description of code for a device",
          origin);
+  checkRange(device.weights, info, origin);
   for (uint32_t i = 0; i < device.num_kernels; ++i) {
     const rwkvrt_kernel_info &kernel = device.kernels[i];
     if (!kernel.name || !*kernel.name || kernel.group_size == 0 ||
@@ -292,8 +304,8 @@ static void checkDevice(const rwkvrt_device_info &device,
              "%s: invalid launch %u of function %u for device '%s'", origin, k,
              i, device.name);
       for (uint32_t a = 0; a < device.kernels[launch.kernel].num_arguments; ++a)
-        checkArgument(launch.arguments[a], info.functions[i], code, info,
-                      origin);
+        checkArgument(launch.arguments[a], info.functions[i], code,
+                      device.weights, origin);
     }
   }
 }
@@ -321,6 +333,7 @@ void rwkvrt::checkModelInfo(const rwkvrt_model_info &info,
     if (!info.levels[i].name ||
         (info.levels[0].features & ~info.levels[i].features) != 0)
       fail(RWKVRT_BAD_FILE, "%s: invalid level %u", name, i);
+  checkRange(info.levels_weights, info, name);
   const rwkvrt_function_info *found[RWKVRT_PACK + 1] = {};
   for (uint32_t i = 0; i < info.num_functions; ++i) {
     const rwkvrt_function_info &function = info.functions[i];

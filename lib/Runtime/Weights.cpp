@@ -83,13 +83,20 @@ MappedWeights::MappedWeights(const rwkvrt_model_info &info,
     refuse(RWKVRT_BAD_FILE,
            "the weights do not start at a multiple of 64 bytes");
   data = bytes + 8 + headerSize;
-  // Starts reading ahead; nothing waits for it, and it may fail.
-  posix_madvise(mapping, mappedSize, POSIX_MADV_WILLNEED);
 }
 
 MappedWeights::~MappedWeights() {
   if (mapping)
     munmap(mapping, mappedSize);
+}
+
+void MappedWeights::readAhead(rwkvrt_range range) const {
+  // Pages are advised, which may have more.
+  auto page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
+  uintptr_t from = reinterpret_cast<uintptr_t>(data) + range.offset;
+  uintptr_t begin = from / page * page;
+  posix_madvise(reinterpret_cast<void *>(begin), from - begin + range.size,
+                POSIX_MADV_WILLNEED);
 }
 
 void MappedWeights::giveBack(const void *from, size_t size) const {

@@ -66,15 +66,47 @@ public:
     return found == entries.end() ? nullptr : found->second.get();
   }
 
+  /// The constant that \p make gives, or gave for the same type and
+  /// derivation.
+  llvm::Expected<ElementsAttr>
+  findOrMake(ShapedType type, Attribute derivation,
+             llvm::function_ref<llvm::Expected<ElementsAttr>()> make);
+
   bool isEnabled = false;
   SmallVector<std::function<void()>> pageOwners;
 
 private:
   mutable std::shared_mutex mutex;
   llvm::DenseMap<const Entry *, std::unique_ptr<Deferred>> entries;
+  llvm::DenseMap<std::pair<Type, Attribute>, ElementsAttr> derived;
 };
 
 } // namespace
+
+llvm::Expected<ElementsAttr> DeferredConstants::findOrMake(
+    ShapedType type, Attribute derivation,
+    llvm::function_ref<llvm::Expected<ElementsAttr>()> make) {
+  {
+    std::shared_lock<std::shared_mutex> lock(mutex);
+    if (ElementsAttr known = derived.lookup({type, derivation}))
+      return known;
+  }
+  llvm::Expected<ElementsAttr> made = make();
+  if (!made)
+    return made;
+  std::lock_guard<std::shared_mutex> lock(mutex);
+  return derived.try_emplace({type, derivation}, *made).first->second;
+}
+
+/// The same where constants of \p type are deferred; else just made.
+static llvm::Expected<ElementsAttr>
+findOrMake(ShapedType type, Attribute derivation,
+           llvm::function_ref<llvm::Expected<ElementsAttr>()> make) {
+  DeferredConstants *deferred = DeferredConstants::find(type.getContext());
+  return deferred && deferred->isEnabled && derivation
+             ? deferred->findOrMake(type, derivation, make)
+             : make();
+}
 
 static const Deferred *findDeferred(Attribute attr) {
   auto resource = dyn_cast_if_present<DenseResourceElementsAttr>(attr);
@@ -402,8 +434,8 @@ ElementsAttr rwkvc::copyConstant(ShapedType type, StringRef name,
                                                     /*dataIsMutable=*/false));
 }
 
-llvm::Expected<ElementsAttr>
-rwkvc::makeConstant(ShapedType type, StringRef name, BoxReader read) {
+static llvm::Expected<ElementsAttr> makeNew(ShapedType type, StringRef name,
+                                            BoxReader read) {
   int64_t size = *getRawSize(type);
   if (size <= kMaxMemoryBytes) {
     SmallVector<char> bytes(size);
@@ -424,9 +456,16 @@ rwkvc::makeConstant(ShapedType type, StringRef name, BoxReader read) {
   return DenseResourceElementsAttr::get(type, name, std::move(*blob));
 }
 
-llvm::Expected<ElementsAttr>
-rwkvc::writeConstant(ShapedType type, StringRef name,
-                     llvm::function_ref<void(MutableArrayRef<char>)> fill) {
+llvm::Expected<ElementsAttr> rwkvc::makeConstant(ShapedType type,
+                                                 StringRef name, BoxReader read,
+                                                 Attribute derivation) {
+  return findOrMake(type, derivation,
+                    [&] { return makeNew(type, name, std::move(read)); });
+}
+
+static llvm::Expected<ElementsAttr>
+writeNew(ShapedType type, StringRef name,
+         llvm::function_ref<void(MutableArrayRef<char>)> fill) {
   int64_t size = *getRawSize(type);
   if (size <= kMaxMemoryBytes) {
     SmallVector<char> bytes(size);
@@ -437,6 +476,14 @@ rwkvc::writeConstant(ShapedType type, StringRef name,
   if (!blob)
     return blob.takeError();
   return DenseResourceElementsAttr::get(type, name, std::move(*blob));
+}
+
+llvm::Expected<ElementsAttr>
+rwkvc::writeConstant(ShapedType type, StringRef name,
+                     llvm::function_ref<void(MutableArrayRef<char>)> fill,
+                     Attribute derivation) {
+  return findOrMake(type, derivation,
+                    [&] { return writeNew(type, name, fill); });
 }
 
 void rwkvc::deferConstants(MLIRContext &context) {

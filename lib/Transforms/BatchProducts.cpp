@@ -229,9 +229,12 @@ struct BatchProductsPass : rwkvc::impl::BatchProductsBase<BatchProductsPass> {
     }
     if (bytes > maxBytes)
       return nullptr;
+    Builder b(&getContext());
     llvm::Expected<ElementsAttr> joined =
         makeConstant(type, deriveName(names, "batched"),
-                     joinRows(constants, batch[0].weightAxis));
+                     joinRows(constants, batch[0].weightAxis),
+                     b.getArrayAttr({b.getStringAttr("batched"), constants,
+                                     b.getIndexAttr(batch[0].weightAxis)}));
     if (joined)
       return *joined;
     batch[0].op->emitWarning()

@@ -368,8 +368,9 @@ std::optional<EncodedMatrix> Encoder::encode(Operation *user) {
   result.hasNibbles = hasNibbles;
   AffineExpr block = b.getAffineDimExpr(0), row = b.getAffineDimExpr(1),
              column = b.getAffineDimExpr(2);
+  std::string source = matrix.key();
   auto part = [&](ArrayRef<int64_t> inRows, ArrayRef<AffineExpr> exprs,
-                  Type element,
+                  Type element, StringRef which,
                   llvm::function_ref<void(MutableArrayRef<char>)> fill) {
     SmallVector<int64_t> shape(inRows);
     SmallVector<AffineExpr> results(exprs);
@@ -379,7 +380,10 @@ std::optional<EncodedMatrix> Encoder::encode(Operation *user) {
     EncodedPart made{nullptr, AffineMap::get(3, 0, results, context)};
     llvm::Expected<ElementsAttr> value = writeConstant(
         RankedTensorType::get(shape, element),
-        deriveName(getTensorNames(matrix.numbers.value), "packed"), fill);
+        deriveName(getTensorNames(matrix.numbers.value), "packed"), fill,
+        b.getArrayAttr({b.getStringAttr("kept"), b.getStringAttr(which),
+                        b.getStringAttr(source), b.getIndexAttr(sum),
+                        b.getBoolAttr(isFirst)}));
     if (value)
       made.value = *value;
     else
@@ -389,9 +393,10 @@ std::optional<EncodedMatrix> Encoder::encode(Operation *user) {
           << toString(value.takeError());
     return made;
   };
-  result.numbers = part(
-      {rows / blockRows, hasNibbles ? blockRows / 2 : blockRows}, {block, row},
-      b.getI8Type(), [&](MutableArrayRef<char> bytes) { writeNumbers(bytes); });
+  result.numbers =
+      part({rows / blockRows, hasNibbles ? blockRows / 2 : blockRows},
+           {block, row}, b.getI8Type(), "numbers",
+           [&](MutableArrayRef<char> bytes) { writeNumbers(bytes); });
   SmallVector<int64_t> scaleShape;
   SmallVector<AffineExpr> scaleExprs;
   if (!isByColumn) {
@@ -400,11 +405,11 @@ std::optional<EncodedMatrix> Encoder::encode(Operation *user) {
   }
   result.scales =
       part(scaleShape, scaleExprs,
-           cast<ElementsAttr>(matrix.scales.value).getElementType(),
+           cast<ElementsAttr>(matrix.scales.value).getElementType(), "scales",
            [&](MutableArrayRef<char> bytes) { writeScales(bytes); });
   if (hasZeros)
     result.zeros =
-        part(scaleShape, scaleExprs, b.getI8Type(),
+        part(scaleShape, scaleExprs, b.getI8Type(), "zeros",
              [&](MutableArrayRef<char> bytes) { writeZeros(bytes); });
   bool isWhole = result.numbers.value && result.scales.value &&
                  (!hasZeros || result.zeros.value);

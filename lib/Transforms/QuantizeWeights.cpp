@@ -338,6 +338,18 @@ static BoxReader readBlocks(const Source &source, WeightFormat format,
   };
 }
 
+/// What \p part of \p source in \p format depends on.
+static Attribute describe(const Source &source, WeightFormat format,
+                          Layout layout, Part part) {
+  Builder b(source.value.getContext());
+  return b.getArrayAttr(
+      {b.getStringAttr("quantized"), source.value,
+       b.getDenseI64ArrayAttr({source.rowAxis, source.rows, source.columns,
+                               static_cast<int64_t>(format),
+                               static_cast<int64_t>(layout),
+                               static_cast<int64_t>(part)})});
+}
+
 static double countBits(WeightFormat format) {
   if (!hasBlocks(format))
     return 16.0;
@@ -525,15 +537,15 @@ QuantizeWeightsPass::encode(Weight &weight, const Description &description,
   AffineExpr block = b.getAffineDimExpr(0), row = b.getAffineDimExpr(1),
              column = b.getAffineDimExpr(2);
   auto part = [&](ArrayRef<int64_t> rows, ArrayRef<AffineExpr> exprs,
-                  Type element, BoxReader read) {
+                  Type element, Part which, BoxReader read) {
     SmallVector<int64_t> shape(rows);
     SmallVector<AffineExpr> results(exprs);
     shape.insert(columnsFirst ? shape.begin() : shape.end(), source.columns);
     results.insert(columnsFirst ? results.begin() : results.end(), column);
     EncodedPart made{nullptr, AffineMap::get(3, 0, results, &getContext())};
-    llvm::Expected<ElementsAttr> value =
-        makeConstant(RankedTensorType::get(shape, element),
-                     deriveName(name, "quantized"), std::move(read));
+    llvm::Expected<ElementsAttr> value = makeConstant(
+        RankedTensorType::get(shape, element), deriveName(name, "quantized"),
+        std::move(read), describe(source, format, layout, which));
     if (value)
       made.value = *value;
     else
@@ -546,8 +558,8 @@ QuantizeWeightsPass::encode(Weight &weight, const Description &description,
   if (!hasBlocks(format)) {
     Type element =
         format == WeightFormat::BF16 ? Type(b.getBF16Type()) : b.getF16Type();
-    result.numbers =
-        part(source.rows, block, element, readNumbers(source, element, layout));
+    result.numbers = part(source.rows, block, element, Part::Numbers,
+                          readNumbers(source, element, layout));
     return result.numbers.value ? std::optional(result) : std::nullopt;
   }
   result.blockRows = kBlockRows;
@@ -563,11 +575,13 @@ QuantizeWeightsPass::encode(Weight &weight, const Description &description,
   auto read = [&](Part which) {
     return readBlocks(source, format, layout, which, kept);
   };
-  result.numbers =
-      part({blocks, bytes}, {block, row}, b.getI8Type(), read(Part::Numbers));
-  result.scales = part(blocks, block, b.getBF16Type(), read(Part::Scales));
+  result.numbers = part({blocks, bytes}, {block, row}, b.getI8Type(),
+                        Part::Numbers, read(Part::Numbers));
+  result.scales =
+      part(blocks, block, b.getBF16Type(), Part::Scales, read(Part::Scales));
   if (hasZeros(format))
-    result.zeros = part(blocks, block, b.getI8Type(), read(Part::Zeros));
+    result.zeros =
+        part(blocks, block, b.getI8Type(), Part::Zeros, read(Part::Zeros));
   bool isWhole = result.numbers.value && result.scales.value &&
                  (!hasZeros(format) || result.zeros.value);
   return isWhole ? std::optional(result) : std::nullopt;

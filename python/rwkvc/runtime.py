@@ -35,7 +35,7 @@ class ModelError(Error):
 
 # -- the C API ---------------------------------------------------------------------------------------------------------
 
-ABI_VERSION = 7  # of include/rwkvc-rt/abi.h, whose structures follow
+ABI_VERSION = 8  # of include/rwkvc-rt/abi.h, whose structures follow
 
 
 class _TensorInfo(ctypes.Structure):
@@ -76,6 +76,10 @@ class _LevelInfo(ctypes.Structure):
     _fields_ = [("name", ctypes.c_char_p), ("features", ctypes.c_uint64), ("code", ctypes.c_void_p)]
 
 
+class _Range(ctypes.Structure):
+    _fields_ = [("offset", ctypes.c_uint64), ("size", ctypes.c_uint64)]
+
+
 class _DeviceInfo(ctypes.Structure):
     _fields_ = [
         ("name", ctypes.c_char_p),
@@ -86,6 +90,7 @@ class _DeviceInfo(ctypes.Structure):
         ("functions", ctypes.c_void_p),
         ("image", ctypes.c_void_p),
         ("image_size", ctypes.c_uint64),
+        ("weights", _Range),
     ]
 
 
@@ -103,6 +108,7 @@ class _ModelInfo(ctypes.Structure):
         ("weights_size", ctypes.c_uint64),
         ("weights_hash", ctypes.c_uint64),
         ("embedded_weights", ctypes.c_void_p),
+        ("levels_weights", _Range),
         ("num_levels", ctypes.c_uint32),
         ("level_size", ctypes.c_uint32),
         ("levels", ctypes.POINTER(_LevelInfo)),

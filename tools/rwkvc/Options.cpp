@@ -90,10 +90,10 @@ std::vector<Phase> DriverOptions::getPhases() const {
 /// Sets what is to run the model.
 static void chooseTargets(llvm::StringRef names, DriverOptions &options) {
   std::string devices;
-  options.pipeline.hasProcessor = false;
+  options.hasProcessor = false;
   for (llvm::StringRef name : llvm::split(names, ',')) {
     if (name == "cpu")
-      options.pipeline.hasProcessor = true;
+      options.hasProcessor = true;
     else
       devices += (devices.empty() ? "" : ",") + name.str();
   }
@@ -104,15 +104,17 @@ static void chooseTargets(llvm::StringRef names, DriverOptions &options) {
     fail("--target=" + names + ": " + toString(parsed.takeError()) +
          ", and cpu");
   options.devices = std::move(*parsed);
-  options.pipeline.hasDevices = true;
-  bool isOfTarget =
-      options.emit == Emit::LLVMIR || options.emit == Emit::Assembly ||
-      (options.emit == Emit::IR && options.phase > Phase::AfterBufferize);
-  bool isOne = options.devices.size() + options.pipeline.hasProcessor == 1;
-  if (isOfTarget && !isOne)
+  // A phase that the targets share has one form for all of them.
+  auto isShared = [&](Phase phase) {
+    bool isOne = options.devices.size() + options.hasProcessor == 1;
+    return isOne || phase <= (options.hasProcessor ? Phase::AfterWKV
+                                                   : Phase::AfterBufferize);
+  };
+  if ((options.emit == Emit::IR || isText(options.emit)) &&
+      !isShared(options.emit == Emit::IR ? options.phase : kLastPhase))
     fail("--target=" + names +
          ": this form of a model is for one target; name one");
-  if (options.from > Phase::AfterBufferize && !isOne)
+  if (options.from && !isShared(*options.from))
     fail("--target=" + names +
          ": the model is for one target after the phase " +
          stringifyPhase(*options.from) + "; name it");
@@ -280,9 +282,10 @@ DriverOptions rwkvc::parseCommandLine(int argc, char **argv) {
       cl::value_desc("file"), cl::cat(category));
   enum ActivationBits { Float32 = 0, Int8 = 8, Int16 = 16 };
   cl::opt<ActivationBits> activations(
-      "activations", cl::init(Int16),
+      "activations",
       cl::desc("What products with integer weights of 8 bits and less make of "
-               "activations, by blocks of 32 as they come. Default: int16"),
+               "activations, by blocks of 32 as they come. Default: int16, and "
+               "float32 on devices"),
       cl::values(
           clEnumValN(Int16, "int16",
                      "16 bits: an error far below the weights'"),
@@ -394,9 +397,8 @@ DriverOptions rwkvc::parseCommandLine(int argc, char **argv) {
     fail("nothing to do: name a file to write by -o, or use --explain");
   else
     options.phase = Phase::AfterRaise, options.emit = Emit::IR;
-  bool isText = options.emit == Emit::IR || options.emit == Emit::LLVMIR ||
-                options.emit == Emit::Assembly;
-  if (options.output.empty() && !isText)
+  bool canPrint = options.emit == Emit::IR || isText(options.emit);
+  if (options.output.empty() && !canPrint)
     fail("--emit=" + emit + " needs a file to write: -o FILE");
   if (options.output.empty() && options.explain.empty())
     options.output = "-";
@@ -404,7 +406,7 @@ DriverOptions rwkvc::parseCommandLine(int argc, char **argv) {
   if (!llvm::sys::fs::equivalent(options.input, options.output, isSame) &&
       isSame)
     fail("-o " + options.output + " is the model itself");
-  if (options.output == "-" && !isText)
+  if (options.output == "-" && !canPrint)
     fail("a binary cannot go to standard output; name a file by -o");
   if (optLevel > 3)
     fail("-O" + llvm::Twine(optLevel) + ": expected a level from 0 to 3");
@@ -464,10 +466,8 @@ DriverOptions rwkvc::parseCommandLine(int argc, char **argv) {
          " is about what --quantize does, which is not there");
   pipeline.quantize = quantize;
   pipeline.quantizeReport = quantizeReport;
-  // Devices multiply floats as fast.
-  pipeline.activationBits =
-      !pipeline.hasProcessor && !activations.getNumOccurrences() ? 0
-                                                                 : activations;
+  if (activations.getNumOccurrences())
+    pipeline.activationBits = activations;
   pipeline.skippedPasses = skipPass;
   checkPhases(options);
   options.verifyEach = verifyEach;

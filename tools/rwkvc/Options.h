@@ -29,14 +29,21 @@ enum class Emit {
   Executable
 };
 
+/// Whether it is code in the form of text.
+inline bool isText(Emit emit) {
+  return emit == Emit::LLVMIR || emit == Emit::Assembly;
+}
+
 struct DriverOptions {
   std::string input, output;
   Emit emit = Emit::SharedLibrary;
   Phase phase = Phase::AfterImport; ///< where Emit::IR stops
   std::optional<Phase> from; ///< where IR that is read starts; none: ONNX
   llvm::StringMap<int64_t> dims;
-  std::string explain;             ///< "", "text" or "json"
-  std::vector<DeviceInfo> devices; ///< to run the model, most wanted first
+  std::string explain; ///< "", "text" or "json"
+  // To run the model; of devices, the most wanted first.
+  std::vector<DeviceInfo> devices;
+  bool hasProcessor = true;
   std::string triple, cpu, features;
   unsigned optLevel = 2;
   /// But for what the target says; of oneDNN, see `oneDNN`.

@@ -127,9 +127,26 @@ struct WeightDescription {
   mlir::ElementsAttr value;
 };
 
-/// The weights that `rwkvc-externalize-weights` listed; empty if it did not
-/// run.
+/// The name in the file of \p value , its weight \p number : unique, and as the
+/// model's file names it where a resource knows.
+std::string nameWeight(mlir::ElementsAttr value, size_t number);
+
+/// Where the weight after \p weight starts: each is on a cache line.
+int64_t getNextOffset(const WeightDescription &weight);
+
+/// The weights that \p module reads, as `rwkvc-externalize-weights` lists them;
+/// empty if it did not run. Setting them tells the bytes of the data section
+/// too, which may hold others.
 llvm::SmallVector<WeightDescription> readWeights(mlir::ModuleOp module);
+void setWeights(mlir::ModuleOp module,
+                llvm::ArrayRef<WeightDescription> weights, int64_t size);
+
+/// Bytes of the data section.
+struct WeightsRange {
+  int64_t offset = 0, size = 0;
+};
+/// Those that the weights of \p module lie in.
+WeightsRange findRange(mlir::ModuleOp module);
 
 /// Bytes of \p value in memory: row-major, without padding.
 int64_t getNumBytes(mlir::ShapedType type);

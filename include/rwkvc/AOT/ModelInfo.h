@@ -35,7 +35,8 @@ struct LevelInfo {
 /// A device that the artefact has code for.
 struct DeviceCode {
   std::string name, chip;
-  int32_t kind = 0; ///< rwkvrt_device_kind
+  int32_t kind = 0;     ///< rwkvrt_device_kind
+  WeightsRange weights; ///< that it reads
   std::vector<DeviceKernel> kernels;
   /// Of each function, in the order of the functions.
   std::vector<std::vector<Launch>> launches;
@@ -49,6 +50,7 @@ struct ModelInfo {
   std::string target;      ///< triple
   std::string weightsFile; ///< file name beside the artefact; empty: none
   int64_t weightsSize = 0; ///< bytes
+  WeightsRange processorWeights; ///< that code for processors reads
   uint64_t weightsHash = 0;
   /// File whose bytes from `embedOffset` on are put into the code as weights;
   /// empty: not embedded.

@@ -27,10 +27,22 @@
 
 namespace rwkvc::aot {
 
+/// Lets a model's code for processors and its code for devices read one weights
+/// file: gives the weights that both modules list new places, those for
+/// processors alone first, then equal ones, each once, then those for devices
+/// alone. So what either reads is one range (findRange). Both are as
+/// `rwkvc-externalize-weights` leaves them. Reports an error where one reads
+/// them in another way.
+mlir::LogicalResult shareWeights(mlir::ModuleOp processor,
+                                 mlir::ModuleOp devices);
+
 class WeightsFile {
 public:
-  /// The weights listed in \p module's attribute; see ExternalizeWeights.
-  explicit WeightsFile(mlir::ModuleOp module);
+  /// The weights that \p modules list; see ExternalizeWeights. Several have
+  /// been told by shareWeights() where those of all are; fails where something
+  /// has changed that since.
+  static llvm::Expected<WeightsFile>
+  create(llvm::ArrayRef<mlir::ModuleOp> modules);
 
   /// Whether the file at \p path is such a file, and not another model's.
   static bool isOne(llvm::StringRef path);
@@ -44,6 +56,8 @@ public:
 
 private:
   friend class WeightsWriter;
+  WeightsFile() = default;
+  void writeHeader();
   llvm::SmallVector<WeightDescription> weights;
   int64_t dataSize = 0;
   std::string header;

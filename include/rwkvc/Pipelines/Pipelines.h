@@ -51,14 +51,14 @@ struct Level {
 };
 
 struct PipelineOptions {
-  /// Kind of device (see Target/DeviceInfo.h) that the phases from BeforeLLVM
-  /// on are for; empty: processors.
+  /// Kind of device (see Target/DeviceInfo.h) that the phases from
+  /// BeforeBufferize on are for; empty: processors. All kinds are alike until
+  /// AfterBufferize.
   std::string device;
+  bool isForDevice() const { return !device.empty(); }
   /// Whether the device has units for small matrices, and whether large ones
   /// are multiplied by them; the second alone: as if it had.
   bool hasMatrixUnits = false, useMatrixUnits = false;
-  /// What the earlier ones are for.
-  bool hasProcessor = true, hasDevices = false;
   int64_t vectorBits = 256;            ///< width of a vector register
   std::string dotProducts = "generic"; ///< as for a level
   /// Several: there are kernels for each, in modules of their own; vectorBits
@@ -72,8 +72,9 @@ struct PipelineOptions {
   std::string quantize;
   std::string quantizeReport; ///< file that lists what became of them
   /// Bits of integers that activations become where integer weights are
-  /// multiplied with them: 16 or 8; 0: they stay in floating point.
-  int64_t activationBits = 16;
+  /// multiplied with them: 16 or 8; 0: they stay in floating point; none: 16,
+  /// on devices 0.
+  std::optional<int64_t> activationBits;
   int64_t batch = 0; ///< texts that derived forms compute; 0: the file's number
   int64_t prefillBlock = 64;    ///< tokens of a block; 0: no @prefill
   bool allLogits = false;       ///< @prefill gives the logits of every token

@@ -117,14 +117,20 @@ mlir::ElementsAttr copyConstant(mlir::ShapedType type, llvm::StringRef name,
 /// its bytes are needed; if not, they are written to a file without a name, so
 /// that its pages need not stay in memory, and the error tells why that file
 /// could not be written.
+///
+/// \p derivation names the computation and all that it depends on; none: it is
+/// done once. Deferred constants of one type and derivation are one, whichever
+/// module they are made for, so that their bytes need not be compared.
 llvm::Expected<mlir::ElementsAttr>
-makeConstant(mlir::ShapedType type, llvm::StringRef name, BoxReader read);
+makeConstant(mlir::ShapedType type, llvm::StringRef name, BoxReader read,
+             mlir::Attribute derivation = {});
 
 /// The same with all bytes written at once by \p fill , deferred or not: for
 /// what is not computed box by box.
 llvm::Expected<mlir::ElementsAttr>
 writeConstant(mlir::ShapedType type, llvm::StringRef name,
-              llvm::function_ref<void(llvm::MutableArrayRef<char>)> fill);
+              llvm::function_ref<void(llvm::MutableArrayRef<char>)> fill,
+              mlir::Attribute derivation = {});
 
 /// From now on, the constants that makeConstant makes in \p context have bytes
 /// for the functions above only: the resources stay empty, and are printed

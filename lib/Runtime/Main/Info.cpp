@@ -34,7 +34,11 @@ const rwkvrt_function_info &rwkvrt::cli::graphOf(const rwkvrt_model *model) {
        rwkvrt_model_get_info(model)->name);
 }
 
-static void printFunction(const rwkvrt_function_info &info) {
+static unsigned long long ull(uint64_t number) { return number; }
+
+/// Function \p number of \p model .
+static void printFunction(const rwkvrt_model_info &model, uint32_t number) {
+  const rwkvrt_function_info &info = model.functions[number];
   if (info.kind == RWKVRT_GRAPH)
     std::printf("  the file's own signature");
   else if (info.kind == RWKVRT_STEP)
@@ -54,8 +58,11 @@ static void printFunction(const rwkvrt_function_info &info) {
     std::printf(", logits of %s", info.outputs[info.logits_output].rank == 3
                                       ? "all tokens"
                                       : "the last one");
-  std::printf("; workspace %llu bytes\n",
-              static_cast<unsigned long long>(info.workspace_size));
+  std::printf("; workspace %llu bytes", ull(info.workspace_size));
+  for (uint32_t i = 0; i < model.num_devices; ++i)
+    std::printf("; %s: %u launches", model.devices[i].name,
+                model.devices[i].functions[number].num_launches);
+  std::printf("\n");
 }
 
 static void printSignature(const rwkvrt_function_info &info) {
@@ -117,12 +124,17 @@ void rwkvrt::cli::printInfo(const rwkvrt_model *model) {
   if (info.weights_size == 0)
     std::printf("weights    none\n");
   else
-    std::printf("weights    %llu bytes, %s\n",
-                static_cast<unsigned long long>(info.weights_size),
+    std::printf("weights    %llu bytes, %s\n", ull(info.weights_size),
                 file ? file : "embedded");
+  if (info.num_levels && info.num_devices)
+    std::printf("  for processors: %llu bytes\n",
+                ull(info.levels_weights.size));
+  for (uint32_t i = 0; i < info.num_devices; ++i)
+    std::printf("  for %s, %u kernels: %llu bytes\n", info.devices[i].name,
+                info.devices[i].num_kernels, ull(info.devices[i].weights.size));
   std::printf("functions  %u\n", info.num_functions);
   for (uint32_t i = 0; i < info.num_functions; ++i)
-    printFunction(info.functions[i]);
+    printFunction(info, i);
   if (const auto *graph = rwkvrt_model_find_function(model, RWKVRT_GRAPH))
     printSignature(*graph);
   if (rwkvrt_model_find_function(model, RWKVRT_STEP) ||

@@ -94,7 +94,7 @@ static std::string describeAll(const rwkvrt_model_info &info) {
 /// The memory that a model's code needs in one piece.
 static size_t largestPiece(const rwkvrt_model_info &info,
                            const rwkvrt_device_info &code) {
-  uint64_t largest = info.weights_size;
+  uint64_t largest = code.weights.size;
   for (uint32_t i = 0; i < info.num_functions; ++i)
     largest = std::max(largest, code.functions[i].workspace_size);
   return largest;

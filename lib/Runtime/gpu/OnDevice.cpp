@@ -95,13 +95,15 @@ private:
 DeviceModel::DeviceModel(Choice chosen, const rwkvrt_model_info &info,
                          const void *source, const MappedWeights *mapped)
     : info(info), choice(std::move(chosen)),
-      weights(*choice.device, info.weights_size) {
+      weights(*choice.device, code().weights.size) {
   // Pieces, so that the weights are not twice in the host's memory.
   constexpr uint64_t pieceSize = 64 << 20;
   std::unique_ptr<Queue> queue = device().makeQueue();
-  for (uint64_t done = 0; done < info.weights_size; done += pieceSize) {
-    const auto *piece = static_cast<const std::byte *>(source) + done;
-    size_t size = std::min(pieceSize, info.weights_size - done);
+  const auto *begin =
+      static_cast<const std::byte *>(source) + code().weights.offset;
+  for (uint64_t done = 0; done < code().weights.size; done += pieceSize) {
+    const auto *piece = begin + done;
+    size_t size = std::min(pieceSize, code().weights.size - done);
     onQueue(info, *queue, RWKVRT_IO_ERROR,
             [&] { queue->upload(weights.address() + done, piece, size); });
     if (mapped)
@@ -151,7 +153,8 @@ BoundFunction::BoundFunction(const DeviceModel &model, const Function &function,
 uint64_t BoundFunction::resolve(const rwkvrt_argument &argument) const {
   switch (argument.kind) {
   case RWKVRT_ARG_WEIGHTS:
-    return model.weightsAddress() + argument.value;
+    return model.weightsAddress() +
+           (argument.value - model.code().weights.offset);
   case RWKVRT_ARG_WORKSPACE:
     return workspace.address() + argument.value;
   case RWKVRT_ARG_INPUT:

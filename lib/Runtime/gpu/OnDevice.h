@@ -21,10 +21,11 @@ namespace rwkvrt::gpu {
 
 class Call;
 
-/// A model's code and weights on a device.
+/// A model's code on a device, and the weights that it reads.
 class DeviceModel {
 public:
-  /// Copies the weights from \p weights; pages of \p mapped are given back.
+  /// Copies weights from \p weights, all of the model's; pages of \p mapped are
+  /// given back.
   DeviceModel(Choice choice, const rwkvrt_model_info &info, const void *weights,
               const MappedWeights *mapped);
   ~DeviceModel();

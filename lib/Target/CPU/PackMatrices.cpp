@@ -266,6 +266,16 @@ static BoxReader pack(const Layout &layout, ColumnRange range) {
   };
 }
 
+/// What pack() depends on.
+static Attribute describe(const Layout &layout, ColumnRange range) {
+  Builder b(layout.constant.getContext());
+  int64_t group = layout.group ? static_cast<int64_t>(*layout.group) : -1;
+  return b.getArrayAttr(
+      {b.getStringAttr("packed"), layout.constant,
+       b.getDenseI64ArrayAttr(
+           {layout.axis, group, range.first, range.size, range.width})});
+}
+
 namespace {
 
 struct PackMatricesPass : cpu::impl::PackMatricesBase<PackMatricesPass> {
@@ -394,7 +404,8 @@ struct PackMatricesPass : cpu::impl::PackMatricesBase<PackMatricesPass> {
     if (layout.group)
       shape.push_back(type.getDimSize(*layout.group));
     llvm::Expected<ElementsAttr> made =
-        makeConstant(type.clone(shape), "packed", pack(layout, range));
+        makeConstant(type.clone(shape), "packed", pack(layout, range),
+                     describe(layout, range));
     if (made)
       return result = *made;
     op->emitWarning()

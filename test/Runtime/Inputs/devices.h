@@ -48,6 +48,12 @@
 #ifndef GROUP_SIZE
 #define GROUP_SIZE 64
 #endif
+#ifndef DEVICE_WEIGHTS_OFFSET
+#define DEVICE_WEIGHTS_OFFSET 0
+#endif
+#ifndef DEVICE_WEIGHTS_SIZE
+#define DEVICE_WEIGHTS_SIZE WEIGHTS_SIZE
+#endif
 #ifndef DEVICE_WORKSPACE
 #define DEVICE_WORKSPACE (64 + width * sizeof(float) * BATCH * BLOCK)
 #endif
@@ -121,10 +127,12 @@ static const rwkvrt_device_function device_functions[] = {
 };
 
 #define DEVICE(NAME, CHIP, KIND, IMAGE, SIZE)                                  \
-  {NAME,    CHIP,                                                              \
-   KIND,    sizeof kernels / sizeof kernels[0],                                \
-   kernels, device_functions,                                                  \
-   IMAGE,   SIZE}
+  {                                                                            \
+    NAME, CHIP, KIND, sizeof kernels / sizeof kernels[0], kernels,             \
+        device_functions, IMAGE, SIZE, {                                       \
+      DEVICE_WEIGHTS_OFFSET, DEVICE_WEIGHTS_SIZE                               \
+    }                                                                          \
+  }
 static const rwkvrt_device_info devices[] = {
 #ifdef HIP
     DEVICE("amdgcn:" HIP, HIP, RWKVRT_HIP, "code object", 12),

@@ -54,6 +54,9 @@
 #ifndef FEATURES
 #define FEATURES 0
 #endif
+#ifndef LEVELS_WEIGHTS_SIZE
+#define LEVELS_WEIGHTS_SIZE WEIGHTS_SIZE
+#endif
 #ifndef WORKSPACE
 #define WORKSPACE (width * sizeof(float))
 #endif
@@ -340,6 +343,7 @@ __attribute__((visibility("default"))) const rwkvrt_model_info rwkvc_model = {
 #endif
     .weights_size = WEIGHTS_SIZE,
     .weights_hash = WEIGHTS_HASH,
+    .levels_weights = {0, LEVELS_WEIGHTS_SIZE},
 #ifndef NO_PROCESSOR
     .num_levels = sizeof levels / sizeof levels[0],
     .level_size = sizeof(rwkvrt_level_info),
