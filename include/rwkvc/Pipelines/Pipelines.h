@@ -54,9 +54,11 @@ struct PipelineOptions {
   /// Kind of device (see Target/DeviceInfo.h) that the phases from BeforeLLVM
   /// on are for; empty: processors.
   std::string device;
-  /// Whether the device has units for small matrices, and whether large ones
-  /// are multiplied by them; the second alone: as if it had.
-  bool hasMatrixUnits = false, useMatrixUnits = false;
+  /// Units for small matrices (see Target/DeviceInfo.h) by which large ones are
+  /// multiplied, "": by none; and whether the device has these, or they are to
+  /// be imitated.
+  std::string matrixUnits;
+  bool hasMatrixUnits = false;
   /// What the earlier ones are for.
   bool hasProcessor = true, hasDevices = false;
   int64_t vectorBits = 256;            ///< width of a vector register
