@@ -35,9 +35,8 @@ struct LowerKernelsPass : rwkvc::gpu::impl::LowerKernelsBase<LowerKernelsPass> {
                                  << ": no kind of device has this name";
       return signalPassFailure();
     }
-    if (matrixUnits.empty())
-      matrixUnits = getMatrixUnits().front().name.str();
-    units = findMatrixUnits(matrixUnits);
+    units = matrixUnits.empty() ? &getMatrixUnits().front()
+                                : findMatrixUnits(matrixUnits);
     if (!units) {
       getOperation().emitError() << "matrix-units=" << matrixUnits.getValue()
                                  << ": expected " << listMatrixUnits();

@@ -552,7 +552,8 @@ Value ImitatedLowering::multiply(ImplicitLocOpBuilder &b, Value lhs, Value rhs,
   Value firstRow =
       arith::MulIOp::create(b, arith::DivUIOp::create(b, lane.inSubgroup, side),
                             constant(b, countSums()));
-  // Each intrinsic takes a term of each group of threads.
+  // Each intrinsic takes a term of each group of threads. From a loop over the
+  // groups, Intel's OpenCL for processors makes code that yields other sums.
   for (int64_t part = 0; part < numParts; ++part)
     for (int64_t group = 0; group < units.subgroupSize; group += kUnitSide) {
       auto read = [&](int64_t ofPart, Value inGroup) -> Value {
@@ -591,7 +592,7 @@ static LogicalResult imitate(func::FuncOp kernel, const MatrixUnits &units) {
   memref::GlobalOp::create(outer, kernel.getLoc(), name,
                            outer.getStringAttr("private"), type,
                            outer.getUnitAttr(), /*constant=*/false,
-                           /*alignment=*/outer.getI64IntegerAttr(64));
+                           /*alignment=*/IntegerAttr());
   auto inner = ImplicitLocOpBuilder::atBlockBegin(kernel.getLoc(),
                                                   &kernel.getBody().front());
   Value memory = memref::GetGlobalOp::create(inner, type, name);
