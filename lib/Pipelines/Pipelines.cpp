@@ -354,7 +354,7 @@ static void buildDeviceKernels(OpPassManager &pm,
   pm.addPass(createOutlineKernels(outline));
   pm.addPass(func::createDuplicateFunctionEliminationPass());
   rwkvc::gpu::DistributeKernelsOptions distribute;
-  distribute.matrixUnits = options.useMatrixUnits;
+  distribute.matrixUnits = options.matrixUnits;
   pm.addPass(rwkvc::gpu::createDistributeKernels(distribute));
   addCleanup(pm);
   OpPassManager &kernels =
@@ -424,7 +424,8 @@ static void buildDeviceLLVM(OpPassManager &pm, const PipelineOptions &options) {
   addOptional(pm, options, rwkvc::gpu::createAnnotateArguments());
   rwkvc::gpu::LowerKernelsOptions lower;
   lower.target = options.device;
-  lower.matrixUnits = options.hasMatrixUnits;
+  lower.matrixUnits = options.matrixUnits;
+  lower.hasMatrixUnits = options.hasMatrixUnits;
   pm.addPass(rwkvc::gpu::createLowerKernels(lower));
   addLowering(pm.nest<ModuleOp>(), findDeviceKind(options.device));
 }
@@ -480,14 +481,14 @@ struct TextOptions : PassPipelineOptions<TextOptions> {
       *this, "device",
       llvm::cl::desc("Kind of device to compile for: spirv, nvptx or amdgpu; "
                      "none: a processor")};
+  Option<std::string> matrixUnits{
+      *this, "matrix-units",
+      llvm::cl::desc("Units for small matrices that kernels use: " +
+                     listMatrixUnits())};
   Option<bool> hasMatrixUnits{
       *this, "has-matrix-units",
-      llvm::cl::desc("The device has units for small matrices"),
+      llvm::cl::desc("The device has these; otherwise the same in software"),
       llvm::cl::init(defaults.hasMatrixUnits)};
-  Option<bool> useMatrixUnits{
-      *this, "use-matrix-units",
-      llvm::cl::desc("Kernels for such units, or the same in software"),
-      llvm::cl::init(defaults.useMatrixUnits)};
   Option<int64_t> vectorBits{*this, "vector-bits",
                              llvm::cl::desc("Width of a vector register"),
                              llvm::cl::init(defaults.vectorBits)};
@@ -534,7 +535,7 @@ struct TextOptions : PassPipelineOptions<TextOptions> {
     PipelineOptions options;
     options.device = device;
     options.hasMatrixUnits = hasMatrixUnits;
-    options.useMatrixUnits = useMatrixUnits;
+    options.matrixUnits = matrixUnits;
     options.vectorBits = vectorBits;
     options.dotProducts = dotProducts;
     if (activationBits.getNumOccurrences())

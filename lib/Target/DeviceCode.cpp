@@ -8,7 +8,9 @@
 #include "rwkvc-rt/abi.h"
 #include "rwkvc/Target/CodeGen.h"
 #include "llvm/ADT/StringExtras.h"
+#include "llvm/Analysis/LoopInfo.h"
 #include "llvm/IR/Constants.h"
+#include "llvm/IR/Dominators.h"
 #include "llvm/IR/IRBuilder.h"
 #include "llvm/IR/InstIterator.h"
 #include "llvm/IR/Metadata.h"
@@ -58,6 +60,28 @@ static void makeArrays(llvm::Function &function) {
   }
 }
 
+/// Lets innermost loops that only read, and something that a workgroup shares,
+/// stay loops. Tiles of products take as many terms in an iteration as
+/// registers suffice for; LLVM would unroll what is left, read ahead, and spill
+/// registers.
+static void keepSharedLoops(llvm::Function &function) {
+  llvm::DominatorTree tree(function);
+  llvm::LoopInfo loops(tree);
+  for (llvm::Loop *loop : loops.getLoopsInPreorder()) {
+    if (!loop->isInnermost())
+      continue;
+    bool readsShared = false, writes = false;
+    for (llvm::BasicBlock *block : loop->blocks())
+      for (llvm::Instruction &instruction : *block) {
+        writes |= instruction.mayWriteToMemory();
+        auto *load = llvm::dyn_cast<llvm::LoadInst>(&instruction);
+        readsShared |= load && load->getPointerAddressSpace() == kSharedSpace;
+      }
+    if (readsShared && !writes)
+      loop->setLoopAlreadyUnrolled();
+  }
+}
+
 void rwkvc::prepareKernels(llvm::Module &module, const DeviceInfo &device,
                            const llvm::TargetMachine &machine,
                            llvm::ArrayRef<DeviceKernel> kernels) {
@@ -79,6 +103,7 @@ void rwkvc::prepareKernels(llvm::Module &module, const DeviceInfo &device,
       break;
     case RWKVRT_HIP:
       function->addFnAttr("amdgpu-flat-work-group-size", size + "," + size);
+      keepSharedLoops(*function);
       break;
     default:
       llvm::LLVMContext &context = module.getContext();

@@ -15,6 +15,31 @@
 
 using namespace rwkvc;
 
+llvm::ArrayRef<MatrixUnits> rwkvc::getMatrixUnits() {
+  static const MatrixUnits units[] = {
+      {"tf32", "llvm.nvvm.wmma.m16n16k8", /*areOpaque=*/true,
+       /*subgroupSize=*/32, /*precision=*/11, /*roundSums=*/false},
+      {"mfma", "llvm.amdgcn.mfma.f32.16x16x4f32", /*areOpaque=*/false,
+       /*subgroupSize=*/64, /*precision=*/24, /*roundSums=*/true},
+  };
+  return units;
+}
+
+const MatrixUnits *rwkvc::findMatrixUnits(llvm::StringRef name) {
+  for (const MatrixUnits &units : getMatrixUnits())
+    if (units.name == name)
+      return &units;
+  return nullptr;
+}
+
+std::string rwkvc::listMatrixUnits() {
+  return llvm::join(llvm::map_range(getMatrixUnits(),
+                                    [](const MatrixUnits &units) {
+                                      return units.name.str();
+                                    }),
+                    ", ");
+}
+
 llvm::ArrayRef<DeviceKind> rwkvc::getDeviceKinds() {
   static const DeviceKind kinds[] = {
       // OpenCL's functions, which LLVM's back end knows by their mangled names;
@@ -29,13 +54,13 @@ llvm::ArrayRef<DeviceKind> rwkvc::getDeviceKinds() {
        "llvm.nvvm.read.ptx.sreg.ctaid.x", /*areFunctions=*/false,
        "llvm.nvvm.barrier.cta.sync.aligned.all", 0, "", /*privateSpace=*/0,
        /*hasMath=*/false,
-       /*isPortable=*/false, /*matrixUnitsFrom=*/80},
+       /*isPortable=*/false, "tf32", /*matrixUnitsFrom=*/80},
       {"amdgpu", "amdgcn-amd-amdhsa", "gfx942", RWKVRT_HIP,
        llvm::CallingConv::AMDGPU_KERNEL, "llvm.amdgcn.workitem.id.x",
        "llvm.amdgcn.workgroup.id.x", /*areFunctions=*/false,
        "llvm.amdgcn.s.barrier", std::nullopt, "workgroup", /*privateSpace=*/5,
        /*hasMath=*/false,
-       /*isPortable=*/false},
+       /*isPortable=*/false, "mfma", /*matrixUnitsFrom=*/0, "+mai-insts"},
   };
   return kinds;
 }
@@ -62,8 +87,25 @@ static unsigned getGeneration(llvm::StringRef chip) {
   return number;
 }
 
-bool DeviceInfo::hasMatrixUnits() const {
-  return kind->matrixUnitsFrom && getGeneration(chip) >= kind->matrixUnitsFrom;
+/// Whether LLVM's \p feature , "+name", is one of the chip's.
+static bool hasFeature(const DeviceInfo &device, llvm::StringRef feature) {
+  initializeTargets();
+  llvm::Triple triple(device.kind->triple);
+  std::string message;
+  const llvm::Target *target =
+      llvm::TargetRegistry::lookupTarget(triple, message);
+  if (!target)
+    return false; // which createMachine reports
+  std::unique_ptr<llvm::MCSubtargetInfo> chip(
+      target->createMCSubtargetInfo(triple, device.chip, ""));
+  return chip->isCPUStringValid(device.chip) && chip->checkFeatures(feature);
+}
+
+const MatrixUnits *DeviceInfo::getMatrixUnits() const {
+  bool areThere = kind->matrixUnitsFeature.empty()
+                      ? getGeneration(chip) >= kind->matrixUnitsFrom
+                      : hasFeature(*this, kind->matrixUnitsFeature);
+  return areThere ? findMatrixUnits(kind->matrixUnits) : nullptr;
 }
 
 llvm::Expected<std::unique_ptr<llvm::TargetMachine>>

@@ -247,13 +247,15 @@ DriverOptions rwkvc::parseCommandLine(int argc, char **argv) {
       "wkv-chunk", cl::init(defaults.wkvChunk),
       cl::desc("Tokens of a chunk, a multiple of 16 (default: by cost)"),
       cl::value_desc("n"), cl::cat(category));
-  cl::opt<cl::boolOrDefault> matrixUnits(
-      "matrix-units",
+  cl::opt<std::string> matrixUnits(
+      "matrix-units", cl::ValueOptional,
       cl::desc("Multiply matrices of prefill by a device's units for small "
-               "ones, tensor cores (default: where rwkvc knows the device's); "
-               "true where there are none: the same in software, slowly, to "
-               "check it"),
-      cl::cat(category));
+               "ones, tensor or matrix cores: true (default where rwkvc knows "
+               "the device's), false, or units of this name: " +
+               listMatrixUnits() +
+               "; where a device has none, or others: the same in software, "
+               "slowly, to check it; true is tf32 there"),
+      cl::value_desc("which"), cl::cat(category));
   cl::opt<cl::boolOrDefault> embed(
       "embed-weights",
       cl::desc("Put the weights into the artefact instead of a file beside it "
@@ -430,9 +432,14 @@ DriverOptions rwkvc::parseCommandLine(int argc, char **argv) {
     fail("--wkv-chunk=" + llvm::Twine(wkvChunk) +
          ": expected a multiple of 16, or 0 to choose by cost");
   pipeline.wkvChunk = wkvChunk;
-  if (matrixUnits != cl::BOU_UNSET) {
-    options.matrixUnits = matrixUnits == cl::BOU_TRUE;
-    if (*options.matrixUnits && options.devices.empty())
+  if (matrixUnits.getNumOccurrences()) {
+    options.matrixUnits = matrixUnits.empty() ? "true" : matrixUnits.getValue();
+    bool areWanted = *options.matrixUnits != "false";
+    if (areWanted && *options.matrixUnits != "true" &&
+        !findMatrixUnits(*options.matrixUnits))
+      fail("--matrix-units=" + matrixUnits + ": expected true, false, " +
+           listMatrixUnits());
+    if (areWanted && options.devices.empty())
       fail("--matrix-units is for devices; name one by --target");
   }
   if (embed != cl::BOU_UNSET)

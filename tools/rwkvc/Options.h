@@ -48,8 +48,10 @@ struct DriverOptions {
   unsigned optLevel = 2;
   /// But for what the target says; of oneDNN, see `oneDNN`.
   PipelineOptions pipeline;
-  std::optional<bool> oneDNN;      ///< none: if the runtime has it
-  std::optional<bool> matrixUnits; ///< none: if the device has some
+  std::optional<bool> oneDNN; ///< none: if the runtime has it
+  /// Units for small matrices: "true", those of the device or tf32; "false",
+  /// none; or a name. None given: those of the device.
+  std::optional<std::string> matrixUnits;
   std::optional<bool> embedWeights;
   std::string compiler;               ///< C compiler that links
   std::vector<std::string> customOps; ///< files

@@ -178,9 +178,13 @@ llvm::Error Driver::runPhase(mlir::ModuleOp module, Phase phase,
   PipelineOptions pipeline = options.pipeline;
   if (device) {
     pipeline.device = device->kind->name;
-    pipeline.hasMatrixUnits = device->hasMatrixUnits();
-    pipeline.useMatrixUnits =
-        options.matrixUnits.value_or(pipeline.hasMatrixUnits);
+    const MatrixUnits *own = device->getMatrixUnits();
+    std::string wanted = options.matrixUnits.value_or(own ? "true" : "false");
+    if (wanted == "true")
+      wanted = own ? own->name : getMatrixUnits().front().name;
+    if (wanted != "false")
+      pipeline.matrixUnits = wanted;
+    pipeline.hasMatrixUnits = own && own->name == pipeline.matrixUnits;
     // The processor's module has the same weights.
     if (options.hasProcessor)
       pipeline.quantizeReport.clear();

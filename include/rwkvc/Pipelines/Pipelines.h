@@ -56,9 +56,11 @@ struct PipelineOptions {
   /// AfterBufferize.
   std::string device;
   bool isForDevice() const { return !device.empty(); }
-  /// Whether the device has units for small matrices, and whether large ones
-  /// are multiplied by them; the second alone: as if it had.
-  bool hasMatrixUnits = false, useMatrixUnits = false;
+  /// Units for small matrices (see Target/DeviceInfo.h) by which large ones are
+  /// multiplied, "": by none; and whether the device has these, or they are to
+  /// be imitated.
+  std::string matrixUnits;
+  bool hasMatrixUnits = false;
   int64_t vectorBits = 256;            ///< width of a vector register
   std::string dotProducts = "generic"; ///< as for a level
   /// Several: there are kernels for each, in modules of their own; vectorBits

@@ -20,6 +20,34 @@
 
 namespace rwkvc {
 
+/// LLVM's number for memory that a workgroup shares, on all its GPU targets.
+inline constexpr unsigned kSharedSpace = 3;
+
+/// Units of some chips that multiply a 16x8 matrix by an 8x16 one, of floats,
+/// and add the 16x16 result to one of floats. What rwkvc knows of them is a
+/// table entry of this type.
+struct MatrixUnits {
+  llvm::StringRef name; ///< "tf32"
+  /// LLVM's intrinsic, or what its intrinsics' names begin with.
+  llvm::StringRef intrinsic;
+  /// Whether it is for these intrinsics to know which thread has what of a
+  /// matrix. Otherwise one of them multiplies as many terms as groups of 16
+  /// threads have a column each.
+  bool areOpaque;
+  int64_t subgroupSize; ///< neighbouring threads that have a matrix together
+  /// Bits of a factor's significand that count; a float with more is two
+  /// factors.
+  unsigned precision;
+  /// Whether sums are rounded as floats' are, and not cut off.
+  bool roundSums;
+};
+
+llvm::ArrayRef<MatrixUnits> getMatrixUnits();
+/// Null if there are none of that name.
+const MatrixUnits *findMatrixUnits(llvm::StringRef name);
+/// All names, as help texts and messages list them.
+std::string listMatrixUnits();
+
 /// How a kind of device does what LLVM's targets do differently. All that
 /// rwkvc knows of a kind is a table entry of this type; see docs/GPU.md.
 struct DeviceKind {
@@ -47,9 +75,12 @@ struct DeviceKind {
   /// Whether code is compiled once more where it is loaded: LLVM's optimiser is
   /// left out, and what lives across barriers is kept small.
   bool isPortable;
-  /// From which generation on (80: sm_80) its chips have units for matrices of
-  /// TF32 numbers, with the intrinsics of LLVM's nvvm.wmma; 0: none has.
+  /// Units for small matrices of some of its chips; "": rwkvc knows none.
+  /// These are the chips from a generation on (80: sm_80), or with a feature of
+  /// LLVM's.
+  llvm::StringRef matrixUnits = "";
   unsigned matrixUnitsFrom = 0;
+  llvm::StringRef matrixUnitsFeature = "";
 };
 
 /// The kinds that there are.
@@ -68,7 +99,8 @@ struct DeviceInfo {
   /// Names the device in the artefact: "spirv", "nvptx:sm_80+sm_90".
   std::string getName() const;
 
-  bool hasMatrixUnits() const;
+  /// The chip's units for small matrices; null if it has none that rwkvc knows.
+  const MatrixUnits *getMatrixUnits() const;
 
   /// LLVM's code generator for the device.
   llvm::Expected<std::unique_ptr<llvm::TargetMachine>> createMachine() const;

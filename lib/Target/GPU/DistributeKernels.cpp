@@ -90,9 +90,10 @@ struct Member {
 class KernelBuilder {
 public:
   KernelBuilder(func::FuncOp kernel, mlir::gpu::GPUModuleOp gpuModule,
-                int64_t maxThreads, int64_t wantedThreads, bool hasUnits)
+                int64_t maxThreads, int64_t wantedThreads,
+                const MatrixUnits *itsUnits)
       : source(kernel), module(gpuModule), groupSize(maxThreads),
-        minThreads(wantedThreads), matrixUnits(hasUnits) {}
+        minThreads(wantedThreads), units(itsUnits) {}
 
   LogicalResult build();
 
@@ -118,7 +119,7 @@ private:
   func::FuncOp source;
   mlir::gpu::GPUModuleOp module;
   int64_t groupSize, minThreads;
-  bool matrixUnits;
+  const MatrixUnits *units;
   Threads threads;
 };
 
@@ -130,6 +131,12 @@ struct DistributeKernelsPass
     ModuleOp module = getOperation();
     if (!llvm::isPowerOf2_64(groupSize)) {
       module.emitError("group-size must be a power of two");
+      return signalPassFailure();
+    }
+    const MatrixUnits *units = findMatrixUnits(matrixUnits);
+    if (!units && !matrixUnits.empty()) {
+      module.emitError() << "matrix-units=" << matrixUnits.getValue()
+                         << ": expected " << listMatrixUnits();
       return signalPassFailure();
     }
     SymbolTable symbols(module);
@@ -144,9 +151,8 @@ struct DistributeKernelsPass
                     b.getUnitAttr());
     llvm::StringMap<KernelBuilder> made;
     for (func::FuncOp kernel : kernels) {
-      auto [entry, isNew] =
-          made.try_emplace(kernel.getName(), kernel, gpuModule, groupSize,
-                           minThreads, matrixUnits);
+      auto [entry, isNew] = made.try_emplace(
+          kernel.getName(), kernel, gpuModule, groupSize, minThreads, units);
       if (failed(entry->second.build()))
         return signalPassFailure();
       numShared += entry->second.numShared;
@@ -226,10 +232,10 @@ int64_t KernelBuilder::chooseThreads() {
     SmallVector<int64_t> ranges = op.getStaticLoopRanges();
     wanted = std::max(wanted, computeProduct(ranges) /
                                   (op.getNumReductionLoops() ? 4 : 1));
-    ofProducts = std::max(
-        ofProducts,
-        countProductThreads(op, op->getParentOp() == func ? minThreads : 64,
-                            matrixUnits));
+    ofProducts =
+        std::max(ofProducts,
+                 countProductThreads(
+                     op, op->getParentOp() == func ? minThreads : 64, units));
   });
   if (ofProducts > 0)
     wanted = ofProducts;
@@ -267,8 +273,8 @@ LogicalResult KernelBuilder::build() {
   numGroups = isChain ? 1 : 0;
   for (Member &member : members) {
     if (auto op = dyn_cast<linalg::GenericOp>(member.op)) {
-      member.shares = chooseShares(
-          op, numThreads, isChain ? numThreads : minThreads, matrixUnits);
+      member.shares = chooseShares(op, numThreads,
+                                   isChain ? numThreads : minThreads, units);
       member.groups = std::max<int64_t>(member.shares.groupsOf(numThreads), 1);
       count(member.shares);
     } else if (auto loop = dyn_cast<scf::ForallOp>(member.op)) {
@@ -429,8 +435,7 @@ void KernelBuilder::emitInside(Operation *root) {
     // A value that all threads read must not be overwritten before they did.
     mlir::gpu::BarrierOp::create(b);
     if (auto generic = dyn_cast<linalg::GenericOp>(op)) {
-      Shares shares =
-          chooseShares(generic, numThreads, numThreads, matrixUnits);
+      Shares shares = chooseShares(generic, numThreads, numThreads, units);
       count(shares);
       emitShares(generic, shares, threads, nullptr);
     } else if (isa<memref::StoreOp>(op)) {

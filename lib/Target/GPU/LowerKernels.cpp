@@ -35,10 +35,17 @@ struct LowerKernelsPass : rwkvc::gpu::impl::LowerKernelsBase<LowerKernelsPass> {
                                  << ": no kind of device has this name";
       return signalPassFailure();
     }
-    if (matrixUnits && !kind->matrixUnitsFrom) {
+    units = matrixUnits.empty() ? &getMatrixUnits().front()
+                                : findMatrixUnits(matrixUnits);
+    if (!units) {
+      getOperation().emitError() << "matrix-units=" << matrixUnits.getValue()
+                                 << ": expected " << listMatrixUnits();
+      return signalPassFailure();
+    }
+    if (hasMatrixUnits && kind->matrixUnits != units->name) {
       getOperation().emitError()
-          << "target=" << target.getValue()
-          << ": rwkvc makes no code for matrix units of this kind of device";
+          << "target=" << target.getValue() << ": no device of this kind has '"
+          << units->name << "' as matrix units";
       return signalPassFailure();
     }
     SmallVector<mlir::gpu::GPUModuleOp> modules(
@@ -87,7 +94,7 @@ struct LowerKernelsPass : rwkvc::gpu::impl::LowerKernelsBase<LowerKernelsPass> {
   int64_t getSpace(mlir::gpu::AddressSpace space) const {
     switch (space) {
     case mlir::gpu::AddressSpace::Workgroup:
-      return 3;
+      return kSharedSpace;
     case mlir::gpu::AddressSpace::Private:
       return kind->privateSpace;
     default:
@@ -153,7 +160,7 @@ struct LowerKernelsPass : rwkvc::gpu::impl::LowerKernelsBase<LowerKernelsPass> {
     if (ArrayAttr attributes = kernel.getAllArgAttrs())
       func.setAllArgAttrs(attributes);
     func.getBody().takeBody(kernel.getBody());
-    if (failed(rwkvc::gpu::lowerMatrixUnits(func, matrixUnits)))
+    if (failed(rwkvc::gpu::lowerMatrixUnits(func, *units, hasMatrixUnits)))
       return failure();
     SmallVector<Operation *> ops;
     func.walk([&](Operation *op) {
@@ -256,6 +263,7 @@ struct LowerKernelsPass : rwkvc::gpu::impl::LowerKernelsBase<LowerKernelsPass> {
   }
 
   const DeviceKind *kind = nullptr;
+  const MatrixUnits *units = nullptr;
   ModuleOp module;
 };
 

@@ -12,6 +12,8 @@
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "mlir/IR/AttrTypeSubElements.h"
+#include "rwkvc/AOT/Interface.h"
+#include "rwkvc/Target/GPU/Passes.h"
 
 using namespace mlir;
 using namespace rwkvc;
@@ -24,12 +26,6 @@ using ComputeOp = mlir::gpu::SubgroupMmaComputeOp;
 using SplatOp = mlir::gpu::SubgroupMmaConstantMatrixOp;
 using ElementwiseOp = mlir::gpu::SubgroupMmaElementwiseOp;
 
-/// Numbers that a thread has of a matrix of sums, and of another one.
-static constexpr int64_t kSumsOfThread = kUnitSide * kUnitSide / kWarpSize;
-static constexpr int64_t kFactorsOfThread = kUnitSide * kUnitTerms / kWarpSize;
-/// The bits of a float that TF32 has.
-static constexpr int32_t kTF32Bits = -(1 << 13);
-
 template <typename OpType> static bool isTransposed(OpType op) {
   return op.getTransposeAttr() != nullptr;
 }
@@ -40,7 +36,8 @@ namespace {
 /// a type of LLVM's first.
 class Lowering {
 public:
-  explicit Lowering(Operation *func) : kernel(func) {}
+  Lowering(func::FuncOp func, const MatrixUnits &itsUnits)
+      : kernel(func), units(itsUnits) {}
   virtual ~Lowering() = default;
 
   LogicalResult run();
@@ -55,16 +52,33 @@ protected:
   virtual Value lower(ImplicitLocOpBuilder &b, SplatOp splat) = 0;
   virtual Value add(ImplicitLocOpBuilder &b, Value lhs, Value rhs) = 0;
 
+  /// Numbers that a thread has of a matrix of sums, and of another one.
+  int64_t countSums() const {
+    return kUnitSide * kUnitSide / units.subgroupSize;
+  }
+  int64_t countFactors() const {
+    return kUnitSide * kUnitTerms / units.subgroupSize;
+  }
+
+  /// This thread's number in its workgroup, in its subgroup, and the first
+  /// one's of that.
+  struct Lane {
+    Value thread, inSubgroup, first;
+  };
+  Lane getLane(ImplicitLocOpBuilder &b) const;
+  static Value getIndex(ImplicitLocOpBuilder &b, Value first, Value row,
+                        Value column, const APInt &stride, bool isTransposed);
+
+  func::FuncOp kernel;
+  const MatrixUnits &units;
+
 private:
   static LogicalResult check(Operation *op);
   LogicalResult lower(Operation *op, MatrixType type);
-
-  Operation *kernel;
 };
 
-/// To the intrinsics of NVIDIA's warps (`wmma`). What a thread has is theirs to
-/// know.
-class IntrinsicLowering : public Lowering {
+/// To intrinsics that alone know what a thread has: NVIDIA's (`wmma`).
+class OpaqueLowering : public Lowering {
 public:
   using Lowering::Lowering;
 
@@ -75,13 +89,13 @@ private:
     Type number = isSum ? Type(b.getF32Type()) : Type(b.getI32Type());
     return LLVM::LLVMStructType::getLiteral(
         b.getContext(),
-        SmallVector<Type>(isSum ? kSumsOfThread : kFactorsOfThread, number));
+        SmallVector<Type>(isSum ? countSums() : countFactors(), number));
   }
   Value lower(ImplicitLocOpBuilder &b, LoadOp load, MatrixType type) override;
   void lower(ImplicitLocOpBuilder &b, StoreOp store) override;
   Value lower(ImplicitLocOpBuilder &b, ComputeOp compute) override;
   Value lower(ImplicitLocOpBuilder &b, SplatOp splat) override {
-    return join(b, SmallVector<Value>(kSumsOfThread, splat.getValue()));
+    return join(b, SmallVector<Value>(countSums(), splat.getValue()));
   }
   Value add(ImplicitLocOpBuilder &b, Value lhs, Value rhs) override {
     SmallVector<Value> sums;
@@ -110,7 +124,7 @@ private:
   Type convert(MatrixType type) override {
     Type number = Float32Type::get(type.getContext());
     // Others have no values, but places in memory.
-    return type.getOperand() == "COp" ? VectorType::get({kSumsOfThread}, number)
+    return type.getOperand() == "COp" ? VectorType::get({countSums()}, number)
                                       : number;
   }
   Value lower(ImplicitLocOpBuilder &b, LoadOp load, MatrixType type) override;
@@ -118,21 +132,106 @@ private:
   Value lower(ImplicitLocOpBuilder &b, ComputeOp compute) override;
   Value lower(ImplicitLocOpBuilder &b, SplatOp splat) override {
     return vector::BroadcastOp::create(
-        b, VectorType::get({kSumsOfThread}, b.getF32Type()), splat.getValue());
+        b, VectorType::get({countSums()}, b.getF32Type()), splat.getValue());
   }
   Value add(ImplicitLocOpBuilder &b, Value lhs, Value rhs) override {
     return arith::AddFOp::create(b, lhs, rhs);
   }
 
   /// This thread's row of a matrix, and its first column.
-  static std::pair<Value, Value> getPlace(ImplicitLocOpBuilder &b);
-  static Value getIndex(ImplicitLocOpBuilder &b, Value first, Value row,
-                        Value column, const APInt &stride, bool isTransposed);
+  std::pair<Value, Value> getPlace(ImplicitLocOpBuilder &b) const;
+};
+
+/// To an intrinsic that takes numbers of each thread (`mfma`). Groups of 16
+/// threads have a column of the left matrix each, and the same row of the right
+/// one, as many as the groups are; and neighbouring rows of the sums, where
+/// neighbouring threads have neighbouring columns. A thread's numbers of a
+/// matrix are one vector; those of factors are neighbouring terms, for one
+/// intrinsic each.
+class FragmentLowering : public Lowering {
+public:
+  using Lowering::Lowering;
+
+protected:
+  /// Adds the products of all terms.
+  virtual Value multiply(ImplicitLocOpBuilder &b, Value lhs, Value rhs,
+                         Value sum);
+
+private:
+  Type convert(MatrixType type) override {
+    bool isSum = type.getOperand() == "COp";
+    return VectorType::get({isSum ? countSums() : countFactors()},
+                           Float32Type::get(type.getContext()));
+  }
+  Value lower(ImplicitLocOpBuilder &b, LoadOp load, MatrixType type) override;
+  void lower(ImplicitLocOpBuilder &b, StoreOp store) override;
+  Value lower(ImplicitLocOpBuilder &b, ComputeOp compute) override {
+    return multiply(b, compute->getOperand(0), compute->getOperand(1),
+                    compute->getOperand(2));
+  }
+  Value lower(ImplicitLocOpBuilder &b, SplatOp splat) override {
+    return vector::BroadcastOp::create(b, splat->getResult(0).getType(),
+                                       splat.getValue());
+  }
+  Value add(ImplicitLocOpBuilder &b, Value lhs, Value rhs) override {
+    return arith::AddFOp::create(b, lhs, rhs);
+  }
+
+  /// Row and column of number \p i of those that this thread has.
+  std::pair<Value, Value> getPlace(ImplicitLocOpBuilder &b, StringRef operand,
+                                   int64_t i) const;
+};
+
+/// The same, with what the intrinsic does in software: each thread reads what
+/// others have of the factors from memory of the workgroup. All of its threads
+/// must be there.
+class ImitatedLowering : public FragmentLowering {
+public:
+  /// \p itsMemory has the factors' numbers of all \p count threads.
+  ImitatedLowering(func::FuncOp func, const MatrixUnits &itsUnits,
+                   Value itsMemory, int64_t count)
+      : FragmentLowering(func, itsUnits), memory(itsMemory), numThreads(count) {
+  }
+
+private:
+  Value multiply(ImplicitLocOpBuilder &b, Value lhs, Value rhs,
+                 Value sum) override;
+
+  Value memory;
+  int64_t numThreads;
 };
 
 } // namespace
 
-/// Matrices are those of TF32 units, and addresses numbers.
+static Value constant(ImplicitLocOpBuilder &b, int64_t value) {
+  return arith::ConstantIndexOp::create(b, value);
+}
+
+static Value addTo(ImplicitLocOpBuilder &b, Value value, int64_t number) {
+  return arith::AddIOp::create(b, value, constant(b, number));
+}
+
+Lowering::Lane Lowering::getLane(ImplicitLocOpBuilder &b) const {
+  Lane lane;
+  lane.thread = mlir::gpu::ThreadIdOp::create(b, mlir::gpu::Dimension::x);
+  lane.inSubgroup =
+      arith::RemUIOp::create(b, lane.thread, constant(b, units.subgroupSize));
+  lane.first = arith::SubIOp::create(b, lane.thread, lane.inSubgroup);
+  return lane;
+}
+
+/// Where the number at \p row and \p column of the matrix at \p first is.
+Value Lowering::getIndex(ImplicitLocOpBuilder &b, Value first, Value row,
+                         Value column, const APInt &stride, bool isTransposed) {
+  if (isTransposed)
+    std::swap(row, column);
+  Value ofRow =
+      arith::MulIOp::create(b, row, constant(b, stride.getSExtValue()));
+  return arith::AddIOp::create(b, first,
+                               arith::AddIOp::create(b, ofRow, column));
+}
+
+/// Matrices are those of the units, and addresses numbers.
 LogicalResult Lowering::check(Operation *op) {
   SmallVector<Type> types(op->getOperandTypes());
   llvm::append_range(types, op->getResultTypes());
@@ -211,8 +310,8 @@ LogicalResult Lowering::lower(Operation *op, MatrixType type) {
   return success();
 }
 
-SmallVector<Value> IntrinsicLowering::split(ImplicitLocOpBuilder &b,
-                                            Value matrix) {
+SmallVector<Value> OpaqueLowering::split(ImplicitLocOpBuilder &b,
+                                         Value matrix) {
   auto type = cast<LLVM::LLVMStructType>(matrix.getType());
   SmallVector<Value> numbers;
   for (int64_t i = 0, e = type.getBody().size(); i < e; ++i)
@@ -220,8 +319,7 @@ SmallVector<Value> IntrinsicLowering::split(ImplicitLocOpBuilder &b,
   return numbers;
 }
 
-Value IntrinsicLowering::join(ImplicitLocOpBuilder &b,
-                              ArrayRef<Value> numbers) {
+Value OpaqueLowering::join(ImplicitLocOpBuilder &b, ArrayRef<Value> numbers) {
   Value matrix = LLVM::PoisonOp::create(
       b,
       LLVM::LLVMStructType::getLiteral(
@@ -234,27 +332,26 @@ Value IntrinsicLowering::join(ImplicitLocOpBuilder &b,
 
 /// The address of a number in the workgroup's memory. The memory's own is known
 /// once the lowerings that follow have met it: as what it becomes there.
-Value IntrinsicLowering::getAddress(ImplicitLocOpBuilder &b, Value memory,
-                                    Value index) {
+Value OpaqueLowering::getAddress(ImplicitLocOpBuilder &b, Value memory,
+                                 Value index) {
   auto type = cast<MemRefType>(memory.getType());
   LLVMTypeConverter converter(b.getContext());
-  constexpr unsigned space = 3; // as LowerKernels.cpp has it
-  Type lowered = converter.convertType(
-      MemRefType::get(type.getShape(), type.getElementType(),
-                      MemRefLayoutAttrInterface(), b.getI64IntegerAttr(space)));
+  Type lowered = converter.convertType(MemRefType::get(
+      type.getShape(), type.getElementType(), MemRefLayoutAttrInterface(),
+      b.getI64IntegerAttr(kSharedSpace)));
   Value descriptor =
       UnrealizedConversionCastOp::create(b, lowered, memory).getResult(0);
   Value first = LLVM::ExtractValueOp::create(b, descriptor, 1);
   Value number = arith::IndexCastUIOp::create(b, b.getI64Type(), index);
   return LLVM::GEPOp::create(
-      b, LLVM::LLVMPointerType::get(b.getContext(), space),
+      b, LLVM::LLVMPointerType::get(b.getContext(), kSharedSpace),
       type.getElementType(), first, number, LLVM::GEPNoWrapFlags::inbounds);
 }
 
-Value IntrinsicLowering::lower(ImplicitLocOpBuilder &b, LoadOp load,
-                               MatrixType type) {
+Value OpaqueLowering::lower(ImplicitLocOpBuilder &b, LoadOp load,
+                            MatrixType type) {
   char operand = llvm::toLower(type.getOperand().front());
-  std::string name = ("llvm.nvvm.wmma.m16n16k8.load." + Twine(operand) +
+  std::string name = (units.intrinsic + ".load." + Twine(operand) +
                       (isTransposed(load) ? ".col" : ".row") + ".stride." +
                       (operand == 'c' ? "f32" : "tf32"))
                          .str();
@@ -266,9 +363,9 @@ Value IntrinsicLowering::lower(ImplicitLocOpBuilder &b, LoadOp load,
       .getResult(0);
 }
 
-void IntrinsicLowering::lower(ImplicitLocOpBuilder &b, StoreOp store) {
+void OpaqueLowering::lower(ImplicitLocOpBuilder &b, StoreOp store) {
   std::string name =
-      ("llvm.nvvm.wmma.m16n16k8.store.d." +
+      (units.intrinsic + ".store.d." +
        Twine(isTransposed(store) ? "col" : "row") + ".stride.f32")
           .str();
   SmallVector<Value> arguments{
@@ -278,8 +375,8 @@ void IntrinsicLowering::lower(ImplicitLocOpBuilder &b, StoreOp store) {
   LLVM::CallIntrinsicOp::create(b, Type(), b.getStringAttr(name), arguments);
 }
 
-Value IntrinsicLowering::lower(ImplicitLocOpBuilder &b, ComputeOp compute) {
-  std::string name = ("llvm.nvvm.wmma.m16n16k8.mma." +
+Value OpaqueLowering::lower(ImplicitLocOpBuilder &b, ComputeOp compute) {
+  std::string name = (units.intrinsic + ".mma." +
                       Twine(compute.getATransposeAttr() ? "col" : "row") + "." +
                       (compute.getBTransposeAttr() ? "col" : "row") + ".tf32")
                          .str();
@@ -291,27 +388,12 @@ Value IntrinsicLowering::lower(ImplicitLocOpBuilder &b, ComputeOp compute) {
       .getResult(0);
 }
 
-std::pair<Value, Value> LoopLowering::getPlace(ImplicitLocOpBuilder &b) {
-  auto constant = [&](int64_t value) {
-    return arith::ConstantIndexOp::create(b, value);
-  };
-  Value thread = mlir::gpu::ThreadIdOp::create(b, mlir::gpu::Dimension::x);
-  Value lane = arith::RemUIOp::create(b, thread, constant(kWarpSize));
-  Value inRow = constant(kUnitSide / kSumsOfThread);
+std::pair<Value, Value> LoopLowering::getPlace(ImplicitLocOpBuilder &b) const {
+  Value lane = getLane(b).inSubgroup;
+  Value inRow = constant(b, kUnitSide / countSums());
   Value column = arith::MulIOp::create(
-      b, arith::RemUIOp::create(b, lane, inRow), constant(kSumsOfThread));
+      b, arith::RemUIOp::create(b, lane, inRow), constant(b, countSums()));
   return {arith::DivUIOp::create(b, lane, inRow), column};
-}
-
-Value LoopLowering::getIndex(ImplicitLocOpBuilder &b, Value first, Value row,
-                             Value column, const APInt &stride,
-                             bool isTransposed) {
-  if (isTransposed)
-    std::swap(row, column);
-  Value ofRow = arith::MulIOp::create(
-      b, row, arith::ConstantIndexOp::create(b, stride.getSExtValue()));
-  return arith::AddIOp::create(b, first,
-                               arith::AddIOp::create(b, ofRow, column));
 }
 
 Value LoopLowering::lower(ImplicitLocOpBuilder &b, LoadOp load,
@@ -321,9 +403,8 @@ Value LoopLowering::lower(ImplicitLocOpBuilder &b, LoadOp load,
     return load->getResult(0);
   auto [row, first] = getPlace(b);
   SmallVector<Value> numbers;
-  for (int64_t i = 0; i < kSumsOfThread; ++i) {
-    Value column =
-        arith::AddIOp::create(b, first, arith::ConstantIndexOp::create(b, i));
+  for (int64_t i = 0; i < countSums(); ++i) {
+    Value column = addTo(b, first, i);
     numbers.push_back(memref::LoadOp::create(
         b, load.getSrcMemref(),
         getIndex(b, load.getIndices().front(), row, column,
@@ -335,9 +416,8 @@ Value LoopLowering::lower(ImplicitLocOpBuilder &b, LoadOp load,
 
 void LoopLowering::lower(ImplicitLocOpBuilder &b, StoreOp store) {
   auto [row, first] = getPlace(b);
-  for (int64_t i = 0; i < kSumsOfThread; ++i) {
-    Value column =
-        arith::AddIOp::create(b, first, arith::ConstantIndexOp::create(b, i));
+  for (int64_t i = 0; i < countSums(); ++i) {
+    Value column = addTo(b, first, i);
     memref::StoreOp::create(
         b, vector::ExtractOp::create(b, store->getOperand(0), i).getResult(),
         store.getDstMemref(),
@@ -357,15 +437,13 @@ Value LoopLowering::lower(ImplicitLocOpBuilder &b, ComputeOp compute) {
     }
   }
   auto [row, first] = getPlace(b);
-  auto constant = [&](int64_t value) -> Value {
-    return arith::ConstantIndexOp::create(b, value);
-  };
+  auto mask = -static_cast<int32_t>(1U << (kFloatPrecision - units.precision));
   SmallVector<Value> sums;
-  for (int64_t i = 0; i < kSumsOfThread; ++i)
+  for (int64_t i = 0; i < countSums(); ++i)
     sums.push_back(
         vector::ExtractOp::create(b, compute->getOperand(2), i).getResult());
-  auto loop = scf::ForOp::create(b, constant(0), constant(kUnitTerms),
-                                 constant(1), sums);
+  auto loop = scf::ForOp::create(b, constant(b, 0), constant(b, kUnitTerms),
+                                 constant(b, 1), sums);
   {
     OpBuilder::InsertionGuard guard(b);
     b.setInsertionPointToStart(loop.getBody());
@@ -376,15 +454,14 @@ Value LoopLowering::lower(ImplicitLocOpBuilder &b, ComputeOp compute) {
                    load.getLeadDimension(), isTransposed(load)));
       Value bits = arith::BitcastOp::create(b, b.getI32Type(), number);
       bits = arith::AndIOp::create(
-          b, bits,
-          arith::ConstantOp::create(b, b.getI32IntegerAttr(kTF32Bits)));
+          b, bits, arith::ConstantOp::create(b, b.getI32IntegerAttr(mask)));
       return arith::BitcastOp::create(b, number.getType(), bits);
     };
     Value term = loop.getInductionVar();
     Value lhs = read(loads[0], row, term);
     SmallVector<Value> results;
     for (auto [i, sum] : llvm::enumerate(loop.getRegionIterArgs())) {
-      Value column = arith::AddIOp::create(b, first, constant(i));
+      Value column = addTo(b, first, i);
       Value rhs = read(loads[1], term, column);
       results.push_back(
           arith::AddFOp::create(b, sum, arith::MulFOp::create(b, lhs, rhs)));
@@ -395,8 +472,143 @@ Value LoopLowering::lower(ImplicitLocOpBuilder &b, ComputeOp compute) {
       b, cast<VectorType>(compute->getOperand(2).getType()), loop.getResults());
 }
 
-LogicalResult rwkvc::gpu::lowerMatrixUnits(Operation *kernel, bool areThere) {
-  if (areThere)
-    return IntrinsicLowering(kernel).run();
-  return LoopLowering(kernel).run();
+std::pair<Value, Value> FragmentLowering::getPlace(ImplicitLocOpBuilder &b,
+                                                   StringRef operand,
+                                                   int64_t i) const {
+  Value lane = getLane(b).inSubgroup, side = constant(b, kUnitSide);
+  Value inGroup = arith::RemUIOp::create(b, lane, side);
+  int64_t ofThread = operand == "COp" ? countSums() : countFactors();
+  Value first = arith::MulIOp::create(b, arith::DivUIOp::create(b, lane, side),
+                                      constant(b, ofThread));
+  Value own = addTo(b, first, i);
+  if (operand == "AOp")
+    return {inGroup, own};
+  return {own, inGroup};
+}
+
+Value FragmentLowering::lower(ImplicitLocOpBuilder &b, LoadOp load,
+                              MatrixType type) {
+  auto vectorType = cast<VectorType>(convert(type));
+  SmallVector<Value> numbers;
+  for (int64_t i = 0; i < vectorType.getNumElements(); ++i) {
+    auto [row, column] = getPlace(b, type.getOperand(), i);
+    numbers.push_back(memref::LoadOp::create(
+        b, load.getSrcMemref(),
+        getIndex(b, load.getIndices().front(), row, column,
+                 load.getLeadDimension(), isTransposed(load))));
+  }
+  return vector::FromElementsOp::create(b, vectorType, numbers);
+}
+
+void FragmentLowering::lower(ImplicitLocOpBuilder &b, StoreOp store) {
+  for (int64_t i = 0; i < countSums(); ++i) {
+    auto [row, column] = getPlace(b, "COp", i);
+    memref::StoreOp::create(
+        b, vector::ExtractOp::create(b, store->getOperand(0), i).getResult(),
+        store.getDstMemref(),
+        getIndex(b, store.getIndices().front(), row, column,
+                 store.getLeadDimension(), isTransposed(store)));
+  }
+}
+
+Value FragmentLowering::multiply(ImplicitLocOpBuilder &b, Value lhs, Value rhs,
+                                 Value sum) {
+  // Neither factor is taken from another thread.
+  Value none = LLVM::ConstantOp::create(b, b.getI32IntegerAttr(0));
+  for (int64_t i = 0; i < countFactors(); ++i) {
+    Value arguments[] = {vector::ExtractOp::create(b, lhs, i),
+                         vector::ExtractOp::create(b, rhs, i),
+                         sum,
+                         none,
+                         none,
+                         none};
+    sum = LLVM::CallIntrinsicOp::create(
+              b, sum.getType(), b.getStringAttr(units.intrinsic), arguments)
+              .getResult(0);
+  }
+  return sum;
+}
+
+Value ImitatedLowering::multiply(ImplicitLocOpBuilder &b, Value lhs, Value rhs,
+                                 Value sum) {
+  Lane lane = getLane(b);
+  Value side = constant(b, kUnitSide);
+  // Number `part` of thread `thread`, first of the left factors and then of the
+  // right ones.
+  auto getNumber = [&](int64_t part, Value thread) {
+    return addTo(b, thread, part * numThreads);
+  };
+  int64_t numParts = countFactors();
+  for (auto [first, factor] : {std::pair(int64_t(0), lhs), {numParts, rhs}})
+    for (int64_t i = 0; i < numParts; ++i)
+      memref::StoreOp::create(
+          b, vector::ExtractOp::create(b, factor, i).getResult(), memory,
+          getNumber(first + i, lane.thread));
+  mlir::gpu::BarrierOp::create(b);
+  SmallVector<Value> sums;
+  for (int64_t i = 0; i < countSums(); ++i)
+    sums.push_back(vector::ExtractOp::create(b, sum, i).getResult());
+  Value column = arith::RemUIOp::create(b, lane.inSubgroup, side);
+  Value firstRow =
+      arith::MulIOp::create(b, arith::DivUIOp::create(b, lane.inSubgroup, side),
+                            constant(b, countSums()));
+  // Each intrinsic takes a term of each group of threads. From a loop over the
+  // groups, Intel's OpenCL for processors makes code that yields other sums.
+  for (int64_t part = 0; part < numParts; ++part)
+    for (int64_t group = 0; group < units.subgroupSize; group += kUnitSide) {
+      auto read = [&](int64_t ofPart, Value inGroup) -> Value {
+        Value thread = arith::AddIOp::create(b, lane.first, inGroup);
+        return memref::LoadOp::create(
+            b, memory, getNumber(ofPart, addTo(b, thread, group)));
+      };
+      Value right = read(numParts + part, column);
+      for (auto [i, result] : llvm::enumerate(sums)) {
+        Value left = read(part, addTo(b, firstRow, i));
+        result = arith::AddFOp::create(b, result,
+                                       arith::MulFOp::create(b, left, right));
+      }
+    }
+  mlir::gpu::BarrierOp::create(b);
+  return vector::FromElementsOp::create(b, cast<VectorType>(sum.getType()),
+                                        sums);
+}
+
+/// Imitates units whose intrinsic takes numbers of each thread.
+static LogicalResult imitate(func::FuncOp kernel, const MatrixUnits &units) {
+  if (!kernel.walk([](ComputeOp) { return WalkResult::interrupt(); })
+           .wasInterrupted())
+    return ImitatedLowering(kernel, units, nullptr, 0).run();
+  auto numThreads = kernel->getAttrOfType<IntegerAttr>(kThreadsAttr);
+  if (!numThreads)
+    return kernel.emitOpError("multiplies small matrices, and has no known "
+                              "number of threads to imitate that");
+  int64_t numNumbers =
+      2 * kUnitSide * kUnitTerms / units.subgroupSize * numThreads.getInt();
+  OpBuilder outer(kernel);
+  auto type = MemRefType::get({numNumbers}, outer.getF32Type(),
+                              MemRefLayoutAttrInterface(),
+                              outer.getI64IntegerAttr(kSharedSpace));
+  std::string name = (kernel.getName() + "_fragments").str();
+  memref::GlobalOp::create(outer, kernel.getLoc(), name,
+                           outer.getStringAttr("private"), type,
+                           outer.getUnitAttr(), /*constant=*/false,
+                           /*alignment=*/IntegerAttr());
+  auto inner = ImplicitLocOpBuilder::atBlockBegin(kernel.getLoc(),
+                                                  &kernel.getBody().front());
+  Value memory = memref::GetGlobalOp::create(inner, type, name);
+  auto sharedBytes = kernel->getAttrOfType<IntegerAttr>(kSharedBytesAttr);
+  kernel->setAttr(
+      kSharedBytesAttr,
+      outer.getI64IntegerAttr(sharedBytes.getInt() + aot::getNumBytes(type)));
+  return ImitatedLowering(kernel, units, memory, numThreads.getInt()).run();
+}
+
+LogicalResult rwkvc::gpu::lowerMatrixUnits(func::FuncOp kernel,
+                                           const MatrixUnits &units,
+                                           bool areThere) {
+  if (units.areOpaque)
+    return areThere ? OpaqueLowering(kernel, units).run()
+                    : LoopLowering(kernel, units).run();
+  return areThere ? FragmentLowering(kernel, units).run()
+                  : imitate(kernel, units);
 }

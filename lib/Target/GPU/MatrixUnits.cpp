@@ -15,31 +15,31 @@ using namespace rwkvc::gpu;
 
 /// Most rows and columns of a workgroup's tile, and fewest terms of a sum.
 static constexpr int64_t kMaxRows = 64, kMaxColumns = 32, kMinTerms = 16;
-/// Small matrices of a warp each way.
-static constexpr int64_t kMaxOfWarp = 2;
+/// Small matrices of a subgroup each way.
+static constexpr int64_t kMaxOfSubgroup = 2;
 /// Numbers of both sides in shared memory: 28 KB.
 static constexpr int64_t kMaxNumbers = 7168;
-/// Behind a row in shared memory, so that the 32 numbers that a warp reads at
-/// once are in different banks: 8 of each of 4 rows.
+/// Behind a row in shared memory, so that the 32 numbers that are read at once
+/// are in different banks: 8 of each of 4 rows, or 16 of each of 2 that have
+/// one between them.
 static constexpr int64_t kPadding = 8;
-/// Bits of a float that TF32 has not, and integers' bits that it can have.
-static constexpr unsigned kMissingBits = 13, kPrecision = 11;
-
-/// Whether all values of \p factor are TF32 numbers.
-static bool isExact(Value factor) {
+/// Whether \p units take all of any value of \p factor .
+static bool isExact(Value factor, const MatrixUnits &units) {
+  if (units.precision >= kFloatPrecision)
+    return true;
   Operation *def = factor.getDefiningOp();
   if (!def)
     return false;
   Type from =
       def->getNumOperands() == 1 ? def->getOperand(0).getType() : Type();
   if (isa<arith::ExtFOp>(def))
-    return from.isF16() || from.isBF16();
+    return cast<FloatType>(from).getFPMantissaWidth() <= units.precision;
   return isa<arith::SIToFPOp, arith::UIToFPOp>(def) &&
-         from.getIntOrFloatBitWidth() <= kPrecision;
+         from.getIntOrFloatBitWidth() <= units.precision;
 }
 
-static int64_t countFactorParts(Value factor) {
-  return isExact(factor) ? 1 : 2;
+static int64_t countFactorParts(Value factor, const MatrixUnits &units) {
+  return isExact(factor, units) ? 1 : 2;
 }
 
 /// The pairs of a row's and a column's factor whose products the body of \p op
@@ -76,62 +76,64 @@ findProducts(linalg::GenericOp op, const Dependences &deps) {
 }
 
 bool rwkvc::gpu::chooseUnitTiles(linalg::GenericOp op, const Dependences &deps,
-                                 int64_t numThreads, ProductTiles &tiles) {
+                                 const MatrixUnits &units, int64_t numThreads,
+                                 ProductTiles &tiles) {
   ProductSide &rows = tiles.rows, &columns = tiles.columns;
   if (rows.size < kUnitSide || columns.size < kUnitSide ||
       tiles.numTerms < kMinTerms || findProducts(op, deps).empty())
     return false;
   ProductTiles chosen = tiles;
-  int64_t numWarps = numThreads / kWarpSize;
+  int64_t numSubgroups = numThreads / units.subgroupSize;
   auto setSize = [](ProductSide &side, int64_t most) {
     side.ofThread = std::min<int64_t>(llvm::PowerOf2Ceil(side.size), most);
   };
   setSize(chosen.rows, kMaxRows);
   setSize(chosen.columns, kMaxColumns);
-  UnitTiles units;
-  auto countWarps = [&] {
-    return chosen.rows.inTile() / (units.rows * kUnitSide) *
-           (chosen.columns.inTile() / (units.columns * kUnitSide));
+  UnitTiles shares;
+  shares.units = &units;
+  auto countSubgroups = [&] {
+    return chosen.rows.inTile() / (shares.rows * kUnitSide) *
+           (chosen.columns.inTile() / (shares.columns * kUnitSide));
   };
   auto setUnits = [](const ProductSide &side) {
-    return std::min(side.inTile() / kUnitSide, kMaxOfWarp);
+    return std::min(side.inTile() / kUnitSide, kMaxOfSubgroup);
   };
-  units.rows = setUnits(chosen.rows);
-  units.columns = setUnits(chosen.columns);
-  while (countWarps() > numWarps &&
-         chosen.rows.ofThread > units.rows * kUnitSide)
+  shares.rows = setUnits(chosen.rows);
+  shares.columns = setUnits(chosen.columns);
+  while (countSubgroups() > numSubgroups &&
+         chosen.rows.ofThread > shares.rows * kUnitSide)
     chosen.rows.ofThread /= 2;
-  if (numWarps == 0 || countWarps() > numWarps)
+  if (numSubgroups == 0 || countSubgroups() > numSubgroups)
     return false;
   int64_t numbers = 0;
   for (const ProductSide *side : {&chosen.rows, &chosen.columns})
     for (Value factor : side->factors)
-      numbers += (side->inTile() + kPadding) * countFactorParts(factor);
+      numbers += (side->inTile() + kPadding) * countFactorParts(factor, units);
   if (!chooseTerms(chosen, numbers, kMaxNumbers, numThreads) ||
       chosen.atOnce < kUnitTerms)
     return false;
-  // All warps have work.
-  while (numWarps / countWarps() > chosen.atOnce / kUnitTerms) {
-    if (units.rows == 1 && units.columns == 1)
+  // All subgroups have work.
+  while (numSubgroups / countSubgroups() > chosen.atOnce / kUnitTerms) {
+    if (shares.rows == 1 && shares.columns == 1)
       return false;
-    (units.rows > 1 ? units.rows : units.columns) /= 2;
+    (shares.rows > 1 ? shares.rows : shares.columns) /= 2;
   }
-  units.ways = numWarps / countWarps();
-  chosen.units = units;
+  shares.ways = numSubgroups / countSubgroups();
+  chosen.units = shares;
   tiles = std::move(chosen);
   return true;
 }
 
 namespace {
 
-/// Lets each warp compute neighbouring small matrices of the tile, or of a part
-/// of its terms.
+/// Lets each subgroup compute neighbouring small matrices of the tile, or of a
+/// part of its terms.
 class UnitEmitter : public ProductEmitter {
 public:
   UnitEmitter(linalg::GenericOp genericOp, const ProductTiles &itsTiles,
               Threads &itsThreads)
-      : ProductEmitter(genericOp, itsTiles, itsThreads), units(*tiles.units),
-        products(findProducts(op, deps)) {}
+      : ProductEmitter(genericOp, itsTiles, itsThreads), shares(*tiles.units),
+        units(*shares.units), products(findProducts(op, deps)) {}
 
 private:
   /// Small matrices of factors and their parts.
@@ -141,7 +143,7 @@ private:
     return kPadding;
   }
   int64_t countParts(Value factor) const override {
-    return countFactorParts(factor);
+    return countFactorParts(factor, units);
   }
   bool takesTermsBehind() const override { return true; }
   SmallVector<Value> split(Value factor, Value value) override;
@@ -156,24 +158,28 @@ private:
          operand == "AOp" ? kUnitTerms : kUnitSide},
         b.getF32Type(), operand);
   }
-  /// Of what this warp is in the workgroup.
-  AffineExpr getWarp() { return b.getAffineDimExpr(0).floorDiv(kWarpSize); }
-  int64_t countWarpsOfColumns() const {
-    return tiles.columns.inTile() / (units.columns * kUnitSide);
+  /// Of what this subgroup is in the workgroup.
+  AffineExpr getSubgroup() {
+    return b.getAffineDimExpr(0).floorDiv(units.subgroupSize);
   }
-  int64_t countWarpsOfTile() const {
-    return tiles.rows.inTile() / (units.rows * kUnitSide) *
-           countWarpsOfColumns();
+  int64_t countSubgroupsOfColumns() const {
+    return tiles.columns.inTile() / (shares.columns * kUnitSide);
   }
-  /// This warp's first row, column and part of the sums.
+  int64_t countSubgroupsOfTile() const {
+    return tiles.rows.inTile() / (shares.rows * kUnitSide) *
+           countSubgroupsOfColumns();
+  }
+  /// This subgroup's first row, column and part of the sums.
   AffineExpr getRow() {
-    return (getWarp() % countWarpsOfTile()).floorDiv(countWarpsOfColumns()) *
-           (units.rows * kUnitSide);
+    return (getSubgroup() % countSubgroupsOfTile())
+               .floorDiv(countSubgroupsOfColumns()) *
+           (shares.rows * kUnitSide);
   }
   AffineExpr getColumn() {
-    return getWarp() % countWarpsOfColumns() * (units.columns * kUnitSide);
+    return getSubgroup() % countSubgroupsOfColumns() *
+           (shares.columns * kUnitSide);
   }
-  AffineExpr getWay() { return getWarp().floorDiv(countWarpsOfTile()); }
+  AffineExpr getWay() { return getSubgroup().floorDiv(countSubgroupsOfTile()); }
   AffineExpr getFirst(const Place &place) {
     return place.side == &tiles.rows ? getRow() : getColumn();
   }
@@ -189,7 +195,8 @@ private:
     Value value;       ///< before
   };
 
-  UnitTiles units;
+  UnitTiles shares;
+  const MatrixUnits &units;
   SmallVector<std::pair<Value, Value>> products;
   SmallVector<Output> outputs;
   /// Parts of the sums in shared memory at the end, and numbers of a row there
@@ -199,23 +206,24 @@ private:
 
 } // namespace
 
-/// A number that is no TF32 number becomes the nearest one and the rest of it,
-/// without what is less than the number's own precision.
+/// A number that has more bits than units take becomes the nearest one that has
+/// not and the rest of it, without what is less than the number's own
+/// precision.
 SmallVector<Value> UnitEmitter::split(Value factor, Value value) {
-  if (isExact(factor))
+  if (isExact(factor, units))
     return {value};
+  unsigned missing = kFloatPrecision - units.precision;
   Type bits = b.getI32Type(), number = b.getF32Type();
   auto integer = [&](int32_t i) {
     return arith::ConstantOp::create(b, b.getI32IntegerAttr(i));
   };
   auto cut = [&](Value integerBits) -> Value {
     Value kept =
-        arith::AndIOp::create(b, integerBits, integer(-(1 << kMissingBits)));
+        arith::AndIOp::create(b, integerBits, integer(-(1 << missing)));
     return arith::BitcastOp::create(b, number, kept);
   };
-  Value rounded =
-      arith::AddIOp::create(b, arith::BitcastOp::create(b, bits, value),
-                            integer(1 << (kMissingBits - 1)));
+  Value rounded = arith::AddIOp::create(
+      b, arith::BitcastOp::create(b, bits, value), integer(1 << (missing - 1)));
   Value high = cut(rounded);
   Value rest = arith::SubFOp::create(b, value, high);
   return {high, cut(arith::BitcastOp::create(b, bits, rest))};
@@ -225,11 +233,11 @@ SmallVector<Value> UnitEmitter::startSums() {
   Value zero = arith::ConstantOp::create(b, b.getF32FloatAttr(0));
   Value sum =
       mlir::gpu::SubgroupMmaConstantMatrixOp::create(b, getType("COp"), zero);
-  return SmallVector<Value>(units.rows * units.columns, sum);
+  return SmallVector<Value>(shares.rows * shares.columns, sum);
 }
 
-/// Reads small matrix number \p i of this warp's of a side, for its terms of
-/// step \p step : for each factor and each of its parts.
+/// Reads small matrix number \p i of this subgroup's of a side, for its terms
+/// of step \p step : for each factor and each of its parts.
 UnitEmitter::Factors UnitEmitter::loadFactors(const Place &place, int64_t i,
                                               int64_t step) {
   Factors factors;
@@ -238,7 +246,7 @@ UnitEmitter::Factors UnitEmitter::loadFactors(const Place &place, int64_t i,
        llvm::zip_equal(place.side->factors, place.memories, place.offsets))
     for (int64_t part = 0; part < countParts(factor); ++part) {
       AffineExpr term =
-          (getWay() + step * units.ways) * kUnitTerms + part * tiles.atOnce;
+          (getWay() + step * shares.ways) * kUnitTerms + part * tiles.atOnce;
       Value index =
           apply(term * place.stride + getFirst(place) + i * kUnitSide + offset,
                 {threads.index});
@@ -273,50 +281,56 @@ Value UnitEmitter::add(Value lhs, Value rhs) {
       mlir::gpu::MMAElementwiseOp::ADDF);
 }
 
-/// Units cut off what does not fit a sum. So these are sums of their own, which
-/// are added to the others as floats are: those of a column, and then of the
-/// next, since all at once would take more registers.
+/// Units may cut off what does not fit a sum. Then these are sums of their own,
+/// which are added to the others as floats are: those of a column, and then of
+/// the next, since all at once would take more registers.
 SmallVector<Value> UnitEmitter::multiply(ValueRange sums, int64_t count) {
-  int64_t numSteps = llvm::divideCeil(count, kUnitTerms * units.ways);
+  int64_t numSteps = llvm::divideCeil(count, kUnitTerms * shares.ways);
   SmallVector<SmallVector<Factors>> rows(numSteps);
   for (auto [step, ofStep] : llvm::enumerate(rows))
-    for (int64_t i = 0; i < units.rows; ++i)
+    for (int64_t i = 0; i < shares.rows; ++i)
       ofStep.push_back(loadFactors(places[0], i, step));
   SmallVector<Value> results(sums);
-  for (int64_t j = 0; j < units.columns; ++j) {
-    SmallVector<Value> own = startSums();
-    own.truncate(units.rows);
+  for (int64_t j = 0; j < shares.columns; ++j) {
+    SmallVector<Value> own;
+    if (units.roundSums) {
+      for (int64_t i = 0; i < shares.rows; ++i)
+        own.push_back(results[i * shares.columns + j]);
+    } else {
+      own = startSums();
+      own.truncate(shares.rows);
+    }
     for (auto [step, ofStep] : llvm::enumerate(rows)) {
       Factors column = loadFactors(places[1], j, step);
       for (auto [sum, row] : llvm::zip_equal(own, ofStep))
         sum = addProducts(row, column, sum);
     }
     for (auto [i, sum] : llvm::enumerate(own)) {
-      Value &result = results[i * units.columns + j];
-      result = add(result, sum);
+      Value &result = results[i * shares.columns + j];
+      result = units.roundSums ? sum : add(result, sum);
     }
   }
   return results;
 }
 
-/// Calls \p callback with where a matrix of this warp is in shared memory.
+/// Calls \p callback with where a matrix of this subgroup is in shared memory.
 void UnitEmitter::forEachUnit(function_ref<void(AffineExpr)> callback) {
-  for (int64_t i = 0; i < units.rows; ++i)
-    for (int64_t j = 0; j < units.columns; ++j)
+  for (int64_t i = 0; i < shares.rows; ++i)
+    for (int64_t j = 0; j < shares.columns; ++j)
       callback((getRow() + i * kUnitSide) * rowStride + getColumn() +
                j * kUnitSide + getWay() % numSlots * slotSize);
 }
 
-/// Writes the sums to shared memory, in slots: warps that have parts of one sum
-/// add theirs to it one after the other.
+/// Writes the sums to shared memory, in slots: subgroups that have parts of one
+/// sum add theirs to it one after the other.
 Value UnitEmitter::storeSums(ValueRange sums) {
   Value memory = reserve(b.getF32Type(), 0);
   auto stride = b.getIndexAttr(rowStride);
-  for (int64_t turn = 0; turn < units.ways; turn += numSlots) {
+  for (int64_t turn = 0; turn < shares.ways; turn += numSlots) {
     OpBuilder::InsertionGuard guard(b);
     if (turn > 0)
       mlir::gpu::BarrierOp::create(b);
-    if (numSlots < units.ways) {
+    if (numSlots < shares.ways) {
       Value isTurn = arith::CmpIOp::create(
           b, arith::CmpIPredicate::eq,
           apply(getWay().floorDiv(numSlots), {threads.index}),
@@ -360,7 +374,7 @@ void UnitEmitter::computeTile() {
   // As many as fit where factors were.
   auto memoryType =
       cast<MemRefType>(reserve(b.getF32Type(), slotSize).getType());
-  numSlots = units.ways;
+  numSlots = shares.ways;
   while (numSlots * slotSize > memoryType.getNumElements())
     numSlots /= 2;
   Value memory = storeSums(computeSums());

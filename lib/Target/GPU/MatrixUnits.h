@@ -5,9 +5,10 @@
 //
 //===----------------------------------------------------------------------===//
 //
-// Units multiply a 16x8 matrix of TF32 numbers, floats with 11 bits of
-// precision, by an 8x16 matrix, and add the 16x16 result to one of floats. A
-// warp, 32 neighbouring threads, does that together: `gpu.subgroup_mma_*`.
+// Units multiply a 16x8 matrix by an 8x16 one and add the 16x16 result to one
+// of floats. A subgroup, 32 or 64 neighbouring threads, does that together:
+// `gpu.subgroup_mma_*`. What else differs between units, MatrixUnits of
+// DeviceInfo.h says.
 //
 //===----------------------------------------------------------------------===//
 
@@ -15,25 +16,29 @@
 #define RWKVC_LIB_TARGET_GPU_MATRIXUNITS_H
 
 #include "ProductEmitter.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
 
 namespace rwkvc::gpu {
 
-inline constexpr int64_t kWarpSize = 32;
 /// Rows and columns of the result, and terms, of a unit.
 inline constexpr int64_t kUnitSide = 16, kUnitTerms = 8;
+/// Bits of a float's significand, with that which is not stored.
+inline constexpr unsigned kFloatPrecision = 24;
 
-/// Chooses tiles for matrix units, if these can compute \p op , whose factors
-/// are grouped.
+/// Chooses tiles for \p units , if these can compute \p op , whose factors are
+/// grouped.
 bool chooseUnitTiles(mlir::linalg::GenericOp op, const Dependences &deps,
-                     int64_t numThreads, ProductTiles &tiles);
+                     const MatrixUnits &units, int64_t numThreads,
+                     ProductTiles &tiles);
 
 /// As `emitTiles`, for tiles that have `units`.
 void emitUnitTiles(mlir::linalg::GenericOp op, const ProductTiles &tiles,
                    Threads &threads, mlir::Value tile);
 
-/// Lowers `gpu.subgroup_mma_*` in \p kernel : to LLVM's nvvm.wmma if the units
-/// \p areThere , or else to loops.
-mlir::LogicalResult lowerMatrixUnits(mlir::Operation *kernel, bool areThere);
+/// Lowers `gpu.subgroup_mma_*` in \p kernel , which is for \p units : to LLVM's
+/// intrinsics if these \p areThere , or else to what imitates them.
+mlir::LogicalResult lowerMatrixUnits(mlir::func::FuncOp kernel,
+                                     const MatrixUnits &units, bool areThere);
 
 } // namespace rwkvc::gpu
 

@@ -24,8 +24,9 @@ static constexpr int64_t kElementsOfThread = 16, kMinThreads = 128;
 static constexpr int64_t kMinElementsOfThread = 4;
 /// Neighbouring columns, and most rows, of a thread.
 static constexpr int64_t kColumnsOfThread = 4, kMaxRowsOfThread = 8;
-/// The same where matrix units compute them: more threads then fetch operands.
-static constexpr int64_t kElementsWithUnits = 8;
+/// The same for a subgroup where matrix units compute them: one small matrix,
+/// so that all units of a processor have one, and more threads fetch operands.
+static constexpr int64_t kElementsOfSubgroup = kUnitSide * kUnitSide;
 /// Terms of the sums, and numbers of both sides, in shared memory at once.
 static constexpr int64_t kTermsAtOnce = 32, kMaxNumbersAtOnce = 6144;
 /// Values that a thread has fetched for the next ones.
@@ -251,14 +252,16 @@ bool rwkvc::gpu::chooseTerms(ProductTiles &tiles, int64_t numbers,
 
 int64_t rwkvc::gpu::countProductThreads(linalg::GenericOp op,
                                         int64_t wantedThreads,
-                                        bool matrixUnits) {
+                                        const MatrixUnits *units) {
   std::optional<ProductTiles> tiles = matchProduct(op, wantedThreads);
   if (!tiles)
     return 0;
   int64_t numElements = tiles->rows.size * tiles->columns.size;
-  return std::max(
-      numElements / (matrixUnits ? kElementsWithUnits : kElementsOfThread),
-      std::min<int64_t>(numElements / kMinElementsOfThread, kMinThreads));
+  int64_t ofThread =
+      units ? kElementsOfSubgroup / units->subgroupSize : kElementsOfThread;
+  // A power of two, so that as many as are made of it leave some too.
+  auto most = llvm::bit_floor<uint64_t>(numElements / kMinElementsOfThread);
+  return std::min<int64_t>(most, std::max(numElements / ofThread, kMinThreads));
 }
 
 /// Numbers of 32 bits of the kernel's own buffers in shared memory.
@@ -275,14 +278,14 @@ static int64_t countOwnNumbers(linalg::GenericOp op) {
 std::optional<ProductTiles> rwkvc::gpu::chooseTiles(linalg::GenericOp op,
                                                     int64_t numThreads,
                                                     int64_t wantedThreads,
-                                                    bool matrixUnits) {
+                                                    const MatrixUnits *units) {
   std::optional<ProductTiles> tiles = matchProduct(op, wantedThreads);
   if (!tiles)
     return std::nullopt;
   Dependences deps(op, *tiles);
   FactorGrouper(op, deps).run();
   findFactors(op, deps, *tiles);
-  if (matrixUnits && chooseUnitTiles(op, deps, numThreads, *tiles))
+  if (units && chooseUnitTiles(op, deps, *units, numThreads, *tiles))
     return tiles;
   ProductSide &rows = tiles->rows, &columns = tiles->columns;
   columns.ofThread = kColumnsOfThread;

@@ -10,6 +10,7 @@
 
 #include "mlir/Dialect/GPU/IR/GPUDialect.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
+#include "rwkvc/Target/DeviceInfo.h"
 #include <array>
 #include <optional>
 
@@ -37,10 +38,11 @@ struct ProductSide {
   int64_t numTiles() const { return llvm::divideCeil(size, inTile()); }
 };
 
-/// How the warps of a workgroup share a tile that matrix units compute.
+/// How the subgroups of a workgroup share a tile that matrix units compute.
 struct UnitTiles {
-  int64_t rows, columns; ///< of a warp, in small matrices of the units
-  int64_t ways;          ///< warps of a sum, which have terms of their own
+  const MatrixUnits *units;
+  int64_t rows, columns; ///< of a subgroup, in small matrices of the units
+  int64_t ways;          ///< subgroups of a sum, which have terms of their own
 };
 
 /// A sum of products, whose output's elements are computed tile by tile: each
@@ -60,15 +62,15 @@ struct ProductTiles {
 /// Threads of a workgroup that should compute tiles of \p op ; 0 if it is no
 /// product, or too small to leave \p wantedThreads some elements each.
 int64_t countProductThreads(mlir::linalg::GenericOp op, int64_t wantedThreads,
-                            bool matrixUnits);
+                            const MatrixUnits *units);
 
 /// The tiles of \p op for workgroups of \p numThreads , if it is such a
-/// product; where \p matrixUnits , for these if they can. Groups the factors in
+/// product; for \p units , if there are any and they can. Groups the factors in
 /// the op's body.
 std::optional<ProductTiles> chooseTiles(mlir::linalg::GenericOp op,
                                         int64_t numThreads,
                                         int64_t wantedThreads,
-                                        bool matrixUnits);
+                                        const MatrixUnits *units);
 
 /// Chooses how many terms are in shared memory at once, where one takes
 /// \p numbers of at most \p maxNumbers . Returns whether all threads then fetch

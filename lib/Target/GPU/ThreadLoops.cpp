@@ -36,8 +36,8 @@ static void serialize(scf::ForallOp loop, Threads &threads) {
     if (auto generic = dyn_cast<linalg::GenericOp>(op)) {
       Threads one{
           threads.func, 1, arith::ConstantIndexOp::create(b, 0), {}, {}};
-      emitShares(generic, chooseShares(generic, 1, 1, /*matrixUnits=*/false),
-                 one, nullptr);
+      emitShares(generic, chooseShares(generic, 1, 1, /*units=*/nullptr), one,
+                 nullptr);
     } else if (auto inner = dyn_cast<scf::ForallOp>(op)) {
       IRRewriter rewriter(b.getContext());
       rewriter.setInsertionPoint(inner);

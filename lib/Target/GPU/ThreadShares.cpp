@@ -59,10 +59,10 @@ static OpOperand &findLargest(linalg::GenericOp op) {
 }
 
 Shares rwkvc::gpu::chooseShares(linalg::GenericOp op, int64_t numThreads,
-                                int64_t maxThreads, bool matrixUnits) {
+                                int64_t maxThreads, const MatrixUnits *units) {
   Shares s;
   if (numThreads > 1)
-    s.tiles = chooseTiles(op, numThreads, maxThreads, matrixUnits);
+    s.tiles = chooseTiles(op, numThreads, maxThreads, units);
   s.ranges = op.getStaticLoopRanges();
   op.getParallelDims(s.parallel);
   op.getReductionDims(s.reductions);

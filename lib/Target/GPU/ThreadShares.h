@@ -54,9 +54,9 @@ llvm::SmallVector<mlir::Value> getIndices(mlir::ImplicitLocOpBuilder &b,
 
 /// How \p numThreads threads, a power of two, of each workgroup share \p op ;
 /// several share a sum if that makes no more than \p maxThreads threads.
-/// Products are left to matrix units, if there are any.
+/// Products are left to \p units , if there are any.
 Shares chooseShares(mlir::linalg::GenericOp op, int64_t numThreads,
-                    int64_t maxThreads, bool matrixUnits);
+                    int64_t maxThreads, const MatrixUnits *units);
 
 /// The function that code is made for, and what its threads are.
 struct Threads {

@@ -1,4 +1,5 @@
-// RUN: rwkv-opt %s --gpu-distribute-kernels=matrix-units --canonicalize --cse --split-input-file | FileCheck %s
+// RUN: rwkv-opt %s --gpu-distribute-kernels=matrix-units=tf32 --canonicalize --cse --split-input-file | FileCheck %s
+// RUN: rwkv-opt %s --gpu-distribute-kernels=matrix-units=mfma --canonicalize --cse --split-input-file | FileCheck %s --check-prefix=MFMA
 
 // A part of a matrix for 64 tokens: 8 warps, each with 32 rows, 32 columns and a
 // quarter of the terms. A float is two TF32 numbers, a bf16 is one, so that a
@@ -57,6 +58,22 @@
 // CHECK:           %[[R:.*]] = arith.addf %[[Y]], %[[PQ]]
 // CHECK:           memref.store %[[R]], %{{.*}} : memref<64x1x32xf32
 // CHECK:           gpu.return
+
+// Four subgroups of 64 threads take floats as they are, and add to the sums of
+// all terms.
+// MFMA-LABEL: func.func @main
+// MFMA:         gpu.launch_func @kernels::@product blocks in (%c24, %c1, %c1) threads in (%c256, %c1, %c1)
+// MFMA:         gpu.func @product({{.*}}) workgroup(%[[SHARED:.*]] : memref<3584xf32, #gpu.address_space<workgroup>>) kernel
+// MFMA:           scf.for %{{.*}} = %c0 to %c736 step %c32 iter_args(%[[SUM:[^ ]*]] =
+// MFMA-NOT:         arith.bitcast
+// MFMA:             memref.store %{{.*}}, %[[SHARED]]
+// MFMA:             gpu.barrier
+// MFMA-COUNT-4:     gpu.subgroup_mma_load_matrix {{.*}}"AOp">
+// MFMA:             %[[B:.*]] = gpu.subgroup_mma_load_matrix {{.*}}"BOp">
+// MFMA-NEXT:        %[[C:.*]] = gpu.subgroup_mma_compute %{{.*}}, %[[B]], %[[SUM]] {a_transpose}
+// MFMA-NEXT:        gpu.subgroup_mma_compute %{{.*}}, %[[B]],
+// MFMA-NOT:         gpu.subgroup_mma_elementwise
+// MFMA:             scf.yield
 #x = affine_map<(p, m, b, k, n) -> (m, b, k)>
 #w = affine_map<(p, m, b, k, n) -> (p, b, k, n)>
 #y = affine_map<(p, m, b, k, n) -> (m, p, n)>

@@ -250,17 +250,22 @@ def DistributeKernels : Pass<"gpu-distribute-kernels", "::mlir::ModuleOp"> {
     ```
 
     With `matrix-units`, a product whose body only adds products of a row's and a column's factor, all f32, is
-    left to units that multiply a 16x8 matrix by an 8x16 one, of TF32 numbers (floats with 11 bits of precision), for a warp of
-    32 threads. A factor is kept as the nearest TF32 number and the rest of it,
+    left to units that multiply a 16x8 matrix by an 8x16 one for a subgroup of threads, which has up to 32 rows and 32 columns; where a tile has fewer than
+    subgroups, several have parts of one sum, which are added in shared memory at the end. Rows, columns or terms below 16 are left to threads.
+
+    | units | subgroup | factors | sums |
+    |---|---|---|---|
+    | `tf32` | 32 threads | TF32 numbers, floats with 11 bits of precision | cut off |
+    | `mfma` | 64 threads | floats | rounded |
+
+    With `tf32`, a factor is kept as the nearest TF32 number and the rest of it,
     `x * w` is `rest(x) * w + x * rest(w) + x * w`, and an error of about 2^-22 remains. Of an f16, a bf16 or an
-    integer of at most 11 bits there is no rest, and its product is left out. A warp has up to 32 rows and 32 columns; where a tile has fewer than
-    warps, several have parts of one sum, which are added in shared memory at the end. Units cut sums off
-    instead of rounding them, so each stage of up to 32 terms starts from zero and is added as floats are. A factor that is
-    infinite yields NaN. Rows, columns or terms below 16 are left to threads.
+    integer of at most 11 bits there is no rest, and its product is left out. A factor that is infinite yields NaN. Since sums are cut off
+    instead of rounded, each stage of up to 32 terms starts from zero and is added as floats are.
 
     ```mlir
     linalg.generic ins(%x, %w) outs(%y)  // y[m, n] += x[m, k] * w[k, n], w of bf16: 64 x 32 elements, 256 threads
-    // after
+    // after, with matrix-units=tf32
     %sums:4, %next:12 = scf.for %k = 0 to 736 step 32 iter_args(...) {
       %high = arith.bitcast ((arith.bitcast %x + 4096) & -8192)
       %low = arith.bitcast (arith.bitcast (%x - %high) & -8192)
@@ -272,6 +277,17 @@ def DistributeKernels : Pass<"gpu-distribute-kernels", "::mlir::ModuleOp"> {
       %c = gpu.subgroup_mma_compute %a, %b, %zero {a_transpose} : ... -> !gpu.mma_matrix<16x16xf32, "COp">
       ... // 8 of these
       %sum = gpu.subgroup_mma_elementwise addf %sums, %c
+      gpu.barrier
+    }
+    // after, with matrix-units=mfma
+    %sums:4, %next:12 = scf.for %k = 0 to 736 step 32 iter_args(...) {
+      ... // %next to %xs[32, 72] and %ws[32, 40] in shared memory
+      gpu.barrier
+      ... // %next, for k + 32
+      %a = gpu.subgroup_mma_load_matrix %xs[...] ...
+      %b = gpu.subgroup_mma_load_matrix %ws[...] ...
+      %c = gpu.subgroup_mma_compute %a, %b, %sums {a_transpose} : ...
+      ... // 8 of these
       gpu.barrier
     }
     ```
@@ -305,8 +321,8 @@ def DistributeKernels : Pass<"gpu-distribute-kernels", "::mlir::ModuleOp"> {
            "Most threads of a workgroup, a power of two">,
     Option<"minThreads", "min-threads", "int64_t", /*default=*/"1 << 15",
            "Threads below which several share the sum of an element">,
-    Option<"matrixUnits", "matrix-units", "bool", /*default=*/"false",
-           "Multiply large matrices by units for 16x8 and 8x16 TF32 numbers">
+    Option<"matrixUnits", "matrix-units", "std::string", /*default=*/"",
+           "Units for small matrices that multiply large ones: tf32 or mfma; none: threads do">
   ];
   let statistics = [
     Statistic<"numKernels", "kernels", "Kernels made">,
@@ -448,16 +464,25 @@ def LowerKernels : Pass<"gpu-lower-kernels", "::mlir::ModuleOp"> {
         llvm.call_intrinsic "llvm.nvvm.barrier.cta.sync.aligned.all"(%c0) : (i32) -> ()
     ```
 
-    Matrices that a warp has (`gpu.subgroup_mma_*`, of f32, at one index of shared memory) become structs of what a thread has of
-    them and LLVM's `nvvm.wmma` intrinsics with `matrix-units`. Without, a thread computes eight
-    neighbouring elements of a product in a loop; it reads the factors when they are multiplied, so shared memory must still have them, and takes no
-    more bits of them than TF32 has, as units do. This form is for checks on devices that have no such units.
+    Matrices that a subgroup has (`gpu.subgroup_mma_*`, of f32, at one index of shared memory) become what a thread has of
+    them. `matrix-units` says which units' they are, and `has-matrix-units` that the device has these. Other devices imitate them, for checks.
+
+    - `tf32`: structs, which LLVM's `nvvm.wmma` intrinsics fill, multiply and write. Imitated, a thread computes eight
+      neighbouring elements of a product in a loop; it reads the factors when they are multiplied, so shared memory must still have them, and takes no
+      more bits of them than TF32 has.
+    - `mfma`: vectors. Of 64 threads, thread t has terms 2(t/16) and 2(t/16)+1 of row, or column, t mod 16 of the factors, and rows 4(t/16) to
+      4(t/16)+3 of column t mod 16 of sums. An `amdgcn.mfma` intrinsic multiplies one term of each thread, so there are two. Imitated, threads write their
+      numbers of the factors to memory of the workgroup, wait, and each reads those that the intrinsic would take for it; all else is the same.
+      All threads of a workgroup must be there, and their number known (`known_block_size`).
 
     ```mlir
     %d = gpu.subgroup_mma_compute %a, %b, %c : !gpu.mma_matrix<16x8xf32, "AOp">, ...
-    // after, with matrix-units
+    // after, with has-matrix-units
     %d = llvm.call_intrinsic "llvm.nvvm.wmma.m16n16k8.mma.col.row.tf32"(%a0, ..., %b0, ..., %c0, ...)
-    // after, without
+    // after, with matrix-units=mfma has-matrix-units
+    %c1 = llvm.call_intrinsic "llvm.amdgcn.mfma.f32.16x16x4f32"(%a0, %b0, %c, %0, %0, %0) : (f32, f32, vector<4xf32>, i32, i32, i32) -> vector<4xf32>
+    %d = llvm.call_intrinsic "llvm.amdgcn.mfma.f32.16x16x4f32"(%a1, %b1, %c1, %0, %0, %0)
+    // after, with neither
     %sums:8 = scf.for %k = %c0 to %c8 step %c1 iter_args(...) {
       %x = memref.load %s[...]
       ...
@@ -473,8 +498,10 @@ def LowerKernels : Pass<"gpu-lower-kernels", "::mlir::ModuleOp"> {
   let options = [
     Option<"target", "target", "std::string", /*default=*/"\"spirv\"",
            "Kind of device: spirv, nvptx or amdgpu">,
-    Option<"matrixUnits", "matrix-units", "bool", /*default=*/"false",
-           "Whether the device has units for small matrices, of nvptx">
+    Option<"matrixUnits", "matrix-units", "std::string", /*default=*/"\"tf32\"",
+           "Units for small matrices that kernels are for: tf32 or mfma; none: as tf32">,
+    Option<"hasMatrixUnits", "has-matrix-units", "bool", /*default=*/"false",
+           "Whether the device has these; otherwise they are imitated">
   ];
 }
 
