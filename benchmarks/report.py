@@ -14,6 +14,9 @@ import pathlib
 import re
 import sys
 
+# What rwkvc-limits reads between two looks at the clock, on each thread.
+PIECE_BYTES = 32 << 20
+
 
 @dataclasses.dataclass
 class Row:
@@ -41,6 +44,11 @@ def best_limit(part, kind, name=None):
         limits[kind].get(name) if name else limits[kind] for limits in part["limits"] if limits and limits.get(kind)
     ]
     return max((value for value in found if value), default=None)
+
+
+def list_pieces(limits):
+    """Seconds that each piece of memory took to be read, in all rounds."""
+    return sum(((found or {}).get("piece_s", []) for found in limits), [])
 
 
 def percentile(values, share):
@@ -84,9 +92,19 @@ def rows(results, part):
     sizes = {runtime: prepared[runtime]["element_bytes"] for runtime in decode if prepared[runtime]["compares"]}
     limits = {r: bandwidth * 1e9 / bytes_per_token(counts, size) for r, size in sizes.items()} if bandwidth else {}
     add("decode", "tokens/s", True, decode, limit=limits, limit_name="of memory reads")
-    for share in (0.5, 0.99):
+    pieces = list_pieces(part["limits"])
+    typical = part["threads"] * PIECE_BYTES / percentile(pieces, 0.5) if pieces else None
+    least = {r: bytes_per_token(counts, size) / typical * 1e3 for r, size in sizes.items()} if typical else {}
+    for share, limits in ((0.5, least), (0.99, {})):
         times = {r: [percentile(sum(f["decode_token_s"], []), share) * 1e3] for r, f in figures.items() if r in decode}
-        add(f"latency of a token, p{share * 100:.0f}", "ms", False, times)
+        add(
+            f"latency of a token, p{share * 100:.0f}",
+            "ms",
+            False,
+            times,
+            limit=limits,
+            limit_name="of median memory reads",
+        )
     peak = best_limit(part, "gemm_gops", "fp32")
     for tokens in numbers(figures, "prefill", "s"):
         limits = (
@@ -145,22 +163,23 @@ def cell(row, runtime, first):
         ratio = row.best(first) / best if row.larger_is_better else best / row.best(first)
         text += f", {number(ratio)}×"
     if row.limit.get(runtime):
-        text += f", {100 * best / row.limit[runtime]:.0f} %"
+        share = best / row.limit[runtime] if row.larger_is_better else row.limit[runtime] / best
+        text += f", {100 * share:.0f} %"
     return text
 
 
 def describe_limits(part):
     lines = []
-    threads = f"{part['threads']} thread{'s' * (part['threads'] != 1)}"
-    for title, key in ((threads, "limits"), ("1 thread", "limits_one_thread")):
+    for count, key in ((part["threads"], "limits"), (1, "limits_one_thread")):
         view = {"limits": part[key]}
         reads = best_limit(view, "read_gbps")
         if reads is None:
             continue
-        text = f"{title}: memory reads {number(reads)} GB/s"
-        pieces = sum(((limits or {}).get("piece_s", []) for limits in part[key]), [])
+        text = f"{count} thread{'s' * (count != 1)}: memory reads {number(reads)} GB/s"
+        pieces = list_pieces(part[key])
         if pieces:
-            text += f", of pieces of 32 MiB p99 is {percentile(pieces, 0.99) / percentile(pieces, 0.5):.2f} × p50"
+            middle = percentile(pieces, 0.5)
+            text += f", median {number(count * PIECE_BYTES / middle / 1e9)}, of pieces of 32 MiB p99 is {percentile(pieces, 0.99) / middle:.2f} × p50"
         products = {name: best_limit(view, "gemm_gops", name) for name in ("fp32", "tf32", "bf16", "fp16", "int8")}
         parts = [f"{name} {number(value)}" for name, value in products.items() if value]
         lines.append(text + (f"; matrix products, GOP/s: {', '.join(parts)}" if parts else ""))
