@@ -113,51 +113,16 @@ private:
   }
 };
 
-/// To loops, for devices without such units: a thread computes eight neighbours
-/// of a row. Factors are read where they are multiplied; memory must still have
-/// them then. As units do, it takes no more of a float than TF32 has.
-class LoopLowering : public Lowering {
-public:
-  using Lowering::Lowering;
-
-private:
-  Type convert(MatrixType type) override {
-    Type number = Float32Type::get(type.getContext());
-    // Others have no values, but places in memory.
-    return type.getOperand() == "COp" ? VectorType::get({countSums()}, number)
-                                      : number;
-  }
-  Value lower(ImplicitLocOpBuilder &b, LoadOp load, MatrixType type) override;
-  void lower(ImplicitLocOpBuilder &b, StoreOp store) override;
-  Value lower(ImplicitLocOpBuilder &b, ComputeOp compute) override;
-  Value lower(ImplicitLocOpBuilder &b, SplatOp splat) override {
-    return vector::BroadcastOp::create(
-        b, VectorType::get({countSums()}, b.getF32Type()), splat.getValue());
-  }
-  Value add(ImplicitLocOpBuilder &b, Value lhs, Value rhs) override {
-    return arith::AddFOp::create(b, lhs, rhs);
-  }
-
-  /// This thread's row of a matrix, and its first column.
-  std::pair<Value, Value> getPlace(ImplicitLocOpBuilder &b) const;
-};
-
-/// To an intrinsic that takes numbers of each thread (`mfma`). Groups of 16
-/// threads have a column of the left matrix each, and the same row of the right
-/// one, as many as the groups are; and neighbouring rows of the sums, where
-/// neighbouring threads have neighbouring columns. A thread's numbers of a
-/// matrix are one vector; those of factors are neighbouring terms, for one
-/// intrinsic each.
-class FragmentLowering : public Lowering {
+/// What a thread has is a vector of numbers, whose places are known.
+class VectorLowering : public Lowering {
 public:
   using Lowering::Lowering;
 
 protected:
-  /// Adds the products of all terms.
-  virtual Value multiply(ImplicitLocOpBuilder &b, Value lhs, Value rhs,
-                         Value sum);
+  /// Row and column of number \p i of those that this thread has of a matrix.
+  virtual std::pair<Value, Value>
+  getPlace(ImplicitLocOpBuilder &b, StringRef operand, int64_t i) const = 0;
 
-private:
   Type convert(MatrixType type) override {
     bool isSum = type.getOperand() == "COp";
     return VectorType::get({isSum ? countSums() : countFactors()},
@@ -165,10 +130,6 @@ private:
   }
   Value lower(ImplicitLocOpBuilder &b, LoadOp load, MatrixType type) override;
   void lower(ImplicitLocOpBuilder &b, StoreOp store) override;
-  Value lower(ImplicitLocOpBuilder &b, ComputeOp compute) override {
-    return multiply(b, compute->getOperand(0), compute->getOperand(1),
-                    compute->getOperand(2));
-  }
   Value lower(ImplicitLocOpBuilder &b, SplatOp splat) override {
     return vector::BroadcastOp::create(b, splat->getResult(0).getType(),
                                        splat.getValue());
@@ -176,10 +137,54 @@ private:
   Value add(ImplicitLocOpBuilder &b, Value lhs, Value rhs) override {
     return arith::AddFOp::create(b, lhs, rhs);
   }
+};
 
-  /// Row and column of number \p i of those that this thread has.
+/// To loops, for devices without such units: a thread computes eight neighbours
+/// of a row. Factors are read where they are multiplied; memory must still have
+/// them then. As units do, it takes no more of a float than TF32 has.
+class LoopLowering : public VectorLowering {
+public:
+  using VectorLowering::VectorLowering;
+
+private:
+  using VectorLowering::lower;
+  Type convert(MatrixType type) override {
+    // Others have no values, but places in memory.
+    return type.getOperand() == "COp" ? VectorLowering::convert(type)
+                                      : Float32Type::get(type.getContext());
+  }
+  Value lower(ImplicitLocOpBuilder &b, LoadOp load, MatrixType type) override {
+    // The product finds it here.
+    return type.getOperand() == "COp" ? VectorLowering::lower(b, load, type)
+                                      : load->getResult(0);
+  }
+  Value lower(ImplicitLocOpBuilder &b, ComputeOp compute) override;
   std::pair<Value, Value> getPlace(ImplicitLocOpBuilder &b, StringRef operand,
-                                   int64_t i) const;
+                                   int64_t i) const override;
+};
+
+/// To an intrinsic that takes numbers of each thread (`mfma`). Groups of 16
+/// threads have a column of the left matrix each, and the same row of the right
+/// one, as many as the groups are; and neighbouring rows of the sums, where
+/// neighbouring threads have neighbouring columns. A thread's numbers of
+/// factors are neighbouring terms, for one intrinsic each.
+class FragmentLowering : public VectorLowering {
+public:
+  using VectorLowering::VectorLowering;
+
+protected:
+  /// Adds the products of all terms.
+  virtual Value multiply(ImplicitLocOpBuilder &b, Value lhs, Value rhs,
+                         Value sum);
+
+private:
+  using VectorLowering::lower;
+  Value lower(ImplicitLocOpBuilder &b, ComputeOp compute) override {
+    return multiply(b, compute->getOperand(0), compute->getOperand(1),
+                    compute->getOperand(2));
+  }
+  std::pair<Value, Value> getPlace(ImplicitLocOpBuilder &b, StringRef operand,
+                                   int64_t i) const override;
 };
 
 /// The same, with what the intrinsic does in software: each thread reads what
@@ -388,42 +393,39 @@ Value OpaqueLowering::lower(ImplicitLocOpBuilder &b, ComputeOp compute) {
       .getResult(0);
 }
 
-std::pair<Value, Value> LoopLowering::getPlace(ImplicitLocOpBuilder &b) const {
-  Value lane = getLane(b).inSubgroup;
-  Value inRow = constant(b, kUnitSide / countSums());
-  Value column = arith::MulIOp::create(
-      b, arith::RemUIOp::create(b, lane, inRow), constant(b, countSums()));
-  return {arith::DivUIOp::create(b, lane, inRow), column};
-}
-
-Value LoopLowering::lower(ImplicitLocOpBuilder &b, LoadOp load,
-                          MatrixType type) {
-  // The product finds it here.
-  if (type.getOperand() != "COp")
-    return load->getResult(0);
-  auto [row, first] = getPlace(b);
+Value VectorLowering::lower(ImplicitLocOpBuilder &b, LoadOp load,
+                            MatrixType type) {
+  auto vectorType = cast<VectorType>(convert(type));
   SmallVector<Value> numbers;
-  for (int64_t i = 0; i < countSums(); ++i) {
-    Value column = addTo(b, first, i);
+  for (int64_t i = 0; i < vectorType.getNumElements(); ++i) {
+    auto [row, column] = getPlace(b, type.getOperand(), i);
     numbers.push_back(memref::LoadOp::create(
         b, load.getSrcMemref(),
         getIndex(b, load.getIndices().front(), row, column,
                  load.getLeadDimension(), isTransposed(load))));
   }
-  return vector::FromElementsOp::create(b, cast<VectorType>(convert(type)),
-                                        numbers);
+  return vector::FromElementsOp::create(b, vectorType, numbers);
 }
 
-void LoopLowering::lower(ImplicitLocOpBuilder &b, StoreOp store) {
-  auto [row, first] = getPlace(b);
+void VectorLowering::lower(ImplicitLocOpBuilder &b, StoreOp store) {
   for (int64_t i = 0; i < countSums(); ++i) {
-    Value column = addTo(b, first, i);
+    auto [row, column] = getPlace(b, "COp", i);
     memref::StoreOp::create(
         b, vector::ExtractOp::create(b, store->getOperand(0), i).getResult(),
         store.getDstMemref(),
         getIndex(b, store.getIndices().front(), row, column,
                  store.getLeadDimension(), isTransposed(store)));
   }
+}
+
+std::pair<Value, Value> LoopLowering::getPlace(ImplicitLocOpBuilder &b,
+                                               StringRef operand,
+                                               int64_t i) const {
+  Value lane = getLane(b).inSubgroup;
+  Value inRow = constant(b, kUnitSide / countSums());
+  Value first = arith::MulIOp::create(b, arith::RemUIOp::create(b, lane, inRow),
+                                      constant(b, countSums()));
+  return {arith::DivUIOp::create(b, lane, inRow), addTo(b, first, i)};
 }
 
 Value LoopLowering::lower(ImplicitLocOpBuilder &b, ComputeOp compute) {
@@ -436,7 +438,10 @@ Value LoopLowering::lower(ImplicitLocOpBuilder &b, ComputeOp compute) {
       return nullptr;
     }
   }
-  auto [row, first] = getPlace(b);
+  Value row = getPlace(b, "COp", 0).first;
+  SmallVector<Value> columns;
+  for (int64_t i = 0; i < countSums(); ++i)
+    columns.push_back(getPlace(b, "COp", i).second);
   auto mask = -static_cast<int32_t>(1U << (kFloatPrecision - units.precision));
   SmallVector<Value> sums;
   for (int64_t i = 0; i < countSums(); ++i)
@@ -461,8 +466,7 @@ Value LoopLowering::lower(ImplicitLocOpBuilder &b, ComputeOp compute) {
     Value lhs = read(loads[0], row, term);
     SmallVector<Value> results;
     for (auto [i, sum] : llvm::enumerate(loop.getRegionIterArgs())) {
-      Value column = addTo(b, first, i);
-      Value rhs = read(loads[1], term, column);
+      Value rhs = read(loads[1], term, columns[i]);
       results.push_back(
           arith::AddFOp::create(b, sum, arith::MulFOp::create(b, lhs, rhs)));
     }
@@ -484,31 +488,6 @@ std::pair<Value, Value> FragmentLowering::getPlace(ImplicitLocOpBuilder &b,
   if (operand == "AOp")
     return {inGroup, own};
   return {own, inGroup};
-}
-
-Value FragmentLowering::lower(ImplicitLocOpBuilder &b, LoadOp load,
-                              MatrixType type) {
-  auto vectorType = cast<VectorType>(convert(type));
-  SmallVector<Value> numbers;
-  for (int64_t i = 0; i < vectorType.getNumElements(); ++i) {
-    auto [row, column] = getPlace(b, type.getOperand(), i);
-    numbers.push_back(memref::LoadOp::create(
-        b, load.getSrcMemref(),
-        getIndex(b, load.getIndices().front(), row, column,
-                 load.getLeadDimension(), isTransposed(load))));
-  }
-  return vector::FromElementsOp::create(b, vectorType, numbers);
-}
-
-void FragmentLowering::lower(ImplicitLocOpBuilder &b, StoreOp store) {
-  for (int64_t i = 0; i < countSums(); ++i) {
-    auto [row, column] = getPlace(b, "COp", i);
-    memref::StoreOp::create(
-        b, vector::ExtractOp::create(b, store->getOperand(0), i).getResult(),
-        store.getDstMemref(),
-        getIndex(b, store.getIndices().front(), row, column,
-                 store.getLeadDimension(), isTransposed(store)));
-  }
 }
 
 Value FragmentLowering::multiply(ImplicitLocOpBuilder &b, Value lhs, Value rhs,

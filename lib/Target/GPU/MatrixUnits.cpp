@@ -23,6 +23,7 @@ static constexpr int64_t kMaxNumbers = 7168;
 /// are in different banks: 8 of each of 4 rows, or 16 of each of 2 that have
 /// one between them.
 static constexpr int64_t kPadding = 8;
+
 /// Whether \p units take all of any value of \p factor .
 static bool isExact(Value factor, const MatrixUnits &units) {
   if (units.precision >= kFloatPrecision)

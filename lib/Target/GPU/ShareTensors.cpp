@@ -9,6 +9,7 @@
 #include "mlir/Dialect/Bufferization/IR/Bufferization.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "rwkvc/AOT/Interface.h"
 #include "rwkvc/Target/GPU/Passes.h"
 
 namespace rwkvc::gpu {
@@ -74,53 +75,22 @@ struct ShareTensorsPass : rwkvc::gpu::impl::ShareTensorsBase<ShareTensorsPass> {
         loops.push_back(loop);
       return WalkResult::skip();
     });
-    for (scf::ForallOp loop : loops) {
-      copySlices(loop);
+    for (scf::ForallOp loop : loops)
       share(loop);
-    }
-  }
-
-  /// Lets loops in \p loop work on copies of what they update in place.
-  void copySlices(scf::ForallOp loop) {
-    for (auto slice : llvm::make_early_inc_range(
-             loop.getBody()->getOps<tensor::ExtractSliceOp>())) {
-      RankedTensorType type = slice.getType();
-      OpOperand *writeBack = type.hasStaticShape() &&
-                                     countBytes(type) <= maxBytes &&
-                                     isCarried(slice)
-                                 ? findWriteBack(slice)
-                                 : nullptr;
-      if (!writeBack)
-        continue;
-      OpBuilder b(&getContext());
-      b.setInsertionPointAfter(slice);
-      Location loc = slice.getLoc();
-      auto empty = tensor::EmptyOp::create(b, loc, type, ValueRange());
-      auto copy =
-          linalg::CopyOp::create(b, loc, slice.getResult(), empty.getResult());
-      slice.getResult().replaceAllUsesExcept(copy.getResult(0), copy);
-      b.setInsertionPointAfterValue(writeBack->get());
-      auto back =
-          linalg::CopyOp::create(b, loc, writeBack->get(), slice.getResult());
-      writeBack->set(back.getResult(0));
-    }
-  }
-
-  static int64_t countBytes(RankedTensorType type) {
-    return llvm::divideCeil(
-        type.getNumElements() * type.getElementTypeBitWidth(), 8);
   }
 
   /// Tensors of an iteration of \p loop , which a workgroup is to compute, as
   /// long as there is memory: first what loops in it carry, the longest lived.
   void share(scf::ForallOp loop) {
+    int64_t left = maxBytes;
+    copySlices(loop, left);
     SmallVector<tensor::EmptyOp> carried, inside;
     loop.walk<WalkOrder::PreOrder>([&](Operation *op) {
       if (auto inner = dyn_cast<scf::ForallOp>(op);
           inner && rwkvc::gpu::isThreadLoop(inner))
         return WalkResult::skip();
       auto empty = dyn_cast<tensor::EmptyOp>(op);
-      if (!empty || !empty.getType().hasStaticShape())
+      if (!empty)
         return WalkResult::advance();
       if (isCarried(empty))
         carried.push_back(empty);
@@ -129,22 +99,48 @@ struct ShareTensorsPass : rwkvc::gpu::impl::ShareTensorsBase<ShareTensorsPass> {
         inside.push_back(empty);
       return WalkResult::advance();
     });
-    int64_t bytes = 0;
     carried.append(inside);
     for (tensor::EmptyOp op : carried) {
-      RankedTensorType type = op.getType();
-      int64_t size = countBytes(type);
-      if (bytes + size > maxBytes)
-        continue;
-      bytes += size;
       IRRewriter rewriter(op);
-      auto own = bufferization::AllocTensorOp::create(rewriter, op.getLoc(),
-                                                      type, ValueRange());
-      own.setMemorySpaceAttr(mlir::gpu::AddressSpaceAttr::get(
-          &getContext(), mlir::gpu::AddressSpace::Workgroup));
-      rewriter.replaceOp(op, own);
-      ++numShared;
+      if (Value own = allocate(rewriter, op.getLoc(), op.getType(), left))
+        rewriter.replaceOp(op, own);
     }
+  }
+
+  /// Lets loops in \p loop work on copies of what they update in place.
+  void copySlices(scf::ForallOp loop, int64_t &left) {
+    for (auto slice : llvm::make_early_inc_range(
+             loop.getBody()->getOps<tensor::ExtractSliceOp>())) {
+      OpOperand *writeBack = isCarried(slice) ? findWriteBack(slice) : nullptr;
+      if (!writeBack)
+        continue;
+      OpBuilder b(&getContext());
+      b.setInsertionPointAfter(slice);
+      Location loc = slice.getLoc();
+      Value own = allocate(b, loc, slice.getType(), left);
+      if (!own)
+        continue;
+      auto copy = linalg::CopyOp::create(b, loc, slice.getResult(), own);
+      slice.getResult().replaceAllUsesExcept(copy.getResult(0), copy);
+      b.setInsertionPointAfterValue(writeBack->get());
+      auto back =
+          linalg::CopyOp::create(b, loc, writeBack->get(), slice.getResult());
+      writeBack->set(back.getResult(0));
+    }
+  }
+
+  /// A tensor in memory of the workgroup, of which \p left bytes are left; null
+  /// if it does not fit.
+  Value allocate(OpBuilder &b, Location loc, RankedTensorType type,
+                 int64_t &left) {
+    if (!type.hasStaticShape() || aot::getNumBytes(type) > left)
+      return nullptr;
+    left -= aot::getNumBytes(type);
+    auto own = bufferization::AllocTensorOp::create(b, loc, type, ValueRange());
+    own.setMemorySpaceAttr(mlir::gpu::AddressSpaceAttr::get(
+        &getContext(), mlir::gpu::AddressSpace::Workgroup));
+    ++numShared;
+    return own;
   }
 };
 
