@@ -75,6 +75,11 @@ llvm::Error PendingFile::write(
   return fileError(path, "write", code);
 }
 
+/// What one entry of the page tables maps, where the system has it in one piece.
+/// It does so for what is written in one piece; reading a token's weights by
+/// pages of 4 KB takes a thread up to a quarter longer.
+static constexpr int64_t kBlock = 2 << 20;
+
 /// Writes all of \p bytes .
 static std::error_code writeAt(int descriptor, llvm::ArrayRef<char> bytes,
                                int64_t offset) {
@@ -98,10 +103,25 @@ llvm::Error PendingFile::describeFailure() const {
           .str());
 }
 
+PendingFile::Places::Places(int64_t size)
+    : size(size), begun(llvm::divideCeil(size, kBlock)) {}
+
+std::error_code PendingFile::Places::begin(int64_t block) {
+  static const std::vector<char> zeros(kBlock);
+  std::error_code code;
+  std::call_once(begun[block], [&] {
+    int64_t offset = block * kBlock;
+    code = ::writeAt(
+        descriptor,
+        llvm::ArrayRef(zeros).take_front(std::min(kBlock, size - offset)),
+        offset);
+  });
+  return code;
+}
+
 llvm::Error PendingFile::open(int64_t size) {
   namespace fs = llvm::sys::fs;
-  places = std::make_unique<Places>();
-  places->size = size;
+  places = std::make_unique<Places>(size);
   std::error_code &failure = places->failure;
   failure = fs::openFileForReadWrite(temporary, places->descriptor,
                                      fs::CD_OpenExisting, fs::OF_None);
@@ -111,7 +131,14 @@ llvm::Error PendingFile::open(int64_t size) {
 }
 
 bool PendingFile::writeAt(int64_t offset, llvm::ArrayRef<char> bytes) {
-  std::error_code code = ::writeAt(places->descriptor, bytes, offset);
+  int64_t end = offset + bytes.size();
+  std::error_code code;
+  if (offset % kBlock != 0)
+    code = places->begin(offset / kBlock);
+  if (!code && end % kBlock != 0 && end != places->size)
+    code = places->begin(end / kBlock);
+  if (!code)
+    code = ::writeAt(places->descriptor, bytes, offset);
   std::lock_guard<std::mutex> lock(places->mutex);
   if (!places->failure)
     places->failure = code;

@@ -50,8 +50,6 @@ Model::Model(Library openLibrary, const rwkvrt_model_info &modelInfo,
   if (info.weights_file) {
     weights = std::make_unique<MappedWeights>(info, folder);
     weightsData = weights->data;
-    weights->readAhead(choice.code ? choice.code->weights
-                                   : info.levels_weights);
   }
   for (uint32_t i = 0; i < info.num_functions; ++i) {
     const rwkvrt_function_info &function = info.functions[i];

@@ -51,8 +51,6 @@ public:
   MappedWeights &operator=(const MappedWeights &) = delete;
   ~MappedWeights();
 
-  /// Starts reading; nothing waits for it, and it may fail.
-  void readAhead(rwkvrt_range range) const;
   /// Tells the system that these bytes are not needed for now.
   void giveBack(const void *from, size_t size) const;
 

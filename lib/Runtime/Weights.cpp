@@ -57,6 +57,11 @@ MappedWeights::MappedWeights(const rwkvrt_model_info &info,
          systemError(reason).c_str());
   mapping = mapped;
   mappedSize = size;
+#ifdef MADV_HUGEPAGE
+  // What is not in memory yet is read in pieces of 2 MB then, each of which one
+  // entry of the page tables maps. Systems without that say so; it is a wish.
+  madvise(mapped, size, MADV_HUGEPAGE);
+#endif
 
   auto refuse = [&](rwkvrt_status status, const std::string &why) {
     fail(status, "%s: %s", name, why.c_str());
@@ -88,15 +93,6 @@ MappedWeights::MappedWeights(const rwkvrt_model_info &info,
 MappedWeights::~MappedWeights() {
   if (mapping)
     munmap(mapping, mappedSize);
-}
-
-void MappedWeights::readAhead(rwkvrt_range range) const {
-  // Pages are advised, which may have more.
-  auto page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
-  uintptr_t from = reinterpret_cast<uintptr_t>(data) + range.offset;
-  uintptr_t begin = from / page * page;
-  posix_madvise(reinterpret_cast<void *>(begin), from - begin + range.size,
-                POSIX_MADV_WILLNEED);
 }
 
 void MappedWeights::giveBack(const void *from, size_t size) const {

@@ -17,6 +17,7 @@
 #include <mutex>
 #include <string>
 #include <system_error>
+#include <vector>
 
 namespace rwkvc::aot {
 
@@ -47,7 +48,8 @@ public:
   /// fails where there is no room.
   llvm::Error open(int64_t size);
   /// Writes bytes at a place of an open file, perhaps from several threads at a
-  /// time; false once that failed for any, until `close` says why.
+  /// time; false once that failed for any, until `close` says why. Small pieces
+  /// leave the file in huge pages of the system's cache, too.
   bool writeAt(int64_t offset, llvm::ArrayRef<char> bytes);
   llvm::Error close();
 
@@ -61,8 +63,13 @@ private:
 
   /// What is written place by place.
   struct Places {
+    Places(int64_t size);
+    /// Zeros in a block that a piece shares with others: once, before the first.
+    std::error_code begin(int64_t block);
+
     int descriptor = -1;
-    int64_t size = 0;
+    int64_t size;
+    std::vector<std::once_flag> begun; ///< of each block
     std::mutex mutex;
     std::error_code failure; ///< the first: there is no point in going on
   };
