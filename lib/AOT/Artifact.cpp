@@ -75,9 +75,9 @@ llvm::Error PendingFile::write(
   return fileError(path, "write", code);
 }
 
-/// What one entry of the page tables maps, where the system has it in one piece.
-/// It does so for what is written in one piece; reading a token's weights by
-/// pages of 4 KB takes a thread up to a quarter longer.
+/// What one entry of the page tables maps, where the system has it in one
+/// piece. It does so for what is written in one piece; reading a token's
+/// weights by pages of 4 KB takes a thread up to a quarter longer.
 static constexpr int64_t kBlock = 2 << 20;
 
 /// Writes all of \p bytes .

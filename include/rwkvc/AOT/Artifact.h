@@ -64,7 +64,8 @@ private:
   /// What is written place by place.
   struct Places {
     Places(int64_t size);
-    /// Zeros in a block that a piece shares with others: once, before the first.
+    /// Zeros in a block that a piece shares with others: once, before the
+    /// first.
     std::error_code begin(int64_t block);
 
     int descriptor = -1;
