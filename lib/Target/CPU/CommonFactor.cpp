@@ -76,10 +76,10 @@ static bool writesElements(FunctionOpInterface func, Type type) {
 }
 
 /// Whether \p access is to an argument that the function only reads, to the
-/// same elements in all parallel loops and the lanes, of which pairs lie one
+/// same elements in all parallel loops and the lanes, of which groups lie one
 /// behind another.
-static bool isRowOfPairs(linalg::GenericOp op, const Schedule &s,
-                         const Access &access) {
+static bool isRowOfGroups(linalg::GenericOp op, const Schedule &s,
+                          const Access &access) {
   auto argument = dyn_cast<BlockArgument>(access.operand);
   auto func =
       argument
@@ -92,7 +92,49 @@ static bool isRowOfPairs(linalg::GenericOp op, const Schedule &s,
     if (!s.isReduction[d] && s.ranges[d] > 1 && access.strides[d] != 0)
       return false;
   return access.strides[s.group] == 1 &&
-         access.strides[s.reductionLoops().back()] == 2;
+         access.strides[s.reductionLoops().back()] == s.groupSize();
+}
+
+static Value skipExtension(Value value) {
+  auto extension = value.getDefiningOp<arith::ExtSIOp>();
+  return extension ? extension.getIn() : value;
+}
+
+void cpu::findSkippedGroups(linalg::GenericOp op, Schedule &s) {
+  SmallVector<unsigned> reductions = s.reductionLoops();
+  if (!op->hasAttr(kSkipZerosAttr) || s.group < 0 || s.row >= 0 ||
+      reductions.size() != 2)
+    return;
+  SmallVector<unsigned, 2> rows;
+  auto addTerm = [&](Value term) {
+    auto product = term.getDefiningOp<arith::MulIOp>();
+    for (unsigned i : {0u, 1u}) {
+      auto x =
+          product
+              ? dyn_cast<BlockArgument>(skipExtension(product->getOperand(i)))
+              : nullptr;
+      if (!x || x.getOwner() != op.getBody() ||
+          op.isDpsInit(op.getMatchingOpOperand(x)) ||
+          !isRowOfGroups(op, s, s.accesses[x.getArgNumber()]))
+        continue;
+      rows.push_back(x.getArgNumber());
+      return true;
+    }
+    return false;
+  };
+  bool isSum = true;
+  forEachTerm(
+      s.common->summed, op.getBody(),
+      [&](Value term) { isSum = isSum && addTerm(term); }, [](Operation *) {});
+  // Groups of a matrix are fetched by their number.
+  unsigned block = reductions[0], inBlock = reductions[1];
+  bool isEven = llvm::all_of(s.accesses, [&](const Access &access) {
+    return access.isScalar || access.strides[s.lane] == 0 ||
+           access.strides[inBlock] == 0 ||
+           access.strides[block] == access.strides[inBlock] * s.ranges[inBlock];
+  });
+  if (isSum && isEven)
+    s.skippedGroups = rows;
 }
 
 void cpu::findZero(linalg::GenericOp op, Schedule &s) {
@@ -101,10 +143,6 @@ void cpu::findZero(linalg::GenericOp op, Schedule &s) {
   unsigned loop = s.reductionLoops().back();
   Value zero;
   SmallVector<unsigned, 2> multiplied;
-  auto skipExtension = [](Value value) {
-    auto extension = value.getDefiningOp<arith::ExtSIOp>();
-    return extension ? extension.getIn() : value;
-  };
   auto addTerm = [&](Value term) {
     auto product = term.getDefiningOp<arith::MulIOp>();
     for (unsigned i : {0u, 1u}) {
@@ -124,7 +162,7 @@ void cpu::findZero(linalg::GenericOp op, Schedule &s) {
           (zero && zero != weight.getRhs()) ||
           changesAlong(op, weight.getRhs(), loop) ||
           changesAlong(op, weight.getRhs(), s.group) ||
-          !isRowOfPairs(op, s, s.accesses[x.getArgNumber()]))
+          !isRowOfGroups(op, s, s.accesses[x.getArgNumber()]))
         return false;
       zero = weight.getRhs();
       multiplied.push_back(x.getArgNumber());

@@ -54,6 +54,10 @@ std::optional<CommonFactor> findFactor(mlir::linalg::GenericOp op,
 /// share weights from which it was subtracted.
 void findZero(mlir::linalg::GenericOp op, Schedule &s);
 
+/// Finds what groups of a row that has many zeros are read from, where those of
+/// zeros only add nothing.
+void findSkippedGroups(mlir::linalg::GenericOp op, Schedule &s);
+
 /// Finds products of numbers without a sign, less one zero point, in the sum of
 /// groups of four; false if its terms are others.
 bool findDots(mlir::linalg::GenericOp op, Schedule &s);

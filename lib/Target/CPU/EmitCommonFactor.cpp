@@ -91,6 +91,18 @@ void Emitter::subtractZeros(Values &terms, int64_t unroll, int64_t lanes) {
   }
 }
 
+Value Emitter::loadGroup(unsigned operand, int64_t row, int64_t part,
+                         int64_t lanes) {
+  Type element = cast<MemRefType>(bases[operand].getType()).getElementType();
+  int64_t size = s.groupSize();
+  Type all = b.getIntegerType(size * element.getIntOrFloatBitWidth());
+  Value members =
+      vector::LoadOp::create(b, VectorType::get(size, element), bases[operand],
+                             elementNumber(operand, row, part, lanes));
+  Value group = vector::BitCastOp::create(b, VectorType::get(1, all), members);
+  return vector::ExtractOp::create(b, group, 0);
+}
+
 Value Emitter::loadGroups(unsigned operand, int64_t row, int64_t part,
                           int64_t lanes) {
   const Access &access = s.accesses[operand];
@@ -103,24 +115,17 @@ Value Emitter::loadGroups(unsigned operand, int64_t row, int64_t part,
         value = vector::InterleaveOp::create(b, value, value);
     return value;
   }
-  Value number = elementNumber(operand, row, part, lanes);
   Type element = cast<MemRefType>(bases[operand].getType()).getElementType();
-  auto load = [&](int64_t size) -> Value {
-    return vector::LoadOp::create(b, VectorType::get(size, element),
-                                  bases[operand], number);
-  };
+  auto type = VectorType::get(size * lanes, element);
   if (access.strides[s.lane] != 0) {
-    fetchNext(operand, part, VectorType::get(size * lanes, element), number);
-    return load(size * lanes);
+    Value number = elementNumber(operand, row, part, lanes);
+    fetchNext(operand, part, type, number);
+    return vector::LoadOp::create(b, type, bases[operand], number);
   }
-  // The group as one number, which can be broadcast.
-  Type all = b.getIntegerType(size * element.getIntOrFloatBitWidth());
-  Value group =
-      vector::BitCastOp::create(b, VectorType::get(1, all), load(size));
-  group = vector::ExtractOp::create(b, group, 0);
-  group = vector::BroadcastOp::create(b, VectorType::get(lanes, all), group);
-  return vector::BitCastOp::create(b, VectorType::get(size * lanes, element),
-                                   group);
+  Value group = loadGroup(operand, row, part, lanes);
+  group = vector::BroadcastOp::create(
+      b, VectorType::get(lanes, group.getType()), group);
+  return vector::BitCastOp::create(b, type, group);
 }
 
 void Emitter::addTerms(Value value, IRMapping &mapping, Value &total) {

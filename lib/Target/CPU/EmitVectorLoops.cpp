@@ -33,6 +33,8 @@ Emitter::Emitter(OpBuilder &builder, linalg::GenericOp op, const Schedule &s,
 void Emitter::emit(Value begin, Value end) {
   this->begin = begin;
   this->end = end;
+  if (!s.skippedGroups.empty())
+    return emitWithoutZeros();
   emitOuter(s.outerLoops(), 0);
 }
 
@@ -258,6 +260,8 @@ Emitter::emitReductions(ArrayRef<unsigned> loops, ValueRange carried,
                         llvm::function_ref<Values(ValueRange)> body) {
   if (loops.empty())
     return body(carried);
+  if (visitsList && loops[0] == s.reductionLoops().back())
+    return visitListed(carried, body);
   Value first = index(0), end = index(s.ranges[loops[0]]);
   if (firstStep && loops[0] == s.reductionLoops().front()) {
     first = firstStep;
@@ -439,7 +443,7 @@ void Emitter::fetchNext(unsigned operand, int64_t part, VectorType type,
                         Value number) {
   int64_t bits = type.getElementTypeBitWidth();
   int64_t bytes = type.getNumElements() * bits / 8;
-  if (operand != s.fetched || part * bytes % kLineBytes != 0)
+  if (visitsList || operand != s.fetched || part * bytes % kLineBytes != 0)
     return;
   int64_t ahead =
       type.getElementType().isInteger() ? kFetchIntegersAhead : kFetchAhead;

@@ -16,7 +16,8 @@
 namespace rwkvc::cpu {
 
 /// Lowers an op by its schedule. Parts of it have files of their own:
-/// EmitStreams.cpp, EmitCommonFactor.cpp and EmitDotProducts.cpp.
+/// EmitStreams.cpp, EmitCommonFactor.cpp, EmitDotProducts.cpp and
+/// EmitNonzero.cpp.
 class Emitter {
 public:
   Emitter(mlir::OpBuilder &builder, mlir::linalg::GenericOp op,
@@ -57,20 +58,46 @@ private:
   /// Chunks of the lanes; in each, several steps of the reduction side by side.
   void emitStreams(bool isOutermost);
 
+  /// Numbers of what is not zero, and after those of what may be read then, as
+  /// many as are fetched ahead.
+  struct NonzeroList {
+    mlir::Value numbers, count;
+    int64_t ahead = 0;
+
+    explicit operator bool() const { return static_cast<bool>(numbers); }
+  };
+  mlir::Value allocateNumbers(int64_t size);
+  mlir::Value loadNumber(mlir::Value numbers, mlir::Value at);
+  void storeNumber(mlir::Value number, mlir::Value numbers, mlir::Value at);
+  /// \p found , and one more if \p x is not zero.
+  mlir::Value addIfNonzero(mlir::Value found, mlir::Value x);
+  /// Adds what is fetched beyond a list of numbers below \p total : the first
+  /// of what follows in memory, most likely of the same numbers.
+  void appendAhead(const NonzeroList &list, int64_t total);
+  /// Fetches so many elements of \p input from the present iteration's on.
+  void prefetchRun(unsigned input, int64_t elements);
+  /// How many times so many bits are fetched ahead; \p most at most.
+  static int64_t countAhead(int64_t bits, int64_t fetchedBytes, int64_t most);
+
   /// Whether \p input has a row of lanes for each step of \p reduction .
   bool isMatrixOfSteps(unsigned input, unsigned reduction) const;
+  /// The steps of \p reduction that have something to add.
+  NonzeroList listSteps(unsigned reduction);
+  /// Fetches what \p size steps of \p reduction from the one at \p next of the
+  /// list on will read, those that are as far ahead.
+  void prefetchSteps(unsigned reduction, const NonzeroList &list,
+                     mlir::Value next, int64_t size);
 
-  /// How many steps of \p reduction read what is fetched ahead.
-  int64_t stepsAhead(unsigned reduction);
-
-  /// How many steps of \p reduction have something to add, and which, in
-  /// \p list ; after those, \p ahead more of what may be read then.
-  mlir::Value listNonzero(unsigned reduction, int64_t ahead, mlir::Value &list);
-
-  /// Fetches what \p size steps of \p reduction , those in \p list from \p next
-  /// on, will read: memory that does not follow what was read before.
-  void prefetchSteps(unsigned reduction, mlir::Value list, mlir::Value next,
-                     int64_t size);
+  /// Two forms of the loops, of which the kernel takes one by how many groups
+  /// are not zero: those by their list, or all.
+  void emitWithoutZeros();
+  /// Lists the groups of all blocks in `groups`.
+  void listGroups();
+  /// Elements of \p input that a tile reads of each group; 0: it has none.
+  int64_t groupElements(unsigned input) const;
+  /// \p body for the present block's groups on the list.
+  Values visitListed(mlir::ValueRange carried,
+                     llvm::function_ref<Values(mlir::ValueRange)> body);
 
   /// Adds those steps of \p reduction to the outputs in [from, to).
   void emitStreamBlock(mlir::Value from, mlir::Value to, unsigned reduction,
@@ -155,6 +182,10 @@ private:
   void fetchNext(unsigned operand, int64_t part, mlir::VectorType type,
                  mlir::Value number);
 
+  /// A group of an operand without lanes, as one number.
+  mlir::Value loadGroup(unsigned operand, int64_t row, int64_t part,
+                        int64_t lanes);
+
   /// All members of the group for \p lanes values of the lane loop, side by
   /// side.
   mlir::Value loadGroups(unsigned operand, int64_t row, int64_t part,
@@ -190,7 +221,12 @@ private:
   Values partials; ///< sums that a common factor multiplies, while it does
   /// Of what a common zero point multiplies, if there is one.
   mlir::Value blockSums;
-  Values preloaded; ///< inputs that need no load at present, or empty
+  /// Groups to visit, if zeros are skipped, and how many there are before each
+  /// block.
+  NonzeroList groups;
+  mlir::Value groupsBefore;
+  bool visitsList = false; ///< and not all groups, at present
+  Values preloaded;        ///< inputs that need no load at present, or empty
   mlir::Value begin, end;
   /// Of the outermost reduction, where it has parts.
   mlir::Value firstStep, endStep;

@@ -458,7 +458,7 @@ static void chooseStreams(linalg::GenericOp op, Schedule &s) {
 static void chooseSkipping(linalg::GenericOp op, Schedule &s) {
   auto row = op->getAttrOfType<IntegerAttr>(kSkipZerosAttr);
   if (!row || row.getInt() < 0 || row.getInt() >= op.getNumDpsInputs() ||
-      s.isReduction[s.lane] || s.reductionLoops().size() != 1 ||
+      s.isReduction[s.lane] || s.group >= 0 || s.reductionLoops().size() != 1 ||
       op.getNumDpsInits() != 1 || s.isStreamed[0] ||
       s.accesses[row.getInt()].isScalar ||
       s.accesses[row.getInt()].strides[s.lane] != 0)
@@ -549,6 +549,7 @@ std::optional<Schedule> cpu::schedule(linalg::GenericOp op,
   chooseSkipping(op, s);
   if (s.groupSize() == 2)
     findZero(op, s);
+  findSkippedGroups(op, s);
   if (!hasGroups && s.reductionLoops().size() >= 2 && !s.isReduction[s.lane] &&
       !s.streams && !s.isStreamed[0])
     s.common = findFactor(op, s);

@@ -73,6 +73,9 @@ struct Schedule {
   int64_t chunk = 0;
   /// Input whose zeros make steps of the streamed reduction needless. -1: none.
   int64_t skipped = -1;
+  /// Inputs of a sum with a common factor where groups of which all are zero
+  /// are needless; empty: none.
+  llvm::SmallVector<unsigned, 2> skippedGroups;
   /// Of the innermost of reductionLoops(), if there is one.
   std::optional<CommonFactor> common;
   int64_t work = 0; ///< scalar operations of the whole kernel

@@ -299,17 +299,12 @@ struct PackMatricesPass : cpu::impl::PackMatricesBase<PackMatricesPass> {
         slices.push_back(*found);
         widths.try_emplace(getConstant(read.getSource()), found->width);
       }
-      auto row = op->getAttrOfType<IntegerAttr>(kSkipZerosAttr);
       auto product = dyn_cast<linalg::LinalgOp>(op);
-      if (!row || !product || product.getNumDpsInputs() != 2 ||
-          (row.getInt() != 0 && row.getInt() != 1))
-        return;
-      Value matrix = op->getOperand(1 - row.getInt());
-      if (Attribute constant = getConstant(matrix))
-        widths.try_emplace(
-            constant, findRowWidth(computeProduct(
-                                       tensorType(op->getResult(0)).getShape()),
-                                   tensorType(matrix).getElementType()));
+      if (product && product.getNumDpsInits() == 1 &&
+          op->hasAttr(kSkipZerosAttr))
+        for (Value input : product.getDpsInputs())
+          if (Attribute constant = getConstant(input))
+            widths.try_emplace(constant, findRowWidth(product, input));
     });
     SmallVector<Product> products;
     getOperation().walk([&](linalg::LinalgOp op) {
@@ -323,10 +318,15 @@ struct PackMatricesPass : cpu::impl::PackMatricesBase<PackMatricesPass> {
       rewrite(slice);
   }
 
-  /// The width of parts, rows of which may be skipped: as many columns as
-  /// divide all \p size of them and leave threads something to share.
-  int64_t findRowWidth(int64_t size, Type element) {
-    int64_t width = rowBytes * 8 / element.getIntOrFloatBitWidth();
+  /// The width of parts of a product with \p matrix , rows of which may be
+  /// skipped: as many columns as divide all of them and leave threads something
+  /// to share.
+  int64_t findRowWidth(linalg::LinalgOp product, Value matrix) {
+    int64_t size = computeProduct(tensorType(product->getResult(0)).getShape());
+    int64_t width =
+        findGroupLoop(product)
+            ? int64_t(groupColumns)
+            : rowBytes * 8 / tensorType(matrix).getElementTypeBitWidth();
     width = std::min(width, size / minParts);
     for (width = width / columns * columns; width > columns; width -= columns)
       if (size % width == 0)

@@ -5,8 +5,10 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "BodyAnalysis.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
+#include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/IR/Matchers.h"
 #include "rwkvc/Support/Products.h"
 #include "rwkvc/Support/Reshapes.h"
@@ -19,14 +21,23 @@ namespace rwkvc::cpu {
 
 using namespace mlir;
 using namespace rwkvc;
+using namespace rwkvc::cpu;
+
+static bool isRectifiedTensor(Value tensor);
 
 /// Whether \p value of a body is zero for about half of all inputs or more, as
 /// rectified values are and what is proportional to them.
 static bool isRectified(Value value) {
+  if (auto argument = dyn_cast<BlockArgument>(value)) {
+    auto op = dyn_cast<linalg::LinalgOp>(argument.getOwner()->getParentOp());
+    return op && argument.getArgNumber() < op.getNumDpsInputs() &&
+           isRectifiedTensor(op->getOperand(argument.getArgNumber()));
+  }
   Operation *def = value.getDefiningOp();
   if (isa_and_nonnull<arith::MulFOp>(def))
     return llvm::any_of(def->getOperands(), isRectified);
-  if (isa_and_nonnull<arith::ExtFOp, arith::TruncFOp>(def))
+  if (isa_and_nonnull<arith::ExtFOp, arith::TruncFOp, arith::FPToSIOp,
+                      math::RoundEvenOp>(def))
     return isRectified(def->getOperand(0));
   auto isZero = [](Value operand) {
     return matchPattern(operand, m_AnyZeroFloat());
@@ -34,10 +45,15 @@ static bool isRectified(Value value) {
   if (isa_and_nonnull<arith::MaximumFOp, arith::MaxNumFOp>(def))
     return llvm::any_of(def->getOperands(), isZero);
   auto select = dyn_cast_or_null<arith::SelectOp>(def);
-  auto compare =
-      select ? select.getCondition().getDefiningOp<arith::CmpFOp>() : nullptr;
-  return compare && llvm::any_of(compare->getOperands(), isZero) &&
-         (isZero(select.getTrueValue()) || isZero(select.getFalseValue()));
+  if (!select)
+    return false;
+  auto compare = select.getCondition().getDefiningOp<arith::CmpFOp>();
+  if (compare && llvm::any_of(compare->getOperands(), isZero) &&
+      (isZero(select.getTrueValue()) || isZero(select.getFalseValue())))
+    return true;
+  // What is no number has another in its place.
+  return matchPattern(select.getFalseValue(), m_Constant()) &&
+         isRectified(select.getTrueValue());
 }
 
 /// Whether an op computed the elements of \p tensor so.
@@ -50,31 +66,42 @@ static bool isRectifiedTensor(Value tensor) {
 }
 
 /// The operand of \p op , a product of one row with a constant matrix, that is
-/// the row.
+/// the row: of floats, or of integers in groups.
 static std::optional<unsigned> findRow(linalg::LinalgOp op) {
-  if (!op.hasPureTensorSemantics() || op.getNumDpsInputs() != 2 ||
-      op.getNumDpsInits() != 1 || op.getNumReductionLoops() != 1 ||
-      !isProductBody(*op.getBlock()))
+  if (!op.hasPureTensorSemantics() || op.getNumDpsInits() != 1)
     return std::nullopt;
   SmallVector<int64_t> ranges = op.getStaticLoopRanges();
-  SmallVector<AffineMap> maps = op.getIndexingMapsArray();
-  if (llvm::count_if(ranges, [](int64_t range) { return range != 1; }) != 2)
+  SmallVector<utils::IteratorType> kinds = op.getIteratorTypesArray();
+  SmallVector<unsigned> columns, summed;
+  for (auto [loop, range] : llvm::enumerate(ranges))
+    if (range != 1)
+      (kinds[loop] == utils::IteratorType::parallel ? columns : summed)
+          .push_back(loop);
+  if (columns.size() != 1 || summed.empty())
     return std::nullopt;
-  for (unsigned matrix : {1u, 0u}) {
-    auto type = dyn_cast<RankedTensorType>(op->getOperand(matrix).getType());
-    bool hasAll = type && type.getElementTypeBitWidth() >= 16 &&
-                  matchPattern(op->getOperand(matrix), m_Constant());
-    for (auto [loop, range] : llvm::enumerate(ranges)) {
-      bool isSum =
-          op.getIteratorTypesArray()[loop] == utils::IteratorType::reduction;
-      if (range != 1)
-        hasAll &= maps[matrix].isFunctionOfDim(loop) &&
-                  maps[1 - matrix].isFunctionOfDim(loop) == isSum;
-    }
-    if (hasAll)
-      return 1 - matrix;
+  auto hasAxes = [&](unsigned input, bool hasColumns) {
+    AffineMap map = op.getIndexingMapsArray()[input];
+    return isa<RankedTensorType>(op->getOperand(input).getType()) &&
+           map.isFunctionOfDim(columns[0]) == hasColumns &&
+           llvm::all_of(summed, [&](unsigned loop) {
+             return map.isFunctionOfDim(loop);
+           });
+  };
+  bool isFloat = op.getNumDpsInputs() == 2 && summed.size() == 1 &&
+                 isProductBody(*op.getBlock());
+  if (!isFloat && !findGroupLoop(op))
+    return std::nullopt;
+  std::optional<unsigned> row;
+  bool hasMatrix = false;
+  for (unsigned i = 0; i < op.getNumDpsInputs(); ++i) {
+    Type element = getElementTypeOrSelf(op->getOperand(i).getType());
+    if (hasAxes(i, /*hasColumns=*/false) && (isFloat || element.isInteger()))
+      row = i;
+    else if (hasAxes(i, /*hasColumns=*/true))
+      hasMatrix |= matchPattern(op->getOperand(i), m_Constant()) &&
+                   (!isFloat || element.getIntOrFloatBitWidth() >= 16);
   }
-  return std::nullopt;
+  return hasMatrix ? row : std::nullopt;
 }
 
 namespace {
@@ -87,7 +114,7 @@ struct SkipZeroRowsPass : cpu::impl::SkipZeroRowsBase<SkipZeroRowsPass> {
       std::optional<unsigned> row = findRow(op);
       if (!row || !isRectifiedTensor(op->getOperand(*row)))
         return;
-      op->setAttr(cpu::kSkipZerosAttr,
+      op->setAttr(kSkipZerosAttr,
                   Builder(&getContext()).getI64IntegerAttr(*row));
       ++numProducts;
     });

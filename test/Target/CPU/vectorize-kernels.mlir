@@ -458,19 +458,22 @@ func.func @packed(%x: memref<64xf32>, %w: memref<4x64x32xf32>, %y: memref<4x32xf
 // A row that has many zeros: a list of the others, and of the first of them once more in the part that follows in
 // memory; four rows of the matrix at a time, while those 8 KB further down the list are fetched.
 // CHECK-LABEL: func.func @zeros
-// CHECK:       %[[LIST:.*]] = memref.alloca() : memref<528xindex>
+// CHECK:       %[[LIST:.*]] = memref.alloca() : memref<528xi32>
 // CHECK:       %[[COUNT:.*]] = scf.for %[[I:.*]] = %c0 to %c512 step %c1 iter_args(%[[FOUND:.*]] = %c0)
-// CHECK-NEXT:    memref.store %[[I]], %[[LIST]][%[[FOUND]]]
+// CHECK-NEXT:    %[[NUMBER:.*]] = arith.index_cast %[[I]] : index to i32
+// CHECK-NEXT:    memref.store %[[NUMBER]], %[[LIST]][%[[FOUND]]]
 // CHECK:         arith.cmpf une
 // CHECK:       scf.for %[[J:.*]] = %c0 to %c16 step %c1
 // CHECK:         %[[IS_LISTED:.*]] = arith.cmpi ult, %[[J]], %[[COUNT]]
 // CHECK:         %[[STEP:.*]] = arith.select %[[IS_LISTED]], %{{.*}}, %c0
 // CHECK-NEXT:    %[[NEXT:.*]] = arith.addi %[[STEP]], %c512
 // CHECK-NEXT:    %[[END:.*]] = arith.addi %[[COUNT]], %[[J]]
-// CHECK-NEXT:    memref.store %[[NEXT]], %[[LIST]][%[[END]]]
+// CHECK-NEXT:    %[[NUMBER:.*]] = arith.index_cast %[[NEXT]] : index to i32
+// CHECK-NEXT:    memref.store %[[NUMBER]], %[[LIST]][%[[END]]]
 // CHECK:       scf.for %[[K:.*]] = %c0 to %{{.*}} step %c4
 // CHECK:         %[[AHEAD:.*]] = arith.addi %[[K]], %c16
-// CHECK-NEXT:    %[[ROW:.*]] = memref.load %[[LIST]][%[[AHEAD]]]
+// CHECK-NEXT:    %[[NUMBER:.*]] = memref.load %[[LIST]][%[[AHEAD]]]
+// CHECK-NEXT:    %[[ROW:.*]] = arith.index_cast %[[NUMBER]] : i32 to index
 // CHECK-NEXT:    %[[PLACE:.*]] = arith.muli %[[ROW]], %c128
 // CHECK-NEXT:    memref.prefetch %{{.*}}[%[[PLACE]]], read, locality<3>, data
 func.func @zeros(%x: memref<512xf32>, %w: memref<512x128xf32>, %y: memref<128xf32>) {
@@ -480,6 +483,92 @@ func.func @zeros(%x: memref<512xf32>, %w: memref<512x128xf32>, %y: memref<128xf3
     %p = arith.mulf %a, %b : f32
     %s = arith.addf %c, %p : f32
     linalg.yield %s : f32
+  }
+  return
+}
+
+// Pairs of a row that has many zeros: a list of those that are not, of all blocks, and how many there are before each
+// block. If three fifths of them are zero, the others are visited, and fetched 16 KB further down the list; else all.
+// CHECK-LABEL: func.func @zero_pairs
+// CHECK-DAG:   %[[LIST:.*]] = memref.alloca() : memref<1536xi32>
+// CHECK-DAG:   %[[BEFORE:.*]] = memref.alloca() : memref<65xi32>
+// CHECK:       %[[COUNT:.*]] = scf.for %[[BLOCK:.*]] = %c0 to %c64 step %c1
+// CHECK:         scf.for %[[PAIR:.*]] = %c0 to %c16 step %c1
+// CHECK:           vector.load %{{.*}} : {{.*}}, vector<2xi16>
+// CHECK:           arith.cmpi ne, %{{.*}}, %c0_i32 : i32
+// CHECK:         memref.store %{{.*}}, %[[BEFORE]]
+// CHECK:       scf.for %{{.*}} = %c0 to %c512 step %c1
+// CHECK:       %[[FEW:.*]] = arith.cmpi ule, %[[COUNT]], %c409
+// CHECK:       scf.if %[[FEW]] {
+// CHECK:         scf.for %[[BLOCK:.*]] = %c0 to %c64 step %c1
+// CHECK:           memref.load %[[BEFORE]][%[[BLOCK]]]
+// CHECK:           memref.load %[[BEFORE]]
+// CHECK:           scf.for %[[I:.*]] = %{{.*}} to %{{.*}} step %c1
+// CHECK:             %[[AHEAD:.*]] = arith.addi %[[I]], %c512
+// CHECK:             memref.load %[[LIST]][%[[AHEAD]]]
+// CHECK:             memref.prefetch %{{.*}}, read, locality<3>, data
+// CHECK-NOT:         memref.prefetch
+// CHECK:             memref.load %[[LIST]][%[[I]]]
+// CHECK:             vector.deinterleave
+// CHECK:       } else {
+// CHECK-NOT:     memref.load %[[LIST]]
+// CHECK:         scf.for %{{.*}} = %c0 to %c64 step %c1
+// CHECK:           scf.for %{{.*}} = %c0 to %c16 step %c1
+// CHECK:             memref.prefetch
+// CHECK:             vector.deinterleave
+// Not of several rows, nor of one that the same function writes.
+// CHECK-LABEL: func.func @zero_pairs_of_rows
+// CHECK-NOT:   scf.if
+// CHECK-LABEL: func.func @written_pairs
+// CHECK-NOT:   scf.if
+// CHECK:       return
+#row = affine_map<(m, n, b, k, two) -> (m, b, k, two)>
+#matrix = affine_map<(m, n, b, k, two) -> (b, k, n, two)>
+#of_block = affine_map<(m, n, b, k, two) -> (b, n)>
+#result = affine_map<(m, n, b, k, two) -> (m, n)>
+func.func @zero_pairs(%x: memref<1x64x16x2xi16>, %q: memref<64x16x16x2xi8>, %s: memref<64x16xf32>, %y: memref<1x16xf32>) {
+  linalg.generic {indexing_maps = [#row, #matrix, #of_block, #result],
+                  iterator_types = ["parallel", "parallel", "reduction", "reduction", "reduction"], cpu.skip_zeros = 0 : i64}
+      ins(%x, %q, %s : memref<1x64x16x2xi16>, memref<64x16x16x2xi8>, memref<64x16xf32>) outs(%y : memref<1x16xf32>) {
+  ^bb0(%a: i16, %b: i8, %c: f32, %d: f32):
+    %na = arith.extsi %a : i16 to i32
+    %nb = arith.extsi %b : i8 to i32
+    %p = arith.muli %na, %nb : i32
+    %f = arith.sitofp %p : i32 to f32
+    %t = arith.mulf %f, %c : f32
+    %r = arith.addf %d, %t : f32
+    linalg.yield %r : f32
+  }
+  return
+}
+func.func @zero_pairs_of_rows(%x: memref<4x64x16x2xi16>, %q: memref<64x16x16x2xi8>, %s: memref<64x16xf32>, %y: memref<4x16xf32>) {
+  linalg.generic {indexing_maps = [#row, #matrix, #of_block, #result],
+                  iterator_types = ["parallel", "parallel", "reduction", "reduction", "reduction"], cpu.skip_zeros = 0 : i64}
+      ins(%x, %q, %s : memref<4x64x16x2xi16>, memref<64x16x16x2xi8>, memref<64x16xf32>) outs(%y : memref<4x16xf32>) {
+  ^bb0(%a: i16, %b: i8, %c: f32, %d: f32):
+    %na = arith.extsi %a : i16 to i32
+    %nb = arith.extsi %b : i8 to i32
+    %p = arith.muli %na, %nb : i32
+    %f = arith.sitofp %p : i32 to f32
+    %t = arith.mulf %f, %c : f32
+    %r = arith.addf %d, %t : f32
+    linalg.yield %r : f32
+  }
+  return
+}
+func.func @written_pairs(%x: memref<1x64x16x2xi16>, %q: memref<64x16x16x2xi8>, %s: memref<64x16xf32>, %y: memref<1x16xf32>, %n: i16) {
+  linalg.fill ins(%n : i16) outs(%x : memref<1x64x16x2xi16>)
+  linalg.generic {indexing_maps = [#row, #matrix, #of_block, #result],
+                  iterator_types = ["parallel", "parallel", "reduction", "reduction", "reduction"], cpu.skip_zeros = 0 : i64}
+      ins(%x, %q, %s : memref<1x64x16x2xi16>, memref<64x16x16x2xi8>, memref<64x16xf32>) outs(%y : memref<1x16xf32>) {
+  ^bb0(%a: i16, %b: i8, %c: f32, %d: f32):
+    %na = arith.extsi %a : i16 to i32
+    %nb = arith.extsi %b : i8 to i32
+    %p = arith.muli %na, %nb : i32
+    %f = arith.sitofp %p : i32 to f32
+    %t = arith.mulf %f, %c : f32
+    %r = arith.addf %d, %t : f32
+    linalg.yield %r : f32
   }
   return
 }

@@ -73,12 +73,14 @@ def SkipZeroRows : Pass<"cpu-skip-zero-rows", "::mlir::ModuleOp"> {
   let description = [{
     A channel mix multiplies a squared ReLU, of trained models mostly zeros, with its
     value matrix. The rows of the matrix that zeros multiply need not be read. This
-    marks such products of one row with a constant matrix of 16 bits or more per
-    element; `cpu-pack-matrices` then makes their parts wide enough that reading
-    some rows only saves memory traffic, and `cpu-vectorize-kernels` makes a list of
-    the row's elements that are not zero and visits those. Sums have the same terms
-    in the same order but for the zeros, so that results are the same to the bit
-    (where all weights are finite numbers).
+    marks such products of one row with a constant matrix, of 16 bits or more per
+    element or of integers that are multiplied in groups. `cpu-vectorize-kernels` then
+    makes a list of the row's elements that are not zero, or of groups, and visits
+    those; groups only if three fifths of them are zero, because memory is read more
+    slowly by a list than from end to end. `cpu-pack-matrices` makes the parts of such
+    matrices wide enough that reading some rows saves memory traffic. Sums have the
+    same terms in the same order but for the zeros, so that results are the same to
+    the bit (where all weights are finite numbers).
 
     ```mlir
     %r = linalg.generic // max(%k, 0) * max(%k, 0)
@@ -129,7 +131,8 @@ def PackMatrices : Pass<"cpu-pack-matrices", "::mlir::ModuleOp"> {
     ```
 
     Parts of a matrix of which `cpu.skip_zeros` lets rows be skipped are up to `row-bytes`
-    wide, so that memory is read in longer runs, but there are `min-parts` of them at least.
+    wide, or `group-columns` columns where groups of rows are, so that memory is read in
+    longer runs, but there are `min-parts` of them at least.
 
     Columns that are left beyond the parts are a product of their own, with a part as
     wide as the next multiple of eight; its last columns are zeros, and what they
@@ -156,6 +159,9 @@ def PackMatrices : Pass<"cpu-pack-matrices", "::mlir::ModuleOp"> {
                         "Columns of a part">,
                  Option<"rowBytes", "row-bytes", "int64_t", /*default=*/"512",
                         "Bytes of a part's row where rows may be skipped">,
+                 Option<"groupColumns", "group-columns", "int64_t",
+                        /*default=*/"128",
+                        "Columns of a part where groups of rows may be skipped">,
                  Option<"minParts", "min-parts", "int64_t", /*default=*/"4",
                         "Parts there are then at least, for threads to share">,
                  Option<"rows", "rows", "int64_t", /*default=*/"0",

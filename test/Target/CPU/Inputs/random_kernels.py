@@ -76,7 +76,7 @@ class Case:
     def __init__(self, rng, name):
         self.name = name
         self.lines, self.values = [], 0
-        self.tables, self.exact, self.skips = [], False, False
+        self.tables, self.exact, self.skips = [], False, 0
         rng.choice((self.random_nest, self.product, self.product, self.block_product))(rng)
         bodies = {1: self.body, 2: self.block_body, 4: self.byte_body}
         bodies[self.group](rng)
@@ -132,7 +132,7 @@ class Case:
         ]
         self.outputs = [self.operand(rng, self.accumulator, [*axes, column])]
         # Half of the row's elements are zero, and skipped.
-        self.skips = not integer and rng.random() < 0.3
+        self.skips = 0.5 if not integer and rng.random() < 0.3 else 0
 
     def block_product(self, rng):
         """[m x] blocks x rows times blocks x rows x n, integers with a scale for each block: rows are seen as groups of
@@ -157,6 +157,8 @@ class Case:
         if self.gives_sums:
             self.inputs.append(self.operand(rng, rng.choice(("i16", "i32")), [*rows, block]))
         self.outputs = [self.operand(rng, "f32", [*rows, column])]
+        # Many of the row's groups are zero: few enough, or too many, to be skipped.
+        self.skips = 0 if outer else rng.choice((0, 0.5, 0.9, 0.9))
 
     def operand(self, rng, element, dims, constants=False):
         indices, shape = [f"d{d}" for d in dims], [self.ranges[d] for d in dims]
@@ -325,7 +327,7 @@ class Case:
         lines += ["  %row = arith.constant 1 : index"]
         skips = ", cpu.skip_zeros = 0 : i64" if self.skips else ""
         if self.group == 4 and self.gives_sums:
-            skips = f", cpu.block_sums = {len(self.inputs) - 1} : i64"
+            skips += f", cpu.block_sums = {len(self.inputs) - 1} : i64"
         lines += [f"  linalg.generic {{indexing_maps = [{', '.join(maps)}], iterator_types = [{kinds}]{skips}}}"]
         lines += [f"      {group(self.inputs, 'ins', 'x')} {group(self.outputs, 'outs', 'y')} {{"]
         lines += [f"  ^bb0({', '.join(block)}):", *self.lines]
@@ -348,13 +350,14 @@ class Case:
             return values.astype(NUMPY[x.element])
 
         memories = [memory(x) for x in (*self.operands, *self.tables)]
-        if self.skips:
-            memories[0][rng.random(memories[0].size) < 0.5] = 0
         if self.group == 4:
             self.fill_extremes(memories[0], -127 if self.gives_sums else -128, rng)
-            if self.gives_sums:
-                sums = self.view(memories[0], self.inputs[0]).sum(axis=(-2, -1), dtype=np.int32)
-                self.view(memories[-2], self.inputs[-1])[...] = sums * self.terms
+        if self.skips:
+            zeros = rng.random(memories[0].size // self.group + 1) < self.skips
+            memories[0][np.repeat(zeros, self.group)[: memories[0].size]] = 0
+        if self.group == 4 and self.gives_sums:
+            sums = self.view(memories[0], self.inputs[0]).sum(axis=(-2, -1), dtype=np.int32)
+            self.view(memories[-2], self.inputs[-1])[...] = sums * self.terms
         return memories
 
     @staticmethod
