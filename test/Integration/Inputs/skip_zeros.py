@@ -20,4 +20,6 @@ for token in tokens:
     for name, one in found[0].items():
         difference = np.abs(one - found[1][name]).max()
         worst = max(worst, difference / np.abs(one).max()) if difference else worst
-print(f"{len(tokens)} tokens: largest difference {worst:.1e}" if worst else f"{len(tokens)} tokens: largest difference 0")
+print(
+    f"{len(tokens)} tokens: largest difference {worst:.1e}" if worst else f"{len(tokens)} tokens: largest difference 0"
+)
