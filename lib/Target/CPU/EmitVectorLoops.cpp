@@ -445,10 +445,8 @@ void Emitter::fetchNext(unsigned operand, int64_t part, VectorType type,
   int64_t bytes = type.getNumElements() * bits / 8;
   if (visitsList || operand != s.fetched || part * bytes % kLineBytes != 0)
     return;
-  int64_t ahead =
-      type.getElementType().isInteger() ? kFetchIntegersAhead : kFetchAhead;
   memref::PrefetchOp::create(b, bases[operand],
-                             add(number, index(ahead * 8 / bits)),
+                             add(number, index(s.fetchedAhead * 8 / bits)),
                              /*isWrite=*/false, /*localityHint=*/3,
                              /*isDataCache=*/true);
 }

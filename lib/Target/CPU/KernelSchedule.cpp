@@ -28,7 +28,7 @@ static constexpr unsigned kLargeBody = 12;
 /// Rows of a matrix read side by side; each keeps a broadcast in a register.
 static constexpr int64_t kStreams = 8;
 /// Bytes of a matrix that is fetched ahead at least.
-static constexpr int64_t kMinFetchedBytes = 4096;
+static constexpr int64_t kMinFetchedBytes = 2048;
 /// The same where rows between them are skipped.
 static constexpr int64_t kSkippingStreams = 4;
 /// Lanes of a chunk at most: its accumulators stay in the first-level cache.
@@ -412,7 +412,9 @@ static void chooseAhead(linalg::GenericOp op, Schedule &s) {
   }
 }
 
-/// A large matrix of which one vector reads each element once.
+/// A large matrix of which one vector reads each element once. Where another
+/// like it follows in memory, which comes next, no more than all of this one is
+/// between what is read and what is fetched.
 static void chooseFetched(linalg::GenericOp op, Schedule &s) {
   if (s.row >= 0 || s.streams || s.isReduction[s.lane] ||
       s.reductionLoops().empty())
@@ -426,11 +428,15 @@ static void chooseFetched(linalg::GenericOp op, Schedule &s) {
     for (unsigned d = 0; d < s.ranges.size(); ++d)
       if (access.strides[d] != 0)
         size *= s.ranges[d];
-    int64_t bits = getElementTypeOrSelf(access.operand).getIntOrFloatBitWidth();
-    if (size * bits / 8 >= most) {
-      most = size * bits / 8;
-      s.fetched = input;
-    }
+    Type element = getElementTypeOrSelf(access.operand);
+    int64_t bytes = size * element.getIntOrFloatBitWidth() / 8;
+    if (bytes < most)
+      continue;
+    most = bytes;
+    s.fetched = input;
+    s.fetchedAhead = element.isInteger() ? kFetchIntegersAhead : kFetchAhead;
+    if (hasNextPart(s, access, size))
+      s.fetchedAhead = std::min(s.fetchedAhead, bytes);
   }
 }
 

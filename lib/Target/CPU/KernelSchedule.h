@@ -64,8 +64,9 @@ struct Schedule {
   int64_t ahead = -1;
   /// Matrix that is read once, from end to end, between so many other
   /// instructions that a processor would not ask for enough of it by itself:
-  /// it is fetched ahead. -1: none.
+  /// it is fetched ahead, by so many bytes. -1: none.
   int64_t fetched = -1;
+  int64_t fetchedAhead = 0;
   /// Matrix-vector product with the matrix's rows along the lanes: so many rows
   /// are read side by side, each from end to end of a chunk of the lanes, which
   /// is how the hardware prefetches best. 0: tiles of accumulators.

@@ -70,6 +70,25 @@ func.func @large_matrix(%x: memref<256xf32>, %w: memref<256x16xf32>, %y: memref<
   return
 }
 
+// A matrix of 4 KB, which the next iteration's follows: that is fetched, and not what comes 8 KB further on.
+// CHECK-LABEL: func.func @slices
+// CHECK:       scf.for
+// CHECK:           %[[PLACE:.*]] = arith.muli %{{.*}}, %c16
+// CHECK:           %[[NEXT:.*]] = arith.addi %[[PLACE]], %c1024
+// CHECK-NEXT:      memref.prefetch %{{.*}}[%[[NEXT]]], read, locality<3>, data
+func.func @slices(%x: memref<64xf32>, %w: memref<4x64x16xf32>, %y: memref<4x16xf32>) {
+  %c0 = arith.constant 0 : index
+  %c1 = arith.constant 1 : index
+  %c4 = arith.constant 4 : index
+  scf.for %i = %c0 to %c4 step %c1 {
+    %part = memref.subview %w[%i, 0, 0] [1, 64, 16] [1, 1, 1] : memref<4x64x16xf32> to memref<64x16xf32, strided<[16, 1], offset: ?>>
+    %row = memref.subview %y[%i, 0] [1, 16] [1, 1] : memref<4x16xf32> to memref<16xf32, strided<[1], offset: ?>>
+    linalg.vecmat ins(%x, %part : memref<64xf32>, memref<64x16xf32, strided<[16, 1], offset: ?>>)
+                  outs(%row : memref<16xf32, strided<[1], offset: ?>>)
+  }
+  return
+}
+
 // A reduction along the lanes: vectors, a horizontal sum to which the old value is added, then single elements.
 // CHECK-LABEL: func.func @lane_reduction
 // CHECK:       vector.load {{.*}} vector<8xf32>
