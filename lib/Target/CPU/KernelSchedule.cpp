@@ -29,6 +29,8 @@ static constexpr unsigned kLargeBody = 12;
 static constexpr int64_t kStreams = 8;
 /// Bytes of a matrix that is fetched ahead at least.
 static constexpr int64_t kMinFetchedBytes = 2048;
+/// What memory gives a thread while it waits for some of it.
+static constexpr int64_t kMinFetchedAhead = 4096;
 /// The same where rows between them are skipped.
 static constexpr int64_t kSkippingStreams = 4;
 /// Lanes of a chunk at most: its accumulators stay in the first-level cache.
@@ -412,14 +414,14 @@ static void chooseAhead(linalg::GenericOp op, Schedule &s) {
   }
 }
 
-/// A large matrix of which one vector reads each element once. Where another
-/// like it follows in memory, which comes next, no more than all of this one is
-/// between what is read and what is fetched.
+/// A large matrix of which one vector reads each element once. It is fetched at
+/// most one matrix ahead where another follows in memory, and a fourth of one
+/// that stands alone, as nothing fetches what lies before the first place.
 static void chooseFetched(linalg::GenericOp op, Schedule &s) {
-  if (s.row >= 0 || s.streams || s.isReduction[s.lane] ||
-      s.reductionLoops().empty())
+  if ((s.row >= 0 && !sharesOnlyScalars(s)) || s.streams ||
+      s.isReduction[s.lane] || s.reductionLoops().empty())
     return;
-  int64_t most = kMinFetchedBytes;
+  int64_t largest = kMinFetchedBytes;
   for (unsigned input = 0; input < op.getNumDpsInputs(); ++input) {
     const Access &access = s.accesses[input];
     if (access.isScalar || access.strides[s.lane] == 0)
@@ -430,13 +432,15 @@ static void chooseFetched(linalg::GenericOp op, Schedule &s) {
         size *= s.ranges[d];
     Type element = getElementTypeOrSelf(access.operand);
     int64_t bytes = size * element.getIntOrFloatBitWidth() / 8;
-    if (bytes < most)
+    if (bytes < largest)
       continue;
-    most = bytes;
+    largest = bytes;
     s.fetched = input;
     s.fetchedAhead = element.isInteger() ? kFetchIntegersAhead : kFetchAhead;
-    if (hasNextPart(s, access, size))
-      s.fetchedAhead = std::min(s.fetchedAhead, bytes);
+    int64_t most = hasNextPart(s, access, size)
+                       ? bytes
+                       : std::max(bytes / s.rows / 4, kMinFetchedAhead);
+    s.fetchedAhead = std::min(s.fetchedAhead, most);
   }
 }
 
