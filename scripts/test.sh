@@ -13,9 +13,10 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 scripts/setup.sh
 
-# As test/lit.cfg.py does for its tests: what is freed is overwritten at once, and the IR verified after each pass.
+# As test/lit.cfg.py does for its tests: what is freed is overwritten at once. The IR is verified after each pass in these
+# and for each real model; elsewhere after each phase.
 export GLIBC_TUNABLES=glibc.malloc.tcache_count=0:glibc.malloc.perturb=165
-export RWKVC_OPTIONS=--verify-each
+verify_each=RWKVC_OPTIONS=--verify-each
 
 passed=0
 failed=0
@@ -49,9 +50,9 @@ check() {
 check "lint" utils/lint
 check "Python tests" .venv/bin/python test/python/unit_tests.py
 check "compiler tests" ninja -C build check-rwkvc
-check "numerics of real models" .venv/bin/python test/python/numerics.py
+check "numerics of real models" env "$verify_each" .venv/bin/python test/python/numerics.py
 if [ -e .venv/lib/libintelocl.so ]; then
-  check "numerics on an OpenCL device" .venv/bin/python test/python/numerics.py --target=spirv
+  check "numerics on an OpenCL device" env "$verify_each" .venv/bin/python test/python/numerics.py --target=spirv
   check "quantised weights on an OpenCL device" .venv/bin/python test/python/quantized.py --target=spirv --formats=bf16,fp16,int4
 else
   echo "numerics and quantised weights on an OpenCL device are left out: Intel's OpenCL for processors is not installed"
