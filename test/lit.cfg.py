@@ -56,7 +56,8 @@ try:
     ctypes.CDLL("libOpenCL.so.1")
     ctypes.CDLL(opencl.library(python_environment))
     config.available_features.add("opencl")
-    config.environment.update(opencl.environment(python_environment, optimize=False))
+    config.environment.update(opencl.environment(python_environment))
+    config.substitutions.append(("%optimized", f"env {opencl.OPTIONS}='{opencl.OPTIMIZED}'"))
     with open("/proc/self/maps") as maps:
         loader = next(line.split()[-1] for line in maps if "/libOpenCL.so" in line)
     config.substitutions.append(("%opencl", loader))

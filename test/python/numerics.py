@@ -313,15 +313,15 @@ def report(columns, rows):
     return 1 if failed else 0
 
 
-def find_tools(bindir, target="cpu", optimize=True):
-    """The programs, and their arguments for what is to run the models; `optimize`: whether OpenCL's compiler does."""
+def find_tools(bindir, target="cpu"):
+    """The programs, and their arguments for what is to run the models."""
     tools = {name: bindir / name for name in ("rwkvc", "rwkv-run")}
     missing = [str(path) for path in tools.values() if not os.access(path, os.X_OK)]
     if missing:
         print(f"error: not found: {', '.join(missing)}; build the project or give its folder by --bindir")
         sys.exit(2)
     if target == "spirv":
-        for name, value in opencl.environment(sys.prefix, optimize).items():
+        for name, value in opencl.environment(sys.prefix).items():
             os.environ.setdefault(name, value)
     tools["compile"] = [] if target == "cpu" else [f"--target={target}"]
     tools["device"] = DEVICES[target.partition(":")[0]]

@@ -4,8 +4,8 @@
 
 import pathlib
 
-# The vectoriser takes two thirds of the time to compile kernels, and other optimisations a third of the rest. A pass that
-# only saves memory now and then crashes.
+# The vectoriser takes two thirds of the time to compile kernels, and other optimisations a third of the rest;
+# test/Integration/opencl.test shows models with these. A pass that only saves memory now and then crashes.
 VECTORIZER = "CL_CONFIG_USE_VECTORIZER"
 OPTIONS = "CL_CONFIG_LLVM_OPTIONS"
 OPTIMIZED = "-opt-disable=sycl-kernel-reduce-cross-barrier-values -opt-bisect-verbose=0"
@@ -17,8 +17,7 @@ def library(prefix):
     return str(pathlib.Path(prefix) / "lib" / "libintelocl.so")
 
 
-def environment(prefix, optimize=True):
+def environment(prefix):
     """The variables that have both loaders in use, Debian's and Khronos', find it and no other."""
     name = library(prefix)
-    options = OPTIMIZED if optimize else PLAIN
-    return {"OCL_ICD_VENDORS": name, "OCL_ICD_FILENAMES": name, VECTORIZER: "False", OPTIONS: options}
+    return {"OCL_ICD_VENDORS": name, "OCL_ICD_FILENAMES": name, VECTORIZER: "False", OPTIONS: PLAIN}

@@ -124,8 +124,7 @@ def main():
         print(f"error: no format '{unknown[0]}'; there are {', '.join(known)}")
         return 2
     table = json.loads(pathlib.Path(__file__).with_name("tolerances.json").read_text())
-    # It does in numerics.py.
-    tools = find_tools(options.bindir.resolve(), options.target, optimize=False)
+    tools = find_tools(options.bindir.resolve(), options.target)
     models = [path for _, _, path in find_jobs(table, options.only) if path.suffix == ".onnx"]
     models = [model for model in dict.fromkeys(models) if model.stem in table["quantized"]]
     if not models:
