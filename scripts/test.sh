@@ -9,13 +9,15 @@
 #   RWKVC_TEST_MODELS=DIR   also use the models in DIR/onnx and DIR/weights
 #   RWKVC_NODE_TESTS=all    run all of ONNX's node tests, not a sample
 #   RWKVC_TIDY=1            also run clang-tidy, on what changed (all: a quarter of an hour); RWKVC_TIDY_MINUTES caps it
+#   RWKVC_MINUTES=N         without that cap, clang-tidy takes what is left of N minutes since the start, one at least
 set -euo pipefail
 cd "$(dirname "$0")/.."
 scripts/setup.sh
 
-# As test/lit.cfg.py does for its tests: what is freed is overwritten at once, and the IR verified after each pass.
+# As test/lit.cfg.py does for its tests: what is freed is overwritten at once. The IR is verified after each pass in these
+# and for each real model; elsewhere after each phase.
 export GLIBC_TUNABLES=glibc.malloc.tcache_count=0:glibc.malloc.perturb=165
-export RWKVC_OPTIONS=--verify-each
+verify_each=RWKVC_OPTIONS=--verify-each
 
 passed=0
 failed=0
@@ -46,12 +48,12 @@ check() {
   printf '==== %s: %d passed, %d failed, %d s\n' "$name" "$good" "$bad" "$((SECONDS - start))"
 }
 
-check "lint" utils/lint
+check "lint" env RWKVC_TIDY=0 utils/lint
 check "Python tests" .venv/bin/python test/python/unit_tests.py
 check "compiler tests" ninja -C build check-rwkvc
-check "numerics of real models" .venv/bin/python test/python/numerics.py
+check "numerics of real models" env "$verify_each" .venv/bin/python test/python/numerics.py
 if [ -e .venv/lib/libintelocl.so ]; then
-  check "numerics on an OpenCL device" .venv/bin/python test/python/numerics.py --target=spirv
+  check "numerics on an OpenCL device" env "$verify_each" .venv/bin/python test/python/numerics.py --target=spirv
   check "quantised weights on an OpenCL device" .venv/bin/python test/python/quantized.py --target=spirv --formats=bf16,fp16,int4
 else
   echo "numerics and quantised weights on an OpenCL device are left out: Intel's OpenCL for processors is not installed"
@@ -60,6 +62,13 @@ check "forms of real models" .venv/bin/python test/python/forms.py
 check "quantised weights" .venv/bin/python test/python/quantized.py
 check "quantised files" .venv/bin/python test/python/quantized_files.py
 check "ONNX's node tests" .venv/bin/python test/python/node_tests.py $([ "${RWKVC_NODE_TESTS:-}" = all ] || echo --sample)
+if [ "${RWKVC_TIDY:-0}" = 1 ]; then
+  if [ -n "${RWKVC_MINUTES:-}" ] && [ -z "${RWKVC_TIDY_MINUTES:-}" ]; then
+    left=$((RWKVC_MINUTES - (SECONDS + 59) / 60))
+    export RWKVC_TIDY_MINUTES=$((left > 1 ? left : 1))
+  fi
+  check "clang-tidy" python3 utils/tidy.py
+fi
 
 # What failed stands at the end, where a log that is cut still has it.
 for name in "${names[@]}"; do

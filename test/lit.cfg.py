@@ -32,8 +32,11 @@ config.substitutions.append(("%rwkvc_lib", os.path.join(config.rwkvc_build, "lib
 config.substitutions.append(("%llvm_lib", config.llvm_lib))
 config.substitutions.append(("%data", os.path.join(config.test_source_root, "data")))
 config.substitutions.append(("%python", config.python))
-config.substitutions.append(("%cc", config.cc))
-config.substitutions.append(("%cxx", config.cxx))
+# Tests compile their own sources in a command of its own (-c), so that ccache knows them, where Debian's is installed.
+for name, compiler in (("%cc", config.cc), ("%cxx", config.cxx)):
+    cached = os.path.join("/usr/lib/ccache", os.path.basename(compiler))
+    config.substitutions.append((name, cached if os.path.exists(cached) else compiler))
+config.environment.update({name: value for name, value in os.environ.items() if name.startswith(("CCACHE_", "XDG_"))})
 config.substitutions.append(("%root", os.path.dirname(config.test_source_root)))
 if "RWKVC_TEST_MODELS" in os.environ:
     config.environment["RWKVC_TEST_MODELS"] = os.environ["RWKVC_TEST_MODELS"]
@@ -54,6 +57,7 @@ try:
     ctypes.CDLL(opencl.library(python_environment))
     config.available_features.add("opencl")
     config.environment.update(opencl.environment(python_environment))
+    config.substitutions.append(("%optimized", f"env {opencl.OPTIONS}='{opencl.OPTIMIZED}'"))
     with open("/proc/self/maps") as maps:
         loader = next(line.split()[-1] for line in maps if "/libOpenCL.so" in line)
     config.substitutions.append(("%opencl", loader))

@@ -74,36 +74,39 @@ def weights_size(library):
     return library.with_suffix(".safetensors").stat().st_size
 
 
-def check(tools, table, model, formats, folder):
-    """Table rows of all `formats`, without the name."""
-    original = compile_model(tools, table, model, None, folder)
-    reference = compute_logits(tools, original)
-    original_size = weights_size(original)
-    for format_name in formats:
-        forms_rtol = first_match(table["quantized_forms_rtol"], format_name, "quantized_forms_rtol")
-        library = compile_model(tools, table, model, format_name, folder)
-        logits = compute_logits(tools, library)
-        error = (np.linalg.norm(logits - reference, axis=1) / np.linalg.norm(reference, axis=1)).max()
-        best = (logits.argmax(axis=1) == reference.argmax(axis=1)).mean()
-        command = [tools["rwkv-run"], library, *tools["run"], "--check-forms", "1,7,64,65", "--rtol", repr(forms_rtol)]
-        done = run(command)
-        closing = re.search(r"largest relative error (\S+) over (\d+) comparisons: (PASS|FAIL)", done.stdout)
-        if not closing or int(closing[2]) == 0:
-            raise Failed(f"rwkv-run exit status {done.returncode}, no closing line: {last_words(done)}")
-        allowed = first_match(table["quantized_error"], format_name, "quantized_error")
-        size = weights_size(library)
-        # A model that was trained in 16 bits may well be exact.
-        passed = error <= allowed and size < original_size and closing[3] == "PASS" and done.returncode == 0
-        yield [
-            format_name,
-            f"{size / 1024:.0f}",
-            f"{error:.2e}",
-            f"{allowed:g}",
-            f"{best:.0%}",
-            closing[1],
-            f"{forms_rtol:g}",
-            "PASS" if passed else "FAIL",
-        ]
+def compute_reference(tools, table, model, folder):
+    """Logits of the file's own weights, and how many bytes these have."""
+    library = compile_model(tools, table, model, None, folder)
+    return compute_logits(tools, library), weights_size(library)
+
+
+def check(tools, table, model, original, format_name, folder):
+    """The row of a model, whose reference is `original` (a future), and a format; without the model's name."""
+    forms_rtol = first_match(table["quantized_forms_rtol"], format_name, "quantized_forms_rtol")
+    library = compile_model(tools, table, model, format_name, folder)
+    logits = compute_logits(tools, library)
+    reference, original_size = original.result()
+    error = (np.linalg.norm(logits - reference, axis=1) / np.linalg.norm(reference, axis=1)).max()
+    best = (logits.argmax(axis=1) == reference.argmax(axis=1)).mean()
+    command = [tools["rwkv-run"], library, *tools["run"], "--check-forms", "1,7,64,65", "--rtol", repr(forms_rtol)]
+    done = run(command)
+    closing = re.search(r"largest relative error (\S+) over (\d+) comparisons: (PASS|FAIL)", done.stdout)
+    if not closing or int(closing[2]) == 0:
+        raise Failed(f"rwkv-run exit status {done.returncode}, no closing line: {last_words(done)}")
+    allowed = first_match(table["quantized_error"], format_name, "quantized_error")
+    size = weights_size(library)
+    # A model that was trained in 16 bits may well be exact.
+    passed = error <= allowed and size < original_size and closing[3] == "PASS" and done.returncode == 0
+    return [
+        format_name,
+        f"{size / 1024:.0f}",
+        f"{error:.2e}",
+        f"{allowed:g}",
+        f"{best:.0%}",
+        closing[1],
+        f"{forms_rtol:g}",
+        "PASS" if passed else "FAIL",
+    ]
 
 
 def main():
@@ -127,19 +130,26 @@ def main():
     if not models:
         print(f"error: no model's name contains '{options.only}'")
         return 2
+    jobs = [(model, format_name) for model in models for format_name in formats]
     rows = []
-    with tempfile.TemporaryDirectory() as folder:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        concurrent.futures.ThreadPoolExecutor(options.jobs) as pool,
+    ):
+        folder = pathlib.Path(folder)
+        # First in the pool's queue, so that nothing waits for what has not begun.
+        originals = {model: pool.submit(compute_reference, tools, table, model, folder) for model in models}
 
-        def run_job(model):
+        def run_job(job):
+            model, format_name = job
             try:
-                return [[model.stem, *row] for row in check(tools, table, model, formats, pathlib.Path(folder))]
+                return [model.stem, *check(tools, table, model, originals[model], format_name, folder)]
             except Failed as failure:
-                return [[model.stem, *["-"] * (len(COLUMNS) - 2), f"FAIL: {failure}"]]
+                return [model.stem, format_name, *["-"] * (len(COLUMNS) - 3), f"FAIL: {failure}"]
 
-        with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
-            for done, result in enumerate(pool.map(run_job, models), 1):
-                rows += result
-                print(f"[{done}/{len(models)}] {result[0][0]}: {', '.join(row[-1] for row in result)}", flush=True)
+        for done, row in enumerate(pool.map(run_job, jobs), 1):
+            rows.append(row)
+            print(f"[{done}/{len(jobs)}] {row[0]}, {row[1]}: {row[-1]}", flush=True)
     return report(COLUMNS, rows)
 
 

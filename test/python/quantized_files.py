@@ -292,9 +292,15 @@ def record_runs(model, record, logits, target):
     np.savez(target, **runs)
 
 
-def check(tools, table, model, kind, folder):
-    """The row of a model and kind, without their names."""
+def compile_file(tools, table, model, source, library):
+    """Compiles `source`, made from `model` or itself; returns (number of WKV recurrences, bytes of weights)."""
     dimensions = first_match(table["dimensions"], model.stem, "dimensions")
+    raised, _, _ = compile_model(tools, source, library, dimensions, ["--embed-weights=false", "--mcpu=native"])
+    return raised, library.with_suffix(".safetensors").stat().st_size
+
+
+def check(tools, table, model, original, kind, folder):
+    """The row of a model, compiled as `original` (a future), and a kind; without their names."""
     name = f"{model.stem}-{re.sub('[^a-z0-9]+', '-', kind.lower())}"
     source, library, record = (folder / (name + suffix) for suffix in (".onnx", ".so", ".npz"))
     KINDS[kind](model, source)
@@ -304,10 +310,8 @@ def check(tools, table, model, kind, folder):
     except onnxruntime_errors.Fail as failure:
         # Nothing to compare with: it writes scales per axis for batches of matrices, for instance.
         return ["-"] * (len(COLUMNS) - 3) + [f"none: onnxruntime cannot run it: {str(failure).splitlines()[0][-120:]}"]
-    arguments = ["--embed-weights=false", "--mcpu=native"]
-    original, _, _ = compile_model(tools, model, folder / (name + "-original.so"), dimensions, arguments)
-    raised, _, _ = compile_model(tools, source, library, dimensions, arguments)
-    sizes = [path.with_suffix(".safetensors").stat().st_size for path in (library, folder / (name + "-original.so"))]
+    raised, size = compile_file(tools, table, model, source, library)
+    original_raised, original_size = original.result()
     allowed = first_match(table["quantized_files"], kind, "quantized_files")
     done = run([tools["rwkv-run"], library, "--check", record, "--atol", repr(allowed)])
     closing = re.search(r"max abs error (\S+) over (\d+) outputs: (PASS|FAIL)", done.stdout)
@@ -317,9 +321,9 @@ def check(tools, table, model, kind, folder):
     agreed = re.search(r"largest relative error (\S+) over (\d+) comparisons: (PASS|FAIL)", forms.stdout)
     if not agreed or int(agreed[2]) == 0:
         raise Failed(f"rwkv-run --check-forms: {last_words(forms)}")
-    passed = closing[3] == agreed[3] == "PASS" and raised == original and sizes[0] < sizes[1]
-    kilobytes = [f"{size / 1024:.0f}" for size in sizes]
-    found = f"{raised} of {original}"
+    passed = closing[3] == agreed[3] == "PASS" and raised == original_raised and size < original_size
+    kilobytes = [f"{size / 1024:.0f}", f"{original_size / 1024:.0f}"]
+    found = f"{raised} of {original_raised}"
     return [found, *kilobytes, closing[1], f"{allowed:g}", agreed[1], "PASS" if passed else "FAIL"]
 
 
@@ -340,19 +344,27 @@ def main():
         print(f"error: no model's name contains '{options.only}', or no kind '{options.kind}'")
         return 2
     rows = []
-    with tempfile.TemporaryDirectory() as folder:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        concurrent.futures.ThreadPoolExecutor(options.jobs) as pool,
+    ):
+        folder = pathlib.Path(folder)
+        # First in the pool's queue, so that nothing waits for what has not begun.
+        originals = {
+            model: pool.submit(compile_file, tools, table, model, model, folder / f"{model.stem}.so")
+            for model in models
+        }
 
         def run_job(job):
             model, kind = job
             try:
-                return [model.stem, kind, *check(tools, table, model, kind, pathlib.Path(folder))]
+                return [model.stem, kind, *check(tools, table, model, originals[model], kind, folder)]
             except Failed as failure:
                 return [model.stem, kind, *["-"] * (len(COLUMNS) - 3), f"FAIL: {failure}"]
 
-        with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
-            for done, row in enumerate(pool.map(run_job, jobs), 1):
-                rows.append(row)
-                print(f"[{done}/{len(jobs)}] {row[0]}, {row[1]}: {row[-1]}", flush=True)
+        for done, row in enumerate(pool.map(run_job, jobs), 1):
+            rows.append(row)
+            print(f"[{done}/{len(jobs)}] {row[0]}, {row[1]}: {row[-1]}", flush=True)
     return report(COLUMNS, rows)
 
 

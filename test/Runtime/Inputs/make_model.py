@@ -78,8 +78,10 @@ def main():
         write_kernels(folder)
     np.savez_compressed(folder / "runs.npz", **calls(table, list(b"in the ")))
     source = pathlib.Path(__file__).with_name("model.c")
-    command = [compiler, "-shared", "-fPIC", "-O1", "-fvisibility=hidden", f"-I{root}/include", f"-I{folder}"]
-    subprocess.run([*command, *macros, source, "-o", folder / "model.so"], check=True)
+    object_file = folder / "model.o"
+    command = [compiler, "-c", "-fPIC", "-O1", "-fvisibility=hidden", f"-I{root}/include", f"-I{folder}"]
+    subprocess.run([*command, *macros, source, "-o", object_file], check=True)
+    subprocess.run([compiler, "-shared", object_file, "-o", folder / "model.so"], check=True)
 
 
 if __name__ == "__main__":
