@@ -321,7 +321,7 @@ def find_tools(bindir, target="cpu"):
         print(f"error: not found: {', '.join(missing)}; build the project or give its folder by --bindir")
         sys.exit(2)
     if target == "spirv":
-        for name, value in opencl.environment(sys.prefix).items():
+        for name, value in opencl.environment(sys.prefix, opencl.OPTIMIZED).items():
             os.environ.setdefault(name, value)
     tools["compile"] = [] if target == "cpu" else [f"--target={target}"]
     tools["device"] = DEVICES[target.partition(":")[0]]

@@ -5,7 +5,7 @@
 import pathlib
 
 # The vectoriser takes two thirds of the time to compile kernels, and other optimisations a third of the rest;
-# test/Integration/opencl.test shows models with these. A pass that only saves memory now and then crashes.
+# numerics.py and test/Integration/opencl.test run with these. A pass that only saves memory now and then crashes.
 VECTORIZER = "CL_CONFIG_USE_VECTORIZER"
 OPTIONS = "CL_CONFIG_LLVM_OPTIONS"
 OPTIMIZED = "-opt-disable=sycl-kernel-reduce-cross-barrier-values -opt-bisect-verbose=0"
@@ -17,7 +17,7 @@ def library(prefix):
     return str(pathlib.Path(prefix) / "lib" / "libintelocl.so")
 
 
-def environment(prefix):
+def environment(prefix, options=PLAIN):
     """The variables that have both loaders in use, Debian's and Khronos', find it and no other."""
     name = library(prefix)
-    return {"OCL_ICD_VENDORS": name, "OCL_ICD_FILENAMES": name, VECTORIZER: "False", OPTIONS: PLAIN}
+    return {"OCL_ICD_VENDORS": name, "OCL_ICD_FILENAMES": name, VECTORIZER: "False", OPTIONS: options}
