@@ -98,7 +98,8 @@ Emitter::NonzeroList Emitter::listSteps(unsigned reduction) {
       bits += s.chunk *
               cast<MemRefType>(bases[input].getType()).getElementTypeBitWidth();
   NonzeroList list;
-  list.ahead = llvm::alignTo(countAhead(bits, kFetchAhead, steps), s.streams);
+  list.ahead =
+      llvm::alignTo(countAhead(bits, kFetchRowsAhead, steps), s.streams);
   list.numbers = allocateNumbers(steps + list.ahead);
   list.count = loop(
       index(0), index(steps), 1, index(0), [&](Value iv, ValueRange found) {
@@ -167,7 +168,7 @@ void Emitter::listGroups() {
   llvm::fill(ivs, index(0));
   for (unsigned input : s.skippedGroups)
     bases[input] = flatten(s.accesses[input].operand);
-  groups.ahead = countAhead(bits, kFetchIntegersAhead, total);
+  groups.ahead = countAhead(bits, kFetchGroupsAhead, total);
   groups.numbers = allocateNumbers(total + groups.ahead);
   groupsBefore = allocateNumbers(s.ranges[block] + 1);
   storeNumber(index(0), groupsBefore, index(0));

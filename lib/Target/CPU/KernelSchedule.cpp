@@ -436,7 +436,10 @@ static void chooseFetched(linalg::GenericOp op, Schedule &s) {
       continue;
     largest = bytes;
     s.fetched = input;
-    s.fetchedAhead = element.isInteger() ? kFetchIntegersAhead : kFetchAhead;
+    s.fetchedAhead =
+        element.isInteger()
+            ? kFetchIntegersAhead
+            : kFetchFloatsAhead * element.getIntOrFloatBitWidth() / 8;
     int64_t most = hasNextPart(s, access, size)
                        ? bytes
                        : std::max(bytes / s.rows / 4, kMinFetchedAhead);
