@@ -79,8 +79,8 @@ def SkipZeroRows : Pass<"cpu-skip-zero-rows", "::mlir::ModuleOp"> {
     those; groups only if three fifths of them are zero, because memory is read more
     slowly by a list than from end to end. `cpu-pack-matrices` makes the parts of such
     matrices wide enough that reading some rows saves memory traffic. Sums have the
-    same terms in the same order but for the zeros, so that results are the same to
-    the bit (where all weights are finite numbers).
+    same terms in the same order but for the zeros, so that results are to the bit those
+    of visiting all (where all weights are finite numbers).
 
     ```mlir
     %r = linalg.generic // max(%k, 0) * max(%k, 0)
