@@ -50,8 +50,8 @@ struct Options {
   size_t megabytes = 512;
   long size = 1024;
   double seconds = 0.2;
-  /// As long as text is decoded: machines that others share give memory faster
-  /// at first.
+  /// As long as text is decoded: where others take part of memory's speed, it
+  /// changes within seconds.
   double readSeconds = 1;
 };
 

@@ -99,7 +99,7 @@ private:
   Values visitListed(mlir::ValueRange carried,
                      llvm::function_ref<Values(mlir::ValueRange)> body);
 
-  /// Adds those steps of \p reduction to the outputs in [from, to).
+  /// Adds \p steps of \p reduction to the outputs in [from, to).
   void emitStreamBlock(mlir::Value from, mlir::Value to, unsigned reduction,
                        const Values &steps);
 

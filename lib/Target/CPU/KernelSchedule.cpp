@@ -27,12 +27,13 @@ static constexpr int64_t kMaxAccumulators = 8;
 static constexpr unsigned kLargeBody = 12;
 /// Rows of a matrix read side by side; each keeps a broadcast in a register.
 static constexpr int64_t kStreams = 8;
-/// Bytes of a matrix that is fetched ahead at least.
-static constexpr int64_t kMinFetchedBytes = 2048;
-/// What memory gives a thread while it waits for some of it.
-static constexpr int64_t kMinFetchedAhead = 4096;
 /// The same where rows between them are skipped.
 static constexpr int64_t kSkippingStreams = 4;
+/// Bytes of a matrix that is fetched ahead at least.
+static constexpr int64_t kMinFetchedBytes = 2048;
+/// How far ahead, in bytes, at least: what memory gives a thread while it waits
+/// for some of it.
+static constexpr int64_t kMinFetchedAhead = 4096;
 /// Lanes of a chunk at most: its accumulators stay in the first-level cache.
 static constexpr int64_t kMaxChunk = 1024;
 

@@ -300,8 +300,8 @@ struct PackMatricesPass : cpu::impl::PackMatricesBase<PackMatricesPass> {
         widths.try_emplace(getConstant(read.getSource()), found->width);
       }
       auto product = dyn_cast<linalg::LinalgOp>(op);
-      if (product && product.getNumDpsInits() == 1 &&
-          op->hasAttr(kSkipZerosAttr))
+      if (product && product.hasPureTensorSemantics() &&
+          product.getNumDpsInits() == 1 && op->hasAttr(kSkipZerosAttr))
         for (Value input : product.getDpsInputs())
           if (Attribute constant = getConstant(input))
             widths.try_emplace(constant, findRowWidth(product, input));

@@ -34,8 +34,11 @@ static bool isRectified(Value value) {
            isRectifiedTensor(op->getOperand(argument.getArgNumber()));
   }
   Operation *def = value.getDefiningOp();
-  if (isa_and_nonnull<arith::MulFOp>(def))
-    return llvm::any_of(def->getOperands(), isRectified);
+  // Squares of squares are looked at once each.
+  if (auto product = dyn_cast_or_null<arith::MulFOp>(def))
+    return isRectified(product.getLhs()) ||
+           (product.getLhs() != product.getRhs() &&
+            isRectified(product.getRhs()));
   if (isa_and_nonnull<arith::ExtFOp, arith::TruncFOp, arith::FPToSIOp,
                       math::RoundEvenOp>(def))
     return isRectified(def->getOperand(0));
