@@ -281,9 +281,9 @@ void printProducts(const Options &) {
 // Command line
 //===----------------------------------------------------------------------===//
 
-[[noreturn]] void explain() {
+[[noreturn]] void explain(bool asked = false) {
   std::fprintf(
-      stderr,
+      asked ? stdout : stderr,
       "usage: rwkvc-limits [options]\n"
       "Measures memory reads (GB/s) and oneDNN's square matrix products "
       "(GOP/s);\nprints a line of JSON.\n"
@@ -293,7 +293,7 @@ void printProducts(const Options &) {
       "(1024)\n"
       "  --seconds=S       least time of each product (0.2)\n"
       "  --read-seconds=S  the same of memory reads (1)\n");
-  std::exit(2);
+  std::exit(asked ? 0 : 2);
 }
 
 Options parse(int argc, char **argv) {
@@ -301,7 +301,7 @@ Options parse(int argc, char **argv) {
   for (int i = 1; i < argc; ++i) {
     const char *equals = std::strchr(argv[i], '=');
     if (!equals)
-      explain();
+      explain(std::strcmp(argv[i], "--help") == 0);
     std::string name(argv[i], static_cast<size_t>(equals - argv[i]));
     char *end;
     double value = std::strtod(equals + 1, &end);

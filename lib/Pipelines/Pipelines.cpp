@@ -483,8 +483,8 @@ struct TextOptions : PassPipelineOptions<TextOptions> {
                      "none: a processor")};
   Option<std::string> matrixUnits{
       *this, "matrix-units",
-      llvm::cl::desc("Units for small matrices that kernels use: " +
-                     listMatrixUnits())};
+      llvm::cl::desc("Units for small matrices that kernels use, as for "
+                     "gpu-distribute-kernels")};
   Option<bool> hasMatrixUnits{
       *this, "has-matrix-units",
       llvm::cl::desc("The device has these; otherwise the same in software"),

@@ -247,15 +247,16 @@ DriverOptions rwkvc::parseCommandLine(int argc, char **argv) {
       "wkv-chunk", cl::init(defaults.wkvChunk),
       cl::desc("Tokens of a chunk, a multiple of 16 (default: by cost)"),
       cl::value_desc("n"), cl::cat(category));
-  cl::opt<std::string> matrixUnits(
-      "matrix-units", cl::ValueOptional,
-      cl::desc("Multiply matrices of prefill by a device's units for small "
-               "ones, tensor or matrix cores: true (default where rwkvc knows "
-               "the device's), false, or units of this name: " +
-               listMatrixUnits() +
-               "; where a device has none, or others: the same in software, "
-               "slowly, to check it; true is tf32 there"),
-      cl::value_desc("which"), cl::cat(category));
+  const std::string unitsHelp =
+      "Multiply matrices of prefill by a device's units for small ones, tensor "
+      "or matrix cores: true (default where rwkvc knows the device's), false, "
+      "or units of this name: " +
+      listMatrixUnits() +
+      "; where a device has none, or others: the same in software, slowly, to "
+      "check it; true is tf32 there";
+  cl::opt<std::string> matrixUnits("matrix-units", cl::ValueOptional,
+                                   cl::desc(unitsHelp), cl::value_desc("which"),
+                                   cl::cat(category));
   cl::opt<cl::boolOrDefault> embed(
       "embed-weights",
       cl::desc("Put the weights into the artefact instead of a file beside it "
