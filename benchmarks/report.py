@@ -14,8 +14,8 @@ import pathlib
 import re
 import sys
 
-# What rwkvc-limits reads between two looks at the clock, on each thread.
-PIECE_BYTES = 32 << 20
+# A part of memory whose evenness is told beside its speed.
+STRETCH_BYTES = 32 << 20
 
 
 @dataclasses.dataclass
@@ -46,9 +46,18 @@ def best_limit(part, kind, name=None):
     return max((value for value in found if value), default=None)
 
 
-def list_pieces(limits):
-    """Seconds that each piece of memory took to be read, in all rounds."""
-    return sum(((found or {}).get("piece_s", []) for found in limits), [])
+def reads(limits, size):
+    """Seconds that so many bytes of memory took to be read by all threads together, again and again in all rounds: as
+    many pieces in a row as are nearest to it."""
+    found = []
+    for limit in limits:
+        pieces = (limit or {}).get("piece_s", [])
+        if not pieces:
+            continue
+        count = max(1, round(size / limit["threads"] / limit["piece_bytes"]))
+        scale = size / limit["threads"] / (count * limit["piece_bytes"])
+        found += [sum(pieces[i : i + count]) * scale for i in range(0, len(pieces) - count + 1, count)]
+    return found
 
 
 def percentile(values, share):
@@ -92,19 +101,18 @@ def rows(results, part):
     sizes = {runtime: prepared[runtime]["element_bytes"] for runtime in decode if prepared[runtime]["compares"]}
     limits = {r: bandwidth * 1e9 / bytes_per_token(counts, size) for r, size in sizes.items()} if bandwidth else {}
     add("decode", "tokens/s", True, decode, limit=limits, limit_name="of memory reads")
-    pieces = list_pieces(part["limits"])
-    typical = part["threads"] * PIECE_BYTES / percentile(pieces, 0.5) if pieces else None
-    least = {r: bytes_per_token(counts, size) / typical * 1e3 for r, size in sizes.items()} if typical else {}
-    for share, limits in ((0.5, least), (0.99, {})):
-        times = {r: [percentile(sum(f["decode_token_s"], []), share) * 1e3] for r, f in figures.items() if r in decode}
-        add(
-            f"latency of a token, p{share * 100:.0f}",
-            "ms",
-            False,
-            times,
-            limit=limits,
-            limit_name="of median memory reads",
-        )
+    latencies = {r: sum(figures[r]["decode_token_s"], []) for r in decode}
+    # What a loop takes that does nothing but read a token's bytes.
+    bare = {r: reads(part["limits"], bytes_per_token(counts, size)) for r, size in sizes.items()}
+    bare = {r: times for r, times in bare.items() if times}
+    for title, unit, figure, limit_name in (
+        ("latency of a token, p50", "ms", lambda times: percentile(times, 0.5) * 1e3, "of median memory reads"),
+        ("latency of a token, p99", "ms", lambda times: percentile(times, 0.99) * 1e3, "of p99 of memory reads"),
+        ("p99 by p50", "times", lambda times: percentile(times, 0.99) / percentile(times, 0.5), "of memory reads'"),
+    ):
+        values = {r: [figure(times)] for r, times in latencies.items()}
+        limits = {r: figure(times) for r, times in bare.items()}
+        add(title, unit, False, values, limit=limits, limit_name=limit_name, charted=unit == "ms")
     peak = best_limit(part, "gemm_gops", "fp32")
     for tokens in numbers(figures, "prefill", "s"):
         limits = (
@@ -172,14 +180,17 @@ def describe_limits(part):
     lines = []
     for count, key in ((part["threads"], "limits"), (1, "limits_one_thread")):
         view = {"limits": part[key]}
-        reads = best_limit(view, "read_gbps")
-        if reads is None:
+        speed = best_limit(view, "read_gbps")
+        if speed is None:
             continue
-        text = f"{count} thread{'s' * (count != 1)}: memory reads {number(reads)} GB/s"
-        pieces = list_pieces(part[key])
-        if pieces:
-            middle = percentile(pieces, 0.5)
-            text += f", median {number(count * PIECE_BYTES / middle / 1e9)}, of pieces of 32 MiB p99 is {percentile(pieces, 0.99) / middle:.2f} × p50"
+        text = f"{count} thread{'s' * (count != 1)}: memory reads {number(speed)} GB/s"
+        times = reads(part[key], STRETCH_BYTES)
+        if times:
+            middle = percentile(times, 0.5)
+            text += (
+                f", median {number(STRETCH_BYTES / middle / 1e9)}, of {STRETCH_BYTES >> 20} MiB each p99 is "
+                f"{percentile(times, 0.99) / middle:.2f} × p50"
+            )
         products = {name: best_limit(view, "gemm_gops", name) for name in ("fp32", "tf32", "bf16", "fp16", "int8")}
         parts = [f"{name} {number(value)}" for name, value in products.items() if value]
         lines.append(text + (f"; matrix products, GOP/s: {', '.join(parts)}" if parts else ""))

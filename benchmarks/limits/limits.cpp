@@ -80,9 +80,10 @@ template <size_t Places> uint64_t readAll(const Vector *data, size_t count) {
   return total;
 }
 
-/// What a thread reads between two looks at the clock, in vectors: about what a
-/// token of a small model needs.
-constexpr size_t kPiece = (size_t{32} << 20) / sizeof(Vector);
+/// What a thread reads between two looks at the clock: less than the smallest
+/// token needs, so that some in a row are as much as a token.
+constexpr size_t kPieceBytes = size_t{8} << 20;
+constexpr size_t kPiece = kPieceBytes / sizeof(Vector);
 
 /// Gigabytes (10^9 bytes) read per second, the best of the passes that the time
 /// allows, each thread reading a part of its own. \p pieces gets the seconds
@@ -328,8 +329,10 @@ Options parse(int argc, char **argv) {
 int main(int argc, char **argv) {
   Options options = parse(argc, argv);
   std::vector<double> pieces;
-  std::printf("{\"threads\": %d, \"read_gbps\": %.3f, \"piece_s\": [",
-              options.threads, measureReads(options, pieces));
+  double best = measureReads(options, pieces);
+  std::printf("{\"threads\": %d, \"read_gbps\": %.3f, \"piece_bytes\": %zu, "
+              "\"piece_s\": [",
+              options.threads, best, kPieceBytes);
   for (size_t i = 0; i < pieces.size(); ++i)
     std::printf("%s%.6f", i ? ", " : "", pieces[i]);
   std::printf("]");
