@@ -323,6 +323,7 @@ static void buildKernels(OpPassManager &pm, const PipelineOptions &options) {
   cpu::VectorizeKernelsOptions vectorize;
   vectorize.vectorBits = options.vectorBits;
   vectorize.dotProducts = options.dotProducts;
+  vectorize.streamedBytes = options.streamedBytes;
   vectorize.minParallelWork = options.minParallelWork;
   if (options.levels.size() > 1) {
     cpu::CloneKernelsOptions clone;
@@ -331,6 +332,7 @@ static void buildKernels(OpPassManager &pm, const PipelineOptions &options) {
       clone.vectorBits.push_back(level.vectorBits);
       clone.bases.push_back(level.base);
       clone.dotProducts.push_back(level.dotProducts);
+      clone.streamedBytes.push_back(level.streamedBytes);
     }
     pm.addPass(cpu::createCloneKernels(clone));
     OpPassManager &levels = pm.nest<ModuleOp>();
@@ -497,6 +499,11 @@ struct TextOptions : PassPipelineOptions<TextOptions> {
       llvm::cl::desc("Instructions that add products of integers of 8 bits: "
                      "generic, avx2, avx512bw or vnni"),
       llvm::cl::init(defaults.dotProducts)};
+  Option<int64_t> streamedBytes{
+      *this, "streamed-bytes",
+      llvm::cl::desc("Bytes of all weights from which they are fetched past "
+                     "the larger caches; 0: never"),
+      llvm::cl::init(defaults.streamedBytes)};
   Option<int64_t> activationBits{
       *this, "activation-bits",
       llvm::cl::desc("Bits of activations beside integer weights: 16 or 8; 0: "
@@ -538,6 +545,7 @@ struct TextOptions : PassPipelineOptions<TextOptions> {
     options.matrixUnits = matrixUnits;
     options.vectorBits = vectorBits;
     options.dotProducts = dotProducts;
+    options.streamedBytes = streamedBytes;
     if (activationBits.getNumOccurrences())
       options.activationBits = activationBits;
     options.minParallelWork = minParallelWork;

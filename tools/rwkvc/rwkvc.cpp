@@ -191,9 +191,10 @@ llvm::Error Driver::runPhase(mlir::ModuleOp module, Phase phase,
   }
   pipeline.vectorBits = targets.front().getVectorBits();
   pipeline.dotProducts = targets.front().getDotProducts().str();
+  pipeline.streamedBytes = targets.front().getStreamedBytes();
   for (const TargetInfo &target : targets) {
     Level level{target.getName().str(), target.getVectorBits(),
-                target.getDotProducts().str()};
+                target.getDotProducts().str(), target.getStreamedBytes()};
     for (auto [i, other] : llvm::enumerate(pipeline.levels))
       if (other.base < 0 && target.extendsIntegerProducts(targets[i]))
         level.base = static_cast<int64_t>(i);

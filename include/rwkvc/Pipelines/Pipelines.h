@@ -45,6 +45,9 @@ struct Level {
   /// Instructions that add products of integers of 8 bits, as
   /// cpu-vectorize-kernels names them.
   std::string dotProducts = "generic";
+  /// Bytes of all weights from which they are fetched past the larger caches;
+  /// 0: never.
+  int64_t streamedBytes = 0;
   /// Number of an earlier one whose code is as good here but where integers are
   /// multiplied; -1: none.
   int64_t base = -1;
@@ -63,8 +66,9 @@ struct PipelineOptions {
   bool hasMatrixUnits = false;
   int64_t vectorBits = 256;            ///< width of a vector register
   std::string dotProducts = "generic"; ///< as for a level
-  /// Several: there are kernels for each, in modules of their own; vectorBits
-  /// and dotProducts are of no account then.
+  int64_t streamedBytes = 0;           ///< as for a level
+  /// Several: there are kernels for each, in modules of their own; vectorBits,
+  /// dotProducts and streamedBytes are of no account then.
   std::vector<Level> levels;
   int64_t minParallelWork = 1 << 18; ///< scalar operations; 0: one thread
   bool useDnnl = false;              ///< large matrix products by oneDNN

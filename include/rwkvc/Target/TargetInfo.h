@@ -50,6 +50,10 @@ public:
   /// Instructions that add products of four integers of 8 bits, as
   /// cpu-vectorize-kernels names them.
   llvm::StringRef getDotProducts() const;
+  /// Bytes of a model's weights from which what a token reads is fetched to the
+  /// first-level cache alone, past the others, as it is gone from them before
+  /// the next token anyway; 0: never, as far as is known.
+  int64_t getStreamedBytes() const;
 
 private:
   static llvm::Expected<TargetInfo>

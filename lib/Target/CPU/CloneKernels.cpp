@@ -43,9 +43,11 @@ struct CloneKernelsPass : cpu::impl::CloneKernelsBase<CloneKernelsPass> {
   void runOnOperation() override {
     ModuleOp module = getOperation();
     if (levels.size() != vectorBits.size() ||
-        (!dotProducts.empty() && levels.size() != dotProducts.size())) {
-      module.emitError("as many levels as widths of their registers, and as "
-                       "instructions for products, expected");
+        (!dotProducts.empty() && levels.size() != dotProducts.size()) ||
+        (!streamedBytes.empty() && levels.size() != streamedBytes.size())) {
+      module.emitError("as many levels as widths of their registers, as "
+                       "instructions for products, and as bytes of streamed "
+                       "weights expected");
       return signalPassFailure();
     }
     SmallVector<int64_t> ofLevels(bases.begin(), bases.end());
@@ -68,6 +70,9 @@ struct CloneKernelsPass : cpu::impl::CloneKernelsBase<CloneKernelsPass> {
       level->setAttr(kVectorBitsAttr, b.getI64IntegerAttr(vectorBits[i]));
       if (!dotProducts.empty())
         level->setAttr(kDotProductsAttr, b.getStringAttr(dotProducts[i]));
+      if (!streamedBytes.empty() && streamedBytes[i] > 0)
+        level->setAttr(kStreamedBytesAttr,
+                       b.getI64IntegerAttr(streamedBytes[i]));
       int64_t base = ofLevels[i];
       if (base >= 0)
         level->setAttr(kBaseAttr, b.getStringAttr(levels[base]));

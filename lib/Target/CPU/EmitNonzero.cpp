@@ -72,9 +72,7 @@ void Emitter::prefetchRun(unsigned input, int64_t elements) {
   int64_t bits =
       cast<MemRefType>(bases[input].getType()).getElementTypeBitWidth();
   for (int64_t at = 0; at < elements; at += kLineBytes * 8 / bits)
-    memref::PrefetchOp::create(b, bases[input], add(number, index(at)),
-                               /*isWrite=*/false, /*localityHint=*/3,
-                               /*isDataCache=*/true);
+    prefetchOnce(input, add(number, index(at)));
 }
 
 int64_t Emitter::countAhead(int64_t bits, int64_t fetched, int64_t most) {

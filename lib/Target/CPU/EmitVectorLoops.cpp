@@ -439,16 +439,19 @@ Value Emitter::load(unsigned operand, int64_t row, int64_t part,
                                      elements));
 }
 
+void Emitter::prefetchOnce(unsigned operand, Value number) {
+  memref::PrefetchOp::create(b, bases[operand], number, /*isWrite=*/false,
+                             /*localityHint=*/s.isStreaming ? 0 : 3,
+                             /*isDataCache=*/true);
+}
+
 void Emitter::fetchNext(unsigned operand, int64_t part, VectorType type,
                         Value number) {
   int64_t bits = type.getElementTypeBitWidth();
   int64_t bytes = type.getNumElements() * bits / 8;
   if (visitsList || operand != s.fetched || part * bytes % kLineBytes != 0)
     return;
-  memref::PrefetchOp::create(b, bases[operand],
-                             add(number, index(s.fetchedAhead * 8 / bits)),
-                             /*isWrite=*/false, /*localityHint=*/3,
-                             /*isDataCache=*/true);
+  prefetchOnce(operand, add(number, index(s.fetchedAhead * 8 / bits)));
 }
 
 void Emitter::store(unsigned operand, int64_t row, int64_t part, Value value) {

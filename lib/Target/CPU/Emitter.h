@@ -177,6 +177,10 @@ private:
 
   mlir::Value load(unsigned operand, int64_t row, int64_t part, int64_t lanes);
 
+  /// Fetches the line of element \p number of \p operand, which is read once,
+  /// to the first-level cache.
+  void prefetchOnce(unsigned operand, mlir::Value number);
+
   /// Fetches ahead what follows \p type at \p number of operand \p operand , if
   /// that is fetched and \p part begins a line.
   void fetchNext(unsigned operand, int64_t part, mlir::VectorType type,

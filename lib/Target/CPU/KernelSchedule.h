@@ -67,6 +67,9 @@ struct Schedule {
   /// it is fetched ahead, by so many bytes. -1: none.
   int64_t fetched = -1;
   int64_t fetchedAhead = 0;
+  /// Whether matrices of which each element is read once are fetched past the
+  /// larger caches.
+  bool isStreaming = false;
   /// Matrix-vector product with the matrix's rows along the lanes: so many rows
   /// are read side by side, each from end to end of a chunk of the lanes, which
   /// is how the hardware prefetches best. 0: tiles of accumulators.

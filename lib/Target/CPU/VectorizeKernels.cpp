@@ -9,6 +9,7 @@
 #include "mlir/Dialect/Linalg/Transforms/Transforms.h"
 #include "mlir/Dialect/SCF/Transforms/Transforms.h"
 #include "mlir/Dialect/Utils/IndexingUtils.h"
+#include "rwkvc/AOT/Interface.h"
 #include "rwkvc/Support/Loops.h"
 #include "rwkvc/Target/CPU/Passes.h"
 
@@ -41,6 +42,12 @@ struct VectorizeKernelsPass
       return signalPassFailure();
     }
     instructions = *known;
+    auto ownBytes = module->getAttrOfType<IntegerAttr>(kStreamedBytesAttr);
+    int64_t leastStreamed = ownBytes ? ownBytes.getInt() : streamedBytes;
+    auto outermost = module->getParentOfType<ModuleOp>();
+    auto size = (outermost ? outermost : module)
+                    ->getAttrOfType<IntegerAttr>(aot::kWeightsSizeAttr);
+    isStreaming = leastStreamed > 0 && size && size.getInt() >= leastStreamed;
     for (auto func : module.getOps<func::FuncOp>()) {
       SmallVector<linalg::LinalgOp> ops;
       if (failed(lowerParallelLoops(rewriter, func)))
@@ -78,6 +85,7 @@ struct VectorizeKernelsPass
       ++numScalar;
       return success();
     }
+    plan->isStreaming = isStreaming;
     ++numVectorized;
     Value begin, end;
     if (isKernel && minParallelWork > 0 && plan->work >= minParallelWork &&
@@ -161,6 +169,7 @@ struct VectorizeKernelsPass
 
   int64_t registerBits = 0;
   DotProducts instructions = DotProducts::Generic;
+  bool isStreaming = false;
 };
 
 } // namespace

@@ -2,7 +2,11 @@
 // RUN: rwkv-opt %s -pass-pipeline='builtin.module(cpu-clone-kernels{levels=small,large vector-bits=128,512},builtin.module(cpu-vectorize-kernels))' \
 // RUN:   | FileCheck %s --check-prefix=VECTOR
 // RUN: not rwkv-opt %s -cpu-clone-kernels="levels=small,large vector-bits=128" 2>&1 | FileCheck %s --check-prefix=NUMBER
-// NUMBER: error: as many levels as widths of their registers, and as instructions for products, expected
+// RUN: not rwkv-opt %s -cpu-clone-kernels="levels=small,large vector-bits=128,512 streamed-bytes=1" 2>&1 | FileCheck %s --check-prefix=NUMBER
+// NUMBER: error: as many levels as widths of their registers, as instructions for products, and as bytes of streamed weights expected
+// RUN: rwkv-opt %s -cpu-clone-kernels="levels=small,large vector-bits=128,512 streamed-bytes=0,4096" | FileCheck %s --check-prefix=STREAMED
+// STREAMED: module @small attributes {cpu.vector_bits = 128 : i64}
+// STREAMED: module @large attributes {cpu.streamed_bytes = 4096 : i64,
 // RUN: rwkv-opt %s -cpu-clone-kernels="levels=small,large,products vector-bits=128,512,512 bases=-1,-1,1" | FileCheck %s --check-prefix=BASE
 // RUN: not rwkv-opt %s -cpu-clone-kernels="levels=small,large vector-bits=128,512 bases=1,-1" 2>&1 | FileCheck %s --check-prefix=LATER
 // RUN: not rwkv-opt %s -cpu-clone-kernels="levels=a,b,c vector-bits=128,128,128 bases=-1,0,1" 2>&1 | FileCheck %s --check-prefix=LATER

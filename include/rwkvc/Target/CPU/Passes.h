@@ -36,6 +36,9 @@ inline constexpr llvm::StringLiteral kBaseAttr = "cpu.base";
 /// Of a level's module: how the processor adds products of integers of 8 bits,
 /// as the option of cpu-vectorize-kernels says it.
 inline constexpr llvm::StringLiteral kDotProductsAttr = "cpu.dot_products";
+/// Of a level's module: the bytes of weights from which they are fetched past
+/// the processor's larger caches.
+inline constexpr llvm::StringLiteral kStreamedBytesAttr = "cpu.streamed_bytes";
 /// Symbol of a level's table of kernels.
 inline constexpr llvm::StringLiteral kKernelTable = "rwkvc_kernels";
 

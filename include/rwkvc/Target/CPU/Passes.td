@@ -180,8 +180,9 @@ def VectorizeKernels : Pass<"cpu-vectorize-kernels", "::mlir::ModuleOp"> {
     One loop of the op is put into vector lanes, the one whose operands lie
     contiguous. A reduction over another loop keeps vector accumulators in
     registers, and where these are few, several partial sums of each; a reduction over the lanes itself ends with one horizontal sum.
-    A matrix that one vector is multiplied by is fetched 8 KB ahead, 16 KB if it is of integers, and so are the
-    rows of it that `cpu.skip_zeros` leaves.
+    A matrix that one vector is multiplied by is fetched some KB ahead to the first-level cache, and so are the
+    rows of it that `cpu.skip_zeros` leaves. Where the model has weights of `streamed-bytes` and more
+    (`rwkvc.weights_size` of the outermost module), the matrix is fetched past the other caches.
     Products of integers of at most 16 bits that are summed over pairs of rows, which
     lie side by side, are added in lanes (`vector.deinterleave`), which LLVM makes one
     instruction. Of integers of 8 bits, those of the matrix without a sign, four rows
@@ -227,6 +228,10 @@ def VectorizeKernels : Pass<"cpu-vectorize-kernels", "::mlir::ModuleOp"> {
            /*default=*/"\"generic\"",
            "Instructions that add products of four integers of 8 bits: generic, "
            "avx2, avx512bw or vnni; a module's attribute cpu.dot_products says "
+           "otherwise">,
+    Option<"streamedBytes", "streamed-bytes", "int64_t", /*default=*/"0",
+           "Bytes of all weights from which they are fetched past the larger "
+           "caches; 0: never; a module's attribute cpu.streamed_bytes says "
            "otherwise">,
     Option<"minParallelWork", "min-parallel-work", "int64_t",
            /*default=*/"1 << 18",
@@ -331,7 +336,10 @@ def CloneKernels : Pass<"cpu-clone-kernels", "::mlir::ModuleOp"> {
                "level has one">,
     ListOption<"dotProducts", "dot-products", "std::string",
                "Instructions of each level for products of integers of 8 bits, "
-               "as for cpu-vectorize-kernels; none given: generic">
+               "as for cpu-vectorize-kernels; none given: generic">,
+    ListOption<"streamedBytes", "streamed-bytes", "int64_t",
+               "Bytes of weights from which each level fetches them past the "
+               "larger caches; 0 or none given: never">
   ];
   let statistics = [Statistic<"numKernels", "kernels", "Kernels copied">];
 }
