@@ -505,12 +505,15 @@ llvm::Error aot::joinKernels(llvm::Module &base,
   if (llvm::Linker::linkModules(base, std::move(kernels)))
     return llvm::createStringError("kernels of a level do not fit those of its "
                                    "base");
+  return llvm::Error::success();
+}
+
+void aot::closeKernels(llvm::Module &base) {
   for (llvm::Function &function : base)
     if (!function.isDeclaration() && function.hasHiddenVisibility()) {
       function.setVisibility(llvm::GlobalValue::DefaultVisibility);
       function.setLinkage(llvm::GlobalValue::InternalLinkage);
     }
-  return llvm::Error::success();
 }
 
 void aot::emitModelInfo(llvm::Module &module,

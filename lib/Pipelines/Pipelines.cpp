@@ -108,6 +108,7 @@ ArrayRef<StringRef> rwkvc::getOptionalPasses() {
       "rwkvc-group-kernels",
       "dnnl-fuse-epilogues",
       "cpu-quantize-activations",
+      "cpu-round-activations",
       "cpu-skip-zero-rows",
       "cpu-pack-matrices",
       "cpu-pad-rows",
@@ -262,6 +263,8 @@ static void buildLinalg(OpPassManager &pm, const PipelineOptions &options) {
     activations.bits = bits;
     addOptional(pm, options, cpu::createQuantizeActivations(activations));
   }
+  if (options.roundActivations && !options.isForDevice())
+    addOptional(pm, options, cpu::createRoundActivations());
   // Its loop has no more parts than a processor has threads.
   if (!options.isForDevice())
     addOptional(pm, options, cpu::createSkipZeroRows());
@@ -497,7 +500,8 @@ struct TextOptions : PassPipelineOptions<TextOptions> {
   Option<std::string> dotProducts{
       *this, "dot-products",
       llvm::cl::desc("Instructions that add products of integers of 8 bits: "
-                     "generic, avx2, avx512bw or vnni"),
+                     "generic, avx2, avx512bw or vnni; or bf16: vnni, and one "
+                     "for pairs of bf16"),
       llvm::cl::init(defaults.dotProducts)};
   Option<int64_t> streamedBytes{
       *this, "streamed-bytes",
@@ -508,6 +512,10 @@ struct TextOptions : PassPipelineOptions<TextOptions> {
       *this, "activation-bits",
       llvm::cl::desc("Bits of activations beside integer weights: 16 or 8; 0: "
                      "floating point (default: 16, for a device 0)")};
+  Option<bool> roundActivations{
+      *this, "round-activations",
+      llvm::cl::desc("Activations become bf16 where weights are"),
+      llvm::cl::init(defaults.roundActivations)};
   Option<int64_t> minParallelWork{
       *this, "min-parallel-work",
       llvm::cl::desc("Scalar operations from which a kernel is split over "
@@ -546,6 +554,7 @@ struct TextOptions : PassPipelineOptions<TextOptions> {
     options.vectorBits = vectorBits;
     options.dotProducts = dotProducts;
     options.streamedBytes = streamedBytes;
+    options.roundActivations = roundActivations;
     if (activationBits.getNumOccurrences())
       options.activationBits = activationBits;
     options.minParallelWork = minParallelWork;

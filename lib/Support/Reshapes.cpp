@@ -7,6 +7,7 @@
 
 #include "rwkvc/Support/Reshapes.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "mlir/IR/DialectResourceBlobManager.h"
 
 using namespace mlir;
 
@@ -64,6 +65,18 @@ Value rwkvc::splitAxis(ImplicitLocOpBuilder &b, Value value, unsigned axis,
     }
   }
   return tensor::ExpandShapeOp::create(b, type.clone(shape), value, groups);
+}
+
+ElementsAttr rwkvc::splitAxis(ElementsAttr constant, unsigned axis,
+                              int64_t inside) {
+  auto type = cast<RankedTensorType>(constant.getType());
+  SmallVector<int64_t> shape(type.getShape());
+  shape[axis] /= inside;
+  shape.insert(shape.begin() + axis + 1, inside);
+  if (auto resource = dyn_cast<DenseResourceElementsAttr>(constant))
+    return DenseResourceElementsAttr::get(type.clone(shape),
+                                          resource.getRawHandle());
+  return cast<DenseElementsAttr>(constant).reshape(type.clone(shape));
 }
 
 bool rwkvc::hoistReshapes(Value value, Operation *op) {

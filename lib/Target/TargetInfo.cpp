@@ -60,11 +60,15 @@ static uint64_t getFeatureBits(const llvm::TargetMachine &machine) {
 
 /// On x86-64: what every machine with AVX2 can run, what those with AVX-512
 /// can, and those that add products of integers to sums in one instruction.
-/// LLVM makes nothing of BF16 and AMX in our kernels.
-static llvm::StringRef getDefaultProcessors(const llvm::Triple &triple) {
-  return triple.getArch() == llvm::Triple::x86_64
-             ? "x86-64-v3,x86-64-v4,x86-64-v4+avx512vnni"
-             : "generic";
+/// Where \p multipliesBF16 , those that do so with pairs of bf16 as well.
+/// LLVM makes nothing of AMX in our kernels.
+static llvm::StringRef getDefaultProcessors(const llvm::Triple &triple,
+                                            bool multipliesBF16) {
+  if (triple.getArch() != llvm::Triple::x86_64)
+    return "generic";
+  return multipliesBF16 ? "x86-64-v3,x86-64-v4,x86-64-v4+avx512vnni,"
+                          "x86-64-v4+avx512vnni+avx512bf16"
+                        : "x86-64-v3,x86-64-v4,x86-64-v4+avx512vnni";
 }
 
 static llvm::Triple getTriple(llvm::StringRef name) {
@@ -86,9 +90,9 @@ void rwkvc::initializeTargets() {
 
 llvm::Expected<std::vector<TargetInfo>>
 TargetInfo::createLevels(llvm::StringRef triple, llvm::StringRef cpus,
-                         llvm::StringRef features) {
+                         llvm::StringRef features, bool multipliesBF16) {
   if (cpus.empty())
-    cpus = getDefaultProcessors(getTriple(triple));
+    cpus = getDefaultProcessors(getTriple(triple), multipliesBF16);
   std::vector<TargetInfo> levels;
   for (llvm::StringRef cpu : llvm::split(cpus, ',')) {
     auto level = create(triple, cpu, features);
@@ -200,7 +204,7 @@ llvm::StringRef TargetInfo::getDotProducts() const {
     return "generic";
   // Registers of less than 512 bits too.
   if (has("avx512vnni") && has("avx512vl"))
-    return "vnni";
+    return has("avx512bf16") ? "bf16" : "vnni";
   if (has("avxvnni") && vectorBits <= 256)
     return "vnni";
   return has("avx512bw") ? "avx512bw" : "avx2";
@@ -220,9 +224,9 @@ std::unique_ptr<llvm::TargetMachine> TargetInfo::createMachine() const {
                          machine->getTargetFeatureString());
 }
 
-bool TargetInfo::extendsIntegerProducts(const TargetInfo &other) const {
+bool TargetInfo::extendsDotProducts(const TargetInfo &other) const {
   static constexpr llvm::StringRef ofProducts[] = {
-      "avx512vnni", "avxvnni", "avxvnniint8", "avxvnniint16"};
+      "avx512vnni", "avx512bf16", "avxvnni", "avxvnniint8", "avxvnniint16"};
   if (machine->getTargetTriple() != other.machine->getTargetTriple() ||
       machine->getTargetCPU() != other.machine->getTargetCPU() ||
       vectorBits != other.vectorBits)

@@ -6,7 +6,7 @@
 For each model and format: the same tokens go through both, a block and then one by one. The error is the distance of the
 two rows of logits by the length of the reference's, the largest over all tokens; what is allowed stands in
 tolerances.json. `rwkv-run --check-forms` verifies that the forms agree: as closely as those of unquantised weights, or
-for integers, with which activations are rounded too, to 16 bits or 8, as "quantized_forms_rtol" says. One float32 file of each
+where activations are rounded too, to bf16 or integers of 16 bits or 8, as "quantized_forms_rtol" says. One float32 file of each
 version, "quantized" there. Exit status: 0 all passed, 1 something failed, 2 nothing could be run.
 """
 
@@ -38,7 +38,8 @@ import rwkvc
 
 COLUMNS = ("model", "format", "weights KB", "error", "allowed", "same best token", "forms", "allowed", "result")
 # Of weights, and of the activations that they are multiplied with where it is not the default.
-FORMATS = ("bf16", "fp16", "int8", "uint8", "int4", "uint4", "int8/int8", "uint8/int8", "int4/int8", "uint4/int8")
+FORMATS = ("bf16", "fp16", "int8", "uint8", "int4", "uint4")
+FORMATS += ("bf16/bf16", "int8/int8", "uint8/int8", "int4/int8", "uint4/int8")
 BLOCK, STEPS = 48, 48
 
 

@@ -293,6 +293,8 @@ llvm::Error ArtifactWriter::translate(const Models &models,
     if (llvm::Error error = aot::joinKernels(*part.module, std::move(*lowered)))
       return error;
   }
+  for (const auto &part : partOfLevel)
+    aot::closeKernels(*parts[part.second].module);
   return llvm::Error::success();
 }
 

@@ -283,18 +283,22 @@ DriverOptions rwkvc::parseCommandLine(int argc, char **argv) {
       cl::desc("Write what --quantize made of each weight, with its error, to "
                "a file in JSON"),
       cl::value_desc("file"), cl::cat(category));
-  enum ActivationBits { Float32 = 0, Int8 = 8, Int16 = 16 };
-  cl::opt<ActivationBits> activations(
+  enum class Activations { Float32, BF16, Int8, Int16 };
+  cl::opt<Activations> activations(
       "activations",
-      cl::desc("What products with integer weights of 8 bits and less make of "
-               "activations, by blocks of 32 as they come. Default: int16, and "
-               "float32 on devices"),
+      cl::desc("What products make of activations: integers, by blocks of 32 "
+               "as they come, where weights are integers of 8 bits and less. "
+               "Default: int16, and float32 on devices"),
       cl::values(
-          clEnumValN(Int16, "int16",
+          clEnumValN(Activations::Int16, "int16",
                      "16 bits: an error far below the weights'"),
-          clEnumValN(Int8, "int8",
+          clEnumValN(Activations::Int8, "int8",
                      "8 bits: faster, above all prompts, and less exact"),
-          clEnumValN(Float32, "float32", "nothing: slower")),
+          clEnumValN(
+              Activations::BF16, "bf16",
+              "as int16, and bf16 where weights are bf16: faster prompts "
+              "on processors with AVX512-BF16, and less exact"),
+          clEnumValN(Activations::Float32, "float32", "nothing: slower")),
       cl::cat(category));
   cl::list<std::string> dialectPlugins(
       "load-dialect-plugin", cl::desc("Load dialects from a plugin library"),
@@ -474,8 +478,16 @@ DriverOptions rwkvc::parseCommandLine(int argc, char **argv) {
          " is about what --quantize does, which is not there");
   pipeline.quantize = quantize;
   pipeline.quantizeReport = quantizeReport;
-  if (activations.getNumOccurrences())
-    pipeline.activationBits = activations;
+  if (activations.getNumOccurrences()) {
+    pipeline.roundActivations = activations == Activations::BF16;
+    if (!pipeline.roundActivations)
+      pipeline.activationBits = activations == Activations::Int8    ? 8
+                                : activations == Activations::Int16 ? 16
+                                                                    : 0;
+    else if (!options.hasProcessor)
+      fail("--activations=bf16 is for processors, of which --target names "
+           "none");
+  }
   pipeline.skippedPasses = skipPass;
   checkPhases(options);
   options.verifyEach = verifyEach;

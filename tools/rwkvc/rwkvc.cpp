@@ -196,7 +196,7 @@ llvm::Error Driver::runPhase(mlir::ModuleOp module, Phase phase,
     Level level{target.getName().str(), target.getVectorBits(),
                 target.getDotProducts().str(), target.getStreamedBytes()};
     for (auto [i, other] : llvm::enumerate(pipeline.levels))
-      if (other.base < 0 && target.extendsIntegerProducts(targets[i]))
+      if (other.base < 0 && target.extendsDotProducts(targets[i]))
         level.base = static_cast<int64_t>(i);
     pipeline.levels.push_back(level);
   }
@@ -307,7 +307,8 @@ bool Driver::areWeightsKnown(Phase phase) const {
 
 int Driver::run() {
   auto created =
-      TargetInfo::createLevels(options.triple, options.cpu, options.features);
+      TargetInfo::createLevels(options.triple, options.cpu, options.features,
+                               options.pipeline.roundActivations);
   if (!created)
     return fail(created.takeError());
   targets = std::move(*created);

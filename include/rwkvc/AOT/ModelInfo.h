@@ -90,6 +90,9 @@ void prepareKernels(llvm::Module &kernels, const ModelInfo &info,
 /// others with. Each function keeps the processor that it is for.
 llvm::Error joinKernels(llvm::Module &base,
                         std::unique_ptr<llvm::Module> kernels);
+/// Makes internal what levels in the module of their base, which are all there
+/// by now, share with it.
+void closeKernels(llvm::Module &base);
 
 /// \p name with all that no C identifier may have replaced by '_'.
 std::string toIdentifier(llvm::StringRef name);

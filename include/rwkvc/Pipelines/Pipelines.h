@@ -48,8 +48,8 @@ struct Level {
   /// Bytes of all weights from which they are fetched past the larger caches;
   /// 0: never.
   int64_t streamedBytes = 0;
-  /// Number of an earlier one whose code is as good here but where integers are
-  /// multiplied; -1: none.
+  /// Number of an earlier one whose code is as good here but where products of
+  /// integers or of bf16 are added; -1: none.
   int64_t base = -1;
 };
 
@@ -81,6 +81,8 @@ struct PipelineOptions {
   /// multiplied with them: 16 or 8; 0: they stay in floating point; none: 16,
   /// on devices 0.
   std::optional<int64_t> activationBits;
+  /// Where weights are bf16, activations become that as well.
+  bool roundActivations = false;
   int64_t batch = 0; ///< texts that derived forms compute; 0: the file's number
   int64_t prefillBlock = 64;    ///< tokens of a block; 0: no @prefill
   bool allLogits = false;       ///< @prefill gives the logits of every token

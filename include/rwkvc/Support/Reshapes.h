@@ -35,6 +35,11 @@ mlir::Value undoReshapes(mlir::OpBuilder &builder,
 mlir::Value splitAxis(mlir::ImplicitLocOpBuilder &b, mlir::Value value,
                       unsigned axis, llvm::ArrayRef<int64_t> inside);
 
+/// \p constant with axis \p axis split into parts of \p inside elements and
+/// what is left; the elements are the same.
+mlir::ElementsAttr splitAxis(mlir::ElementsAttr constant, unsigned axis,
+                             int64_t inside);
+
 /// Sees to it that \p value is there before \p op : true if it is, or is a
 /// reshape, which may move, of what is.
 bool hoistReshapes(mlir::Value value, mlir::Operation *op);

@@ -28,11 +28,12 @@ public:
   /// The first one must be the least. Each is an LLVM processor name, or
   /// "native" for this machine's with all its features, and may have more:
   /// "x86-64-v4+avx512vnni". Empty: those that the project supports on the
-  /// architecture. \p triple empty: this machine's. \p features for all, as in
-  /// LLVM ("+avx512f,-fma").
+  /// architecture, among them those with instructions for bf16 if the model
+  /// \p multipliesBF16 . \p triple empty: this machine's. \p features for all,
+  /// as in LLVM ("+avx512f,-fma").
   static llvm::Expected<std::vector<TargetInfo>>
   createLevels(llvm::StringRef triple, llvm::StringRef cpus,
-               llvm::StringRef features);
+               llvm::StringRef features, bool multipliesBF16 = false);
 
   llvm::TargetMachine &getMachine() const { return *machine; }
   /// Another of the same kind: threads cannot share one.
@@ -44,11 +45,12 @@ public:
   uint64_t getFeatures() const { return features; }
   /// Width of the widest vector register that is worth using.
   int64_t getVectorBits() const { return vectorBits; }
-  /// Whether code for \p other is as good here but where integers are
-  /// multiplied: all that this processor has more is instructions for that.
-  bool extendsIntegerProducts(const TargetInfo &other) const;
-  /// Instructions that add products of four integers of 8 bits, as
-  /// cpu-vectorize-kernels names them.
+  /// Whether code for \p other is as good here but where products of integers
+  /// or of bf16 are added: all that this processor has more is instructions for
+  /// that.
+  bool extendsDotProducts(const TargetInfo &other) const;
+  /// Instructions that add products of four integers of 8 bits or two of bf16,
+  /// as cpu-vectorize-kernels names them.
   llvm::StringRef getDotProducts() const;
   /// Bytes of a model's weights from which what a token reads is fetched to the
   /// first-level cache alone, past the others, as it is gone from them before

@@ -8,6 +8,7 @@
 #include "BodyAnalysis.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/IR/Matchers.h"
+#include "rwkvc/Support/Products.h"
 
 using namespace mlir;
 using namespace rwkvc;
@@ -85,6 +86,8 @@ std::optional<int64_t> cpu::countSignificantBits(Value value) {
 
 std::optional<unsigned> cpu::findGroupLoop(linalg::LinalgOp op) {
   std::optional<unsigned> found;
+  bool isProduct = op.getNumDpsInputs() == 2 && op.getNumDpsInits() == 1 &&
+                   isProductBody(*op.getBlock());
   for (auto [loop, kind] : llvm::enumerate(op.getIteratorTypesArray())) {
     int64_t size = op.getStaticLoopRanges()[loop];
     if (kind != utils::IteratorType::reduction || (size != 2 && size != 4))
@@ -94,9 +97,10 @@ std::optional<unsigned> cpu::findGroupLoop(linalg::LinalgOp op) {
     for (OpOperand *input : op.getDpsInputOperands()) {
       AffineMap map = op.getMatchingIndexingMap(input);
       Type element = getElementTypeOrSelf(input->get().getType());
-      bool isSmall = element.isInteger() &&
-                     element.getIntOrFloatBitWidth() > 1 &&
-                     element.getIntOrFloatBitWidth() * size <= 32;
+      bool isSmall =
+          (element.isInteger() && element.getIntOrFloatBitWidth() > 1) ||
+          (element.isBF16() && isProduct);
+      isSmall &= element.getIntOrFloatBitWidth() * size <= 32;
       bool hasLoop = map.isFunctionOfDim(loop);
       isGroup &= !hasLoop || (isSmall && map.getResultPosition(getAffineDimExpr(
                                              loop, op.getContext())));

@@ -26,9 +26,9 @@ bool changesAlong(mlir::linalg::GenericOp op, mlir::Value value, unsigned loop);
 /// that are not copies of its sign; none where that is not known.
 std::optional<int64_t> countSignificantBits(mlir::Value value);
 
-/// A reduction of \p op that products of small integers are summed over: two
-/// iterations of at most 16 bits, or four of 8; the last such loop. Processors
-/// do so in few instructions where they lie side by side.
+/// A reduction of \p op that products of small numbers are summed over: two
+/// iterations of at most 16 bits, bf16 among them, or four of 8; the last such
+/// loop. Processors do so in few instructions where they lie side by side.
 std::optional<unsigned> findGroupLoop(mlir::linalg::LinalgOp op);
 
 /// The largest that \p value of a body, of 8 bits without a sign, may be.

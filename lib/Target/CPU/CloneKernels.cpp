@@ -5,6 +5,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "BodyAnalysis.h"
 #include "rwkvc/Target/CPU/Passes.h"
 
 namespace rwkvc::cpu {
@@ -25,12 +26,16 @@ static bool isKernel(func::FuncOp func) {
   return uses && uses->empty();
 }
 
-/// Whether \p kernel multiplies integers, other than to find addresses.
-static bool multipliesIntegers(func::FuncOp kernel) {
+/// Whether \p kernel has products that processors add in instructions of their
+/// own: of integers, but those that find addresses, or of pairs of bf16.
+static bool addsProducts(func::FuncOp kernel) {
   return kernel
-      .walk([](arith::MulIOp op) {
-        return op.getType().isIndex() ? WalkResult::advance()
-                                      : WalkResult::interrupt();
+      .walk([](Operation *op) {
+        auto product = dyn_cast<arith::MulIOp>(op);
+        auto sum = dyn_cast<linalg::LinalgOp>(op);
+        bool isFound = (product && !product.getType().isIndex()) ||
+                       (sum && findGroupLoop(sum));
+        return isFound ? WalkResult::interrupt() : WalkResult::advance();
       })
       .wasInterrupted();
 }
@@ -78,7 +83,7 @@ struct CloneKernelsPass : cpu::impl::CloneKernelsBase<CloneKernelsPass> {
         level->setAttr(kBaseAttr, b.getStringAttr(levels[base]));
       auto inner = OpBuilder::atBlockBegin(level.getBody());
       for (func::FuncOp kernel : kernels)
-        if (base < 0 || multipliesIntegers(kernel))
+        if (base < 0 || addsProducts(kernel))
           inner.clone(*kernel);
     }
     for (func::FuncOp kernel : kernels)

@@ -1,4 +1,4 @@
-//===- EmitDotProducts.cpp - Sums of products of small integers -----------===//
+//===- EmitDotProducts.cpp - Sums of products of small numbers ------------===//
 //
 // Part of the rwkvc project, under the Apache License v2.0 with LLVM Exceptions.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
@@ -31,7 +31,7 @@ public:
       return;
     // Two of a group are added in 16 bits; beyond, the instruction saturates.
     int64_t ofPair = 2 * 128 * largest;
-    if (level == DotProducts::VNNI)
+    if (level == DotProducts::VNNI || level == DotProducts::BF16)
       kind = Kind::Quads;
     else if (ofPair * numSummed <= INT16_MAX)
       kind = Kind::ShortPairs;
@@ -140,6 +140,37 @@ private:
 };
 
 } // namespace
+
+Value Emitter::addPairs(Value sum, Value x, Value y) {
+  auto type = cast<VectorType>(sum.getType());
+  int64_t bits = 32 * type.getNumElements();
+  if (dotProducts == DotProducts::BF16 &&
+      llvm::is_contained({128, 256, 512}, bits))
+    return LLVM::CallIntrinsicOp::create(
+               b, type,
+               b.getStringAttr("llvm.x86.avx512bf16.dpbf16ps." + Twine(bits)),
+               ValueRange{sum, x, y})
+        ->getResult(0);
+  // A number of bf16 is the upper half of the same in f32.
+  auto asBits = type.clone(b.getI32Type());
+  auto constant = [&](uint32_t value) -> Value {
+    return arith::ConstantOp::create(
+        b, DenseElementsAttr::get(asBits, APInt(32, value)));
+  };
+  auto widen = [&](Value pairs) {
+    pairs = vector::BitCastOp::create(b, asBits, pairs);
+    Value halves[] = {arith::ShLIOp::create(b, pairs, constant(16)),
+                      arith::AndIOp::create(b, pairs, constant(0xffff0000))};
+    return std::array<Value, 2>{arith::BitcastOp::create(b, type, halves[0]),
+                                arith::BitcastOp::create(b, type, halves[1])};
+  };
+  for (auto [left, right] : llvm::zip_equal(widen(x), widen(y))) {
+    auto fast = arith::FastMathFlags::contract;
+    Value product = arith::MulFOp::create(b, left, right, fast);
+    sum = arith::AddFOp::create(b, sum, product, fast);
+  }
+  return sum;
+}
 
 Value Emitter::computeNumbers(const DotTerm &dot, int64_t row, int64_t part,
                               int64_t lanes) {

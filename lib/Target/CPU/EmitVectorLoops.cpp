@@ -469,7 +469,7 @@ Emitter::Values Emitter::evaluate(const Values &accumulators, int64_t unroll,
                                   int64_t lanes, Part which) {
   Values results(accumulators.size());
   llvm::SetVector<Operation *> ops = getOps(which);
-  bool hasPairs = s.group >= 0 && which == Part::Terms;
+  bool hasPairs = s.addsPairs() || (s.group >= 0 && which == Part::Terms);
   // Members share what does not depend on what they differ by.
   llvm::DenseMap<std::tuple<unsigned, int64_t, int64_t>, Value> loads;
   for (int64_t row = 0; row < rows; ++row)
@@ -502,6 +502,12 @@ Emitter::Values Emitter::evaluate(const Values &accumulators, int64_t unroll,
       for (unsigned i = 0; i < op.getNumDpsInits(); ++i)
         if (accumulators[slot(i)])
           mapping.map(op.getRegionOutputArgs()[i], accumulators[slot(i)]);
+      if (s.addsPairs()) {
+        Value x = mapping.lookup(op.getRegionInputArgs()[0]);
+        Value y = mapping.lookup(op.getRegionInputArgs()[1]);
+        results[slot(0)] = addPairs(accumulators[slot(0)], x, y);
+        continue;
+      }
       if (which == Part::Total)
         mapping.map(s.common->rest, partials[slot(0)]);
       for (Operation *each : ops)

@@ -132,6 +132,8 @@ private:
   /// The sums over \p loop of the products of groups of four, less the zero
   /// point's share, for the \p count members of the tile.
   Values sumDots(unsigned loop, unsigned count, int64_t unroll, int64_t lanes);
+  /// \p sum plus the products of the pairs of bf16 in \p x and \p y .
+  mlir::Value addPairs(mlir::Value sum, mlir::Value x, mlir::Value y);
   /// What the sums of dot products of numbers less \p bias start from: the
   /// bias less the zero point, times the sums of the block's activations.
   /// Empty where that is nothing.

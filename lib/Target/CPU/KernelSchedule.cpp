@@ -308,8 +308,9 @@ static void chooseTile(linalg::GenericOp op, Schedule &s, int64_t vectorBits) {
     // need equal shares of an outermost loop.
     int64_t registers = vectorBits >= 512 ? 32 : 16;
     int64_t large = registers * 3 / 8;
-    // Dot products need some for numbers and their signs, too.
-    if (s.groupSize() == 4)
+    // Dot products need some for numbers and their signs, too, or for the two
+    // of a pair.
+    if (s.groupSize() == 4 || s.addsPairs())
       large = registers / 2 - 4;
     if (isShared && op.getNumDpsInits() == 1 && vectors % 2 == 0 &&
         s.ranges[s.row] >= large &&
@@ -502,6 +503,13 @@ static bool chooseGroups(linalg::GenericOp op, Schedule &s,
   grouped.group = *loop;
   if (!chooseLane(op, grouped, vectorBits))
     return false;
+  if (op.getRegionInputArgs()[0].getType().isBF16()) {
+    if (grouped.isReduction[grouped.lane] ||
+        !op.getRegionOutputArgs()[0].getType().isF32())
+      return false;
+    s = grouped;
+    return true;
+  }
   grouped.common = findFactor(op, grouped);
   if (!grouped.common || grouped.common->summed == grouped.common->rest ||
       changesAlong(op, grouped.common->factor, *loop) ||
@@ -517,6 +525,7 @@ std::optional<DotProducts> cpu::symbolizeDotProducts(StringRef name) {
       .Case("avx2", DotProducts::AVX2)
       .Case("avx512bw", DotProducts::AVX512BW)
       .Case("vnni", DotProducts::VNNI)
+      .Case("bf16", DotProducts::BF16)
       .Default(std::nullopt);
 }
 
@@ -561,9 +570,10 @@ std::optional<Schedule> cpu::schedule(linalg::GenericOp op,
   chooseTile(op, s, vectorBits);
   chooseStreams(op, s);
   chooseSkipping(op, s);
-  if (s.groupSize() == 2)
+  if (s.common && s.groupSize() == 2)
     findZero(op, s);
-  findSkippedGroups(op, s);
+  if (s.common)
+    findSkippedGroups(op, s);
   if (!hasGroups && s.reductionLoops().size() >= 2 && !s.isReduction[s.lane] &&
       !s.streams && !s.isStreamed[0])
     s.common = findFactor(op, s);

@@ -24,12 +24,14 @@ struct Access {
   llvm::SmallVector<int64_t> strides;
 };
 
-/// How processors add products of four integers of 8 bits in each lane.
+/// How processors add products of four integers of 8 bits in each lane, or of
+/// two of bf16.
 enum class DotProducts {
   Generic,  ///< by no instruction of its own
   AVX2,     ///< by two, of which the first adds pairs in 16 bits
   AVX512BW, ///< the same with wider registers
-  VNNI      ///< by one
+  VNNI,     ///< by one
+  BF16      ///< by one, and of two of bf16 by another
 };
 std::optional<DotProducts> symbolizeDotProducts(llvm::StringRef name);
 
@@ -51,7 +53,8 @@ struct Schedule {
   /// accumulators do not wait for themselves.
   int64_t chains = 1;
   /// A reduction of two or four iterations that lie side by side in memory:
-  /// lanes hold all, and their products are added in one instruction. -1: none.
+  /// lanes hold all, and their products are added in one instruction, of bf16
+  /// to the sum itself and of integers to one with a common factor. -1: none.
   int64_t group = -1;
   int64_t row = -1; ///< a parallel loop of which `rows` iterations go together;
                     ///< the last ones are fewer where they do not divide it
@@ -93,6 +96,8 @@ struct Schedule {
   llvm::SmallVector<unsigned> reductionLoops() const;
   /// Iterations of the outermost loop.
   int64_t units() const;
+  /// Whether products of pairs of bf16 are added to a sum.
+  bool addsPairs() const { return group >= 0 && !common; }
   /// Members of a group.
   int64_t groupSize() const { return group < 0 ? 1 : ranges[group]; }
 };

@@ -11,7 +11,6 @@
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
-#include "mlir/IR/DialectResourceBlobManager.h"
 #include "mlir/IR/ImplicitLocOpBuilder.h"
 #include "mlir/IR/Matchers.h"
 #include "rwkvc/Support/Constants.h"
@@ -230,19 +229,6 @@ static std::optional<BlockProduct> match(linalg::GenericOp op, int64_t bits) {
     product.constants.push_back(i);
   }
   return product;
-}
-
-/// \p constant with axis \p axis seen as groups of \p size .
-static ElementsAttr splitIntoGroups(ElementsAttr constant, unsigned axis,
-                                    int64_t size) {
-  auto type = cast<RankedTensorType>(constant.getType());
-  SmallVector<int64_t> shape(type.getShape());
-  shape[axis] /= size;
-  shape.insert(shape.begin() + axis + 1, size);
-  if (auto resource = dyn_cast<DenseResourceElementsAttr>(constant))
-    return DenseResourceElementsAttr::get(type.clone(shape),
-                                          resource.getRawHandle());
-  return cast<DenseElementsAttr>(constant).reshape(type.clone(shape));
 }
 
 namespace {
@@ -535,7 +521,7 @@ void QuantizeActivationsPass::rewrite(BlockProduct &product) {
     if (!axis || !matchPattern(inputs[i], m_Constant(&value)))
       continue;
     inputs[i] =
-        arith::ConstantOp::create(b, splitIntoGroups(value, *axis, groupSize));
+        arith::ConstantOp::create(b, splitAxis(value, *axis, groupSize));
   }
   SmallVector<AffineExpr> ofUnits;
   for (auto [expr, isInBlock] :

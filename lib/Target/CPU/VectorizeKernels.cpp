@@ -38,7 +38,7 @@ struct VectorizeKernelsPass
     std::optional<DotProducts> known = symbolizeDotProducts(products);
     if (!known) {
       module.emitError() << "dot-products=" << products
-                         << ": expected generic, avx2, avx512bw or vnni";
+                         << ": expected generic, avx2, avx512bw, vnni or bf16";
       return signalPassFailure();
     }
     instructions = *known;

@@ -174,6 +174,32 @@ def PackMatrices : Pass<"cpu-pack-matrices", "::mlir::ModuleOp"> {
                               "Slices of constants rewritten">];
 }
 
+def RoundActivations : Pass<"cpu-round-activations", "::mlir::ModuleOp"> {
+  let summary = "Multiply weights of bf16 with activations of bf16";
+  let description = [{
+    A product with a constant matrix of bf16 widens each weight to f32. Here activations
+    are rounded to bf16 and rows go in pairs, so that processors with AVX512-BF16
+    multiply two of each and add them to a sum of f32 in one instruction. The
+    error is 2^-9 of each activation.
+
+    ```mlir
+    %y = linalg.generic  // y[n] += x[k] * extf(w[k, n])
+        ins(%x, %w : tensor<768xf32>, tensor<768x3072xbf16>)
+    // after
+    %rounded = linalg.generic  // truncf(x[k])
+    %y = linalg.generic  // y[n] += extf(rounded[k, two]) * extf(w[k, two, n])
+        ins(%rounded, %w : tensor<384x2xbf16>, tensor<384x2x3072xbf16>)
+    ```
+
+    Applies to matrices that only such products read, with an even number of rows,
+    and not within parallel loops.
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect",
+                           "::mlir::linalg::LinalgDialect",
+                           "::mlir::tensor::TensorDialect"];
+  let statistics = [Statistic<"numProducts", "products", "Products rewritten">];
+}
+
 def VectorizeKernels : Pass<"cpu-vectorize-kernels", "::mlir::ModuleOp"> {
   let summary = "Lower the linalg op of each kernel to loops over vectors";
   let description = [{
@@ -189,7 +215,7 @@ def VectorizeKernels : Pass<"cpu-vectorize-kernels", "::mlir::ModuleOp"> {
     are; as LLVM sees no such instruction in a loop, the pass calls those that
     `dot-products` says: `vpdpbusd`, or `vpmaddubsw` with numbers of 4 bits, or
     magnitudes of 8 bits while the activations take the sign, for the sum of a pair must
-    fit 16 bits. A factor that the innermost sum does not depend on leaves it, and so
+    fit 16 bits. Of bf16, pairs are, by `vdpbf16ps` where `dot-products` says `bf16`. A factor that the innermost sum does not depend on leaves it, and so
     does the conversion of its integers to floating point; and where there is one row, a
     zero point that all terms subtract from their weights does, times the sum of what it
     multiplies, which is computed where the kernel begins, for each range of its units.
@@ -227,8 +253,8 @@ def VectorizeKernels : Pass<"cpu-vectorize-kernels", "::mlir::ModuleOp"> {
     Option<"dotProducts", "dot-products", "std::string",
            /*default=*/"\"generic\"",
            "Instructions that add products of four integers of 8 bits: generic, "
-           "avx2, avx512bw or vnni; a module's attribute cpu.dot_products says "
-           "otherwise">,
+           "avx2, avx512bw or vnni; or bf16: vnni, and one for pairs of bf16; a "
+           "module's attribute cpu.dot_products says otherwise">,
     Option<"streamedBytes", "streamed-bytes", "int64_t", /*default=*/"0",
            "Bytes of all weights from which they are fetched past the larger "
            "caches; 0: never; a module's attribute cpu.streamed_bytes says "
@@ -321,7 +347,7 @@ def CloneKernels : Pass<"cpu-clone-kernels", "::mlir::ModuleOp"> {
     ```
 
     A level may have a base, an earlier one than which its processors are better only
-    where integers are multiplied. It gets the kernels that do so, and those of the base
+    where products of integers or of bf16 are added. It gets the kernels that do so, and those of the base
     serve it for the rest (attribute `cpu.base`).
 
     `cpu-dispatch-kernels` joins the modules again.

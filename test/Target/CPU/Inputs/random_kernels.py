@@ -31,6 +31,8 @@ CONFIGURATIONS = {
     "vector-bits=512 min-parallel-work=1 dot-products=avx512bw": ("avx512bw", "avx512vl"),
     "vector-bits=512 min-parallel-work=0 dot-products=vnni": ("avx512_vnni", "avx512vl"),
     "vector-bits=256 min-parallel-work=0 dot-products=vnni": ("avx512_vnni", "avx512vl"),
+    "vector-bits=512 min-parallel-work=1 dot-products=bf16": ("avx512_bf16", "avx512vl"),
+    "vector-bits=256 min-parallel-work=0 dot-products=bf16": ("avx512_bf16", "avx512vl"),
 }
 PARALLEL_FOR = """
 typedef void (*Task)(void *, long, long);
@@ -77,9 +79,10 @@ class Case:
         self.name = name
         self.lines, self.values = [], 0
         self.tables, self.exact, self.skips = [], False, 0
+        self.of_pairs = False
         rng.choice((self.random_nest, self.product, self.product, self.block_product))(rng)
         bodies = {1: self.body, 2: self.block_body, 4: self.byte_body}
-        bodies[self.group](rng)
+        (self.pair_body if self.of_pairs else bodies[self.group])(rng)
 
     # -- loops and operands ------------------------------------------------------------------------------------------
 
@@ -131,8 +134,21 @@ class Case:
             self.operand(rng, weight, [*batched, *matrix]),
         ]
         self.outputs = [self.operand(rng, self.accumulator, [*axes, column])]
+        if weight == "bf16" and rng.random() < 0.7:
+            return self.pair_product(rng, outer, n - n % 4, k // 2)
         # Half of the row's elements are zero, and skipped.
         self.skips = 0.5 if not integer and rng.random() < 0.3 else 0
+
+    def pair_product(self, rng, outer, n, pairs):
+        """[m x] pairs x two times pairs x n x two, all of bf16."""
+        self.of_pairs = True
+        self.ranges = [*outer, pairs, n, 2]
+        self.reduction = [*(False for _ in outer), True, False, True]
+        rows = list(range(len(outer)))
+        pair, column, two = range(len(outer), len(outer) + 3)
+        matrix = [pair, column, two] if rng.random() < 0.8 else [pair, two, column]
+        self.inputs = [self.operand(rng, "bf16", [*rows, pair, two]), self.operand(rng, "bf16", matrix)]
+        self.outputs = [self.operand(rng, "f32", [*rows, column])]
 
     def block_product(self, rng):
         """[m x] blocks x rows times blocks x rows x n, integers with a scale for each block: rows are seen as groups of
@@ -185,6 +201,10 @@ class Case:
             return value
         name = "arith.extsi" if self.accumulator == "i32" else "arith.extf"
         return self.op(f"{name} {value}", f"{element} to {self.accumulator}")
+
+    def pair_body(self, rng):
+        x, weight = (self.widen(f"%in{i}", "bf16") for i in (0, 1))
+        self.yields = [self.op(f"arith.addf %out0, {self.op(f'arith.mulf {x}, {weight}')}")]
 
     def byte_body(self, rng):
         """Numbers of 8 bits or 4 without a sign, less a zero point."""
