@@ -28,7 +28,7 @@ public:
   /// The first one must be the least. Each is an LLVM processor name, or
   /// "native" for this machine's with all its features, and may have more:
   /// "x86-64-v4+avx512vnni". Empty: those that the project supports on the
-  /// architecture, among them those with instructions for bf16 if the model
+  /// architecture, among them those with instructions for bf16 if code
   /// \p multipliesBF16 . \p triple empty: this machine's. \p features for all,
   /// as in LLVM ("+avx512f,-fma").
   static llvm::Expected<std::vector<TargetInfo>>

@@ -60,6 +60,11 @@ static std::optional<Product> match(linalg::GenericOp op) {
       !matchPattern(op.getInputs()[product.matrix],
                     m_Constant(&product.constant)) ||
       !hasRawBytes(product.constant) ||
+      !llvm::all_of(maps,
+                    [](AffineMap map) {
+                      return map.isProjectedPermutation(
+                          /*allowZeroInResults=*/true);
+                    }) ||
       !findAxis(maps[product.activation], product.loop) ||
       !findAxis(maps[product.matrix], product.loop))
     return std::nullopt;
