@@ -51,6 +51,9 @@ if os.geteuid() == 0 and not os.system("chroot / true 2>/dev/null"):
     config.available_features.add("chroot")
 if platform.machine() == "x86_64":
     config.available_features.add("x86")
+    with open("/proc/cpuinfo") as processor:
+        if "avx512_bf16" in processor.read():
+            config.available_features.add("avx512bf16")
 python_environment = os.path.dirname(os.path.dirname(config.python))
 try:
     ctypes.CDLL("libOpenCL.so.1")

@@ -6,6 +6,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "rwkvc/Pipelines/Pipelines.h"
+#include "mlir/Conversion/ConvertToLLVM/ToLLVMPass.h"
 #include "mlir/Conversion/Passes.h"
 #include "mlir/Dialect/Arith/Transforms/Passes.h"
 #include "mlir/Dialect/Bufferization/Transforms/OneShotAnalysis.h"
@@ -70,8 +71,8 @@ static ArrayRef<PhaseInfo> phases() {
       {Phase::BeforeLLVM,
        "before-llvm",
        "kernels as loops over vectors",
-       {"builtin", "func", "memref", "vector", "dnnl", "arith", "math", "scf",
-        "affine", "llvm"},
+       {"builtin", "func", "memref", "vector", "amx", "dnnl", "arith", "math",
+        "scf", "affine", "llvm"},
        {"gpu"}},
       {Phase::LLVM, "llvm", "the LLVM dialect", {"builtin", "llvm"}, {"func"}}};
   return table;
@@ -395,6 +396,7 @@ static void addLowering(OpPassManager &pm, const DeviceKind *kind = nullptr) {
     early.addPass(createSCFToControlFlowPass());
   ConvertVectorToLLVMPassOptions vector;
   vector.reassociateFPReductions = true;
+  vector.amx = !kind;
   early.addPass(createConvertVectorToLLVMPass(vector));
   early.addPass(createConvertMathToLLVMPass());
   if (kind)
@@ -405,7 +407,12 @@ static void addLowering(OpPassManager &pm, const DeviceKind *kind = nullptr) {
   OpPassManager &late = pm.nest<func::FuncOp>();
   late.addPass(createConvertIndexToLLVMPass());
   late.addPass(createArithToLLVMConversionPass());
-  pm.addPass(createConvertControlFlowToLLVMPass());
+  // Loops of processors carry AMX's tiles, which the pass for control flow
+  // alone does not know.
+  ConvertToLLVMPassOptions blocks;
+  blocks.filterDialects = {"amx", "cf"};
+  pm.addPass(kind ? createConvertControlFlowToLLVMPass()
+                  : createConvertToLLVMPass(blocks));
   ConvertFuncToLLVMPassOptions functions;
   functions.useBarePtrCallConv = kind != nullptr;
   pm.addPass(createConvertFuncToLLVMPass(functions));
@@ -501,7 +508,7 @@ struct TextOptions : PassPipelineOptions<TextOptions> {
       *this, "dot-products",
       llvm::cl::desc("Instructions that add products of integers of 8 bits: "
                      "generic, avx2, avx512bw or vnni; or bf16: vnni, and one "
-                     "for pairs of bf16"),
+                     "for pairs of bf16; or amx: these, and tiles of both"),
       llvm::cl::init(defaults.dotProducts)};
   Option<int64_t> streamedBytes{
       *this, "streamed-bytes",

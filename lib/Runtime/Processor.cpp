@@ -13,6 +13,10 @@
 #if defined(__x86_64__)
 #include <cpuid.h>
 #endif
+#if defined(__x86_64__) && defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 
 using namespace rwkvrt;
 
@@ -65,6 +69,31 @@ static uint64_t detectFeatures() {
 static uint64_t detectFeatures() { return 0; }
 #endif
 
+/// XCR0's bit for what AMX's tiles hold.
+constexpr uint32_t tileData = 1u << 18;
+
+/// Those of \p features that need tiles.
+static uint64_t findTileFeatures(uint64_t features) {
+  uint64_t found = 0;
+  for (size_t i = 0; i < numFeatures; ++i)
+    if ((knownFeatures[i].state & tileData) && (features >> i & 1))
+      found |= uint64_t(1) << i;
+  return found;
+}
+
+/// Whether threads may use tiles: Linux makes room for what they hold only in
+/// processes that ask, and kills others at the first use.
+static bool permitTiles() {
+#if defined(__x86_64__) && defined(__linux__)
+  constexpr int requestPermission = 0x1023, ofTileData = 18;
+  static const bool isPermitted =
+      syscall(SYS_arch_prctl, requestPermission, ofTileData) == 0;
+  return isPermitted;
+#else
+  return true;
+#endif
+}
+
 /// The names of \p features, " avx2 fma" for instance.
 static std::string describe(uint64_t features) {
   std::string text;
@@ -80,7 +109,9 @@ const rwkvrt_level_info &rwkvrt::chooseLevel(const rwkvrt_model_info &info,
                                              const std::string &origin) {
   static const uint64_t available = detectFeatures();
   auto lacking = [](const rwkvrt_level_info &level) {
-    return level.features & ~available;
+    uint64_t missing = level.features & ~available;
+    uint64_t ofTiles = missing ? 0 : findTileFeatures(level.features);
+    return ofTiles && !permitTiles() ? ofTiles : missing;
   };
   const rwkvrt_level_info *best = nullptr, *named = nullptr;
   const char *wanted = std::getenv("RWKVC_ISA");

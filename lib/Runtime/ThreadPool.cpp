@@ -123,9 +123,12 @@ int32_t ThreadPool::grow(int32_t number) {
     return 1;
   if (static_cast<size_t>(number) <= members.size())
     return number;
-  // Signals are for the program's own threads.
+  // Signals are for the program's own threads, but for a thread's own faults,
+  // which would end the program before its handlers see them.
   sigset_t all, before;
   sigfillset(&all);
+  for (int fault : {SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGSYS, SIGTRAP})
+    sigdelset(&all, fault);
   pthread_sigmask(SIG_SETMASK, &all, &before);
   try {
     members.reserve(number);

@@ -60,15 +60,24 @@ static uint64_t getFeatureBits(const llvm::TargetMachine &machine) {
 
 /// On x86-64: what every machine with AVX2 can run, what those with AVX-512
 /// can, and those that add products of integers to sums in one instruction.
-/// Where \p multipliesBF16 , those that do so with pairs of bf16 as well.
-/// LLVM makes nothing of AMX in our kernels.
+/// For \p activations of bf16 those that do so with pairs of it as well, and
+/// for these and bytes those that do so in tiles.
 static llvm::StringRef getDefaultProcessors(const llvm::Triple &triple,
-                                            bool multipliesBF16) {
+                                            ActivationKind activations) {
   if (triple.getArch() != llvm::Triple::x86_64)
     return "generic";
-  return multipliesBF16 ? "x86-64-v3,x86-64-v4,x86-64-v4+avx512vnni,"
-                          "x86-64-v4+avx512vnni+avx512bf16"
-                        : "x86-64-v3,x86-64-v4,x86-64-v4+avx512vnni";
+  switch (activations) {
+  case ActivationKind::Bytes:
+    return "x86-64-v3,x86-64-v4,x86-64-v4+avx512vnni,"
+           "x86-64-v4+avx512vnni+avx512bf16+amx-bf16+amx-int8";
+  case ActivationKind::BF16:
+    return "x86-64-v3,x86-64-v4,x86-64-v4+avx512vnni,"
+           "x86-64-v4+avx512vnni+avx512bf16,"
+           "x86-64-v4+avx512vnni+avx512bf16+amx-bf16+amx-int8";
+  case ActivationKind::Others:
+    break;
+  }
+  return "x86-64-v3,x86-64-v4,x86-64-v4+avx512vnni";
 }
 
 static llvm::Triple getTriple(llvm::StringRef name) {
@@ -90,9 +99,9 @@ void rwkvc::initializeTargets() {
 
 llvm::Expected<std::vector<TargetInfo>>
 TargetInfo::createLevels(llvm::StringRef triple, llvm::StringRef cpus,
-                         llvm::StringRef features, bool multipliesBF16) {
+                         llvm::StringRef features, ActivationKind activations) {
   if (cpus.empty())
-    cpus = getDefaultProcessors(getTriple(triple), multipliesBF16);
+    cpus = getDefaultProcessors(getTriple(triple), activations);
   std::vector<TargetInfo> levels;
   for (llvm::StringRef cpu : llvm::split(cpus, ',')) {
     auto level = create(triple, cpu, features);
@@ -157,9 +166,12 @@ llvm::Expected<TargetInfo> TargetInfo::create(llvm::StringRef tripleName,
         "the target " + triple.getArchName() + " has no processor '" + cpu +
         "'; use 'native', or a name that 'llc -march=" + target->getName() +
         " -mcpu=help' lists");
-  // LLVM's tuning of the level is that of its first processors, which slowed
-  // down for wide registers.
-  if (cpu == "x86-64-v4")
+  // LLVM's tuning of the level, and of later processors of Intel's, is that of
+  // its first ones, which slowed down for wide registers.
+  std::unique_ptr<llvm::MCSubtargetInfo> named(
+      target->createMCSubtargetInfo(triple, cpu, ""));
+  if (cpu == "x86-64-v4" || (triple.getArch() == llvm::Triple::x86_64 &&
+                             named->checkFeatures("+amx-tile")))
     features.push_back("-prefer-256-bit");
   size_t numOwn = features.size();
   for (llvm::StringRef part : llvm::drop_begin(parts))
@@ -204,7 +216,9 @@ llvm::StringRef TargetInfo::getDotProducts() const {
     return "generic";
   // Registers of less than 512 bits too.
   if (has("avx512vnni") && has("avx512vl"))
-    return has("avx512bf16") ? "bf16" : "vnni";
+    return !has("avx512bf16")                   ? "vnni"
+           : has("amx-bf16") && has("amx-int8") ? "amx"
+                                                : "bf16";
   if (has("avxvnni") && vectorBits <= 256)
     return "vnni";
   return has("avx512bw") ? "avx512bw" : "avx2";
@@ -226,7 +240,8 @@ std::unique_ptr<llvm::TargetMachine> TargetInfo::createMachine() const {
 
 bool TargetInfo::extendsDotProducts(const TargetInfo &other) const {
   static constexpr llvm::StringRef ofProducts[] = {
-      "avx512vnni", "avx512bf16", "avxvnni", "avxvnniint8", "avxvnniint16"};
+      "avx512vnni", "avx512bf16", "amx-tile",    "amx-bf16",
+      "amx-int8",   "avxvnni",    "avxvnniint8", "avxvnniint16"};
   if (machine->getTargetTriple() != other.machine->getTargetTriple() ||
       machine->getTargetCPU() != other.machine->getTargetCPU() ||
       vectorBits != other.vectorBits)

@@ -306,9 +306,12 @@ bool Driver::areWeightsKnown(Phase phase) const {
 }
 
 int Driver::run() {
-  auto created =
-      TargetInfo::createLevels(options.triple, options.cpu, options.features,
-                               options.pipeline.roundActivations);
+  const PipelineOptions &pipeline = options.pipeline;
+  auto created = TargetInfo::createLevels(
+      options.triple, options.cpu, options.features,
+      pipeline.roundActivations      ? ActivationKind::BF16
+      : pipeline.activationBits == 8 ? ActivationKind::Bytes
+                                     : ActivationKind::Others);
   if (!created)
     return fail(created.takeError());
   targets = std::move(*created);

@@ -20,6 +20,10 @@ namespace rwkvc {
 /// Lets LLVM know all of its targets; as often as one likes.
 void initializeTargets();
 
+/// What code multiplies small weights with, where some processors have
+/// instructions for that: integers of 8 bits, numbers of bf16, or others.
+enum class ActivationKind { Others, Bytes, BF16 };
+
 /// What a CPU target is, and LLVM's code generator for it.
 class TargetInfo {
 public:
@@ -28,12 +32,13 @@ public:
   /// The first one must be the least. Each is an LLVM processor name, or
   /// "native" for this machine's with all its features, and may have more:
   /// "x86-64-v4+avx512vnni". Empty: those that the project supports on the
-  /// architecture, among them those with instructions for bf16 if code
-  /// \p multipliesBF16 . \p triple empty: this machine's. \p features for all,
-  /// as in LLVM ("+avx512f,-fma").
+  /// architecture, among them those with instructions for \p activations .
+  /// \p triple empty: this machine's. \p features for all, as in LLVM
+  /// ("+avx512f,-fma").
   static llvm::Expected<std::vector<TargetInfo>>
   createLevels(llvm::StringRef triple, llvm::StringRef cpus,
-               llvm::StringRef features, bool multipliesBF16 = false);
+               llvm::StringRef features,
+               ActivationKind activations = ActivationKind::Others);
 
   llvm::TargetMachine &getMachine() const { return *machine; }
   /// Another of the same kind: threads cannot share one.

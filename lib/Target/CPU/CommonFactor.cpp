@@ -9,6 +9,7 @@
 #include "BodyAnalysis.h"
 #include "KernelSchedule.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/IR/Matchers.h"
 #include "rwkvc/Target/CPU/Passes.h"
 
 using namespace mlir;
@@ -225,4 +226,16 @@ bool cpu::findDots(linalg::GenericOp op, Schedule &s) {
       sums && sums.getInt() >= 0 && sums.getInt() < op.getNumDpsInputs())
     common.blockSums = sums.getInt();
   return true;
+}
+
+std::optional<int64_t> cpu::findSignedZero(const CommonFactor &dots) {
+  APInt zero(32, 0);
+  if (dots.zero && !matchPattern(dots.zero, m_ConstantInt(&zero)))
+    return std::nullopt;
+  int64_t number = zero.getSExtValue();
+  bool fits = number >= 0 && number <= 128 &&
+              llvm::all_of(dots.dots, [&](const DotTerm &dot) {
+                return dot.largest - number <= INT8_MAX;
+              });
+  return fits ? std::optional(number) : std::nullopt;
 }

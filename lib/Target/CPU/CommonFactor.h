@@ -58,6 +58,10 @@ void findZero(mlir::linalg::GenericOp op, Schedule &s);
 /// zeros only add nothing.
 void findSkippedGroups(mlir::linalg::GenericOp op, Schedule &s);
 
+/// The zero point of \p dots where it is one number, 0 if there is none, and
+/// numbers less it fit 8 bits with a sign.
+std::optional<int64_t> findSignedZero(const CommonFactor &dots);
+
 /// Finds products of numbers without a sign, less one zero point, in the sum of
 /// groups of four; false if its terms are others.
 bool findDots(mlir::linalg::GenericOp op, Schedule &s);

@@ -31,7 +31,7 @@ public:
       return;
     // Two of a group are added in 16 bits; beyond, the instruction saturates.
     int64_t ofPair = 2 * 128 * largest;
-    if (level == DotProducts::VNNI || level == DotProducts::BF16)
+    if (level >= DotProducts::VNNI)
       kind = Kind::Quads;
     else if (ofPair * numSummed <= INT16_MAX)
       kind = Kind::ShortPairs;
@@ -144,7 +144,7 @@ private:
 Value Emitter::addPairs(Value sum, Value x, Value y) {
   auto type = cast<VectorType>(sum.getType());
   int64_t bits = 32 * type.getNumElements();
-  if (dotProducts == DotProducts::BF16 &&
+  if (dotProducts >= DotProducts::BF16 &&
       llvm::is_contained({128, 256, 512}, bits))
     return LLVM::CallIntrinsicOp::create(
                b, type,
@@ -227,23 +227,27 @@ Emitter::Values Emitter::sumDots(unsigned loop, unsigned count, int64_t unroll,
   int64_t largest = 0;
   for (const DotTerm &dot : common.dots)
     largest = std::max(largest, dot.largest);
+  // Numbers that go through tiles get a sign where they can have one.
+  std::optional<int64_t> ofTiles =
+      fillsTiles() ? findSignedZero(common) : std::nullopt;
+  bool hasZero = common.zero && !ofTiles;
   bool hasSums = common.blockSums >= 0;
   DotProduct product(b, dotProducts, lanes, largest,
                      s.ranges[loop] * common.dots.size(), hasSums);
   Values starts;
-  if (hasSums)
+  if (hasSums && !ofTiles)
     starts = startSums(count, unroll, lanes, product.bias());
   Values sums(count, product.makeZero());
   if (!starts.empty() && product.isWide())
     sums = starts;
   // Where nobody knows the sums of activations, they are added up as well.
-  bool addsUp = common.zero && !hasSums;
+  bool addsUp = hasZero && !hasSums;
   if (addsUp)
     sums.append(rows, product.makeZero());
   Value ones = arith::ConstantOp::create(
       b, DenseElementsAttr::get(VectorType::get(4 * lanes, b.getI8Type()),
                                 b.getI8IntegerAttr(1)));
-  sums = emitReductions(loop, sums, [&](ValueRange carried) {
+  auto addAll = [&](ValueRange carried) {
     Values results(carried);
     for (const DotTerm &dot : common.dots) {
       bool isPerRow = s.row >= 0 && changesAlong(op, dot.numbers, s.row);
@@ -261,7 +265,9 @@ Emitter::Values Emitter::sumDots(unsigned loop, unsigned count, int64_t unroll,
       }
     }
     return results;
-  });
+  };
+  sums = fillsTiles() ? addTiles(loop, sums, lanes, ofTiles)
+                      : emitReductions(loop, sums, addAll);
   for (Value &sum : sums)
     sum = product.widen(sum);
   if (!starts.empty() && !product.isWide())

@@ -27,12 +27,13 @@ using namespace rwkvc::cpu;
 /// end to end.
 static constexpr int64_t kMostListed = 2, kOfGroups = 5;
 
-Value Emitter::allocateNumbers(int64_t size) {
+Value Emitter::allocate(int64_t size, Type element) {
   // On the stack of the thread that runs the kernel, and once.
   OpBuilder::InsertionGuard guard(b);
   auto func = op->getParentOfType<FunctionOpInterface>();
   b.setInsertionPointToStart(&func.getFunctionBody().front());
-  return memref::AllocaOp::create(b, MemRefType::get(size, b.getI32Type()));
+  return memref::AllocaOp::create(b, MemRefType::get(size, element),
+                                  b.getI64IntegerAttr(kLineBytes));
 }
 
 Value Emitter::loadNumber(Value numbers, Value at) {
@@ -98,7 +99,7 @@ Emitter::NonzeroList Emitter::listSteps(unsigned reduction) {
   NonzeroList list;
   list.ahead =
       llvm::alignTo(countAhead(bits, kFetchRowsAhead, steps), s.streams);
-  list.numbers = allocateNumbers(steps + list.ahead);
+  list.numbers = allocate(steps + list.ahead, b.getI32Type());
   list.count = loop(
       index(0), index(steps), 1, index(0), [&](Value iv, ValueRange found) {
         ivs[reduction] = iv;
@@ -167,8 +168,8 @@ void Emitter::listGroups() {
   for (unsigned input : s.skippedGroups)
     bases[input] = flatten(s.accesses[input].operand);
   groups.ahead = countAhead(bits, kFetchGroupsAhead, total);
-  groups.numbers = allocateNumbers(total + groups.ahead);
-  groupsBefore = allocateNumbers(s.ranges[block] + 1);
+  groups.numbers = allocate(total + groups.ahead, b.getI32Type());
+  groupsBefore = allocate(s.ranges[block] + 1, b.getI32Type());
   storeNumber(index(0), groupsBefore, index(0));
   auto addGroup = [&](Value iv, ValueRange found) {
     ivs[inBlock] = iv;

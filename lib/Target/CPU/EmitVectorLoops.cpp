@@ -99,10 +99,10 @@ void Emitter::emitOuter(ArrayRef<unsigned> loops, unsigned level) {
   };
   auto all = [&] {
     loop(index(0), index(full), step, body);
-    if (full == s.ranges[d])
-      return;
-    rows = s.ranges[d] - full;
-    body(index(full));
+    for (int64_t first = full; first < s.ranges[d]; first += rows) {
+      rows = s.countRows(s.ranges[d] - first);
+      body(index(first));
+    }
     rows = s.rows;
   };
   if (!isRow || !s.depth)
@@ -162,6 +162,8 @@ void Emitter::emitRemainder(int64_t start) {
 }
 
 void Emitter::emitTile(int64_t unroll, int64_t lanes) {
+  if (s.addsPairs() && fillsTiles())
+    return emitTiles();
   // Accumulators are read before the reductions and written after them;
   // streamed outputs in each step.
   Values accumulators;
@@ -215,7 +217,7 @@ void Emitter::emitTile(int64_t unroll, int64_t lanes) {
   });
 }
 
-void Emitter::fetchAhead(ArrayRef<unsigned> reductions) {
+void Emitter::fetchAhead(ArrayRef<unsigned> reductions, int64_t size) {
   const Access &access = s.accesses[s.ahead];
   int64_t tile = s.lanes * s.unroll;
   int64_t count = s.ranges[s.row] / s.rows * (s.ranges[s.lane] / tile);
@@ -234,6 +236,10 @@ void Emitter::fetchAhead(ArrayRef<unsigned> reductions) {
       first = add(first, scaled(firstStep, access.strides[d]));
       step = arith::SubIOp::create(b, step, firstStep);
       steps = s.depth;
+    }
+    if (d == reductions.back() && size > 1) {
+      step = arith::DivUIOp::create(b, step, index(size));
+      steps = llvm::divideCeil(steps, size);
     }
     number = add(scaled(number, steps), step);
     count *= steps;
@@ -257,7 +263,8 @@ Value Emitter::loadOutput(unsigned output, int64_t row, int64_t part,
 
 Emitter::Values
 Emitter::emitReductions(ArrayRef<unsigned> loops, ValueRange carried,
-                        llvm::function_ref<Values(ValueRange)> body) {
+                        llvm::function_ref<Values(ValueRange)> body,
+                        int64_t size) {
   if (loops.empty())
     return body(carried);
   if (visitsList && loops[0] == s.reductionLoops().back())
@@ -267,9 +274,10 @@ Emitter::emitReductions(ArrayRef<unsigned> loops, ValueRange carried,
     first = firstStep;
     end = endStep;
   }
-  return loop(first, end, 1, carried, [&](Value iv, ValueRange values) {
+  int64_t step = loops.size() == 1 ? size : 1;
+  return loop(first, end, step, carried, [&](Value iv, ValueRange values) {
     ivs[loops[0]] = iv;
-    return emitReductions(loops.drop_front(), values, body);
+    return emitReductions(loops.drop_front(), values, body, size);
   });
 }
 

@@ -16,8 +16,8 @@
 namespace rwkvc::cpu {
 
 /// Lowers an op by its schedule. Parts of it have files of their own:
-/// EmitStreams.cpp, EmitCommonFactor.cpp, EmitDotProducts.cpp and
-/// EmitNonzero.cpp.
+/// EmitStreams.cpp, EmitCommonFactor.cpp, EmitDotProducts.cpp, EmitTiles.cpp
+/// and EmitNonzero.cpp.
 class Emitter {
 public:
   Emitter(mlir::OpBuilder &builder, mlir::linalg::GenericOp op,
@@ -66,7 +66,8 @@ private:
 
     explicit operator bool() const { return static_cast<bool>(numbers); }
   };
-  mlir::Value allocateNumbers(int64_t size);
+  /// Room for so many elements.
+  mlir::Value allocate(int64_t size, mlir::Type element);
   mlir::Value loadNumber(mlir::Value numbers, mlir::Value at);
   void storeNumber(mlir::Value number, mlir::Value numbers, mlir::Value at);
   /// \p found , and one more if \p x is not zero.
@@ -112,7 +113,23 @@ private:
   /// Fetches, in a step of \p reductions in a full tile, its share of what
   /// comes after the present part of the matrix. To the second-level cache: the
   /// first has the tile.
-  void fetchAhead(llvm::ArrayRef<unsigned> reductions);
+  /// Steps of the last reduction take \p size iterations.
+  void fetchAhead(llvm::ArrayRef<unsigned> reductions, int64_t size = 1);
+
+  /// Whether `rows` go through AMX's tiles.
+  bool fillsTiles() const {
+    return s.hasTiles && rows % Schedule::kTileSize == 0;
+  }
+  /// `rows` times the tile's columns of products of pairs, by AMX.
+  void emitTiles();
+  /// \p sums plus what sumDots() adds up over \p loop , by AMX: products of
+  /// numbers less \p zero , with a sign, or as they are if it is none.
+  Values addTiles(unsigned loop, Values sums, int64_t lanes,
+                  std::optional<int64_t> zero);
+  /// The numbers of \p dot less \p zero , for all of \p loop and the tile's
+  /// columns.
+  mlir::Value loadTile(const DotTerm &dot, unsigned loop, int64_t lanes,
+                       int64_t zero);
 
   /// Adds to \p sums the sum over \p loop of what the common factor multiplies,
   /// times the factor.
@@ -146,9 +163,11 @@ private:
   mlir::Value loadOutput(unsigned output, int64_t row, int64_t part,
                          int64_t lanes, bool isRead);
 
+  /// \p body in all \p loops; in the last one for each \p size iterations.
   Values emitReductions(llvm::ArrayRef<unsigned> loops,
                         mlir::ValueRange carried,
-                        llvm::function_ref<Values(mlir::ValueRange)> body);
+                        llvm::function_ref<Values(mlir::ValueRange)> body,
+                        int64_t size = 1);
 
   /// emitReductions over \p reduction with several partial sums, of which the
   /// first one takes \p carried .

@@ -34,6 +34,8 @@ static constexpr int64_t kMinFetchedBytes = 2048;
 /// How far ahead, in bytes, at least: what memory gives a thread while it waits
 /// for some of it.
 static constexpr int64_t kMinFetchedAhead = 4096;
+/// Rows that go together where fewer are left than AMX's tiles have.
+static constexpr int64_t kMaxRowsLeft = 8;
 /// Lanes of a chunk at most: its accumulators stay in the first-level cache.
 static constexpr int64_t kMaxChunk = 1024;
 
@@ -70,6 +72,12 @@ int64_t Schedule::units() const {
   if (isReduction[lane])
     return 1;
   return llvm::divideCeil(ranges[lane], streams ? chunk : unroll * lanes);
+}
+
+int64_t Schedule::countRows(int64_t left) const {
+  if (!hasTiles)
+    return left;
+  return left >= kTileSize ? kTileSize : std::min(left, kMaxRowsLeft);
 }
 
 /// Adds \p factor * \p expr to the strides and the constant; false where the
@@ -278,7 +286,65 @@ static bool sharesOnlyScalars(const Schedule &s) {
   });
 }
 
-static void chooseTile(linalg::GenericOp op, Schedule &s, int64_t vectorBits) {
+/// Whether rows of \p access have groups of loop \p reduction side by side, the
+/// same for all columns.
+static bool hasRowsOfGroups(const Schedule &s, const Access &access,
+                            unsigned reduction) {
+  return access.strides[s.row] != 0 && access.strides[s.lane] == 0 &&
+         access.strides[reduction] == s.groupSize() &&
+         access.strides[s.group] == 1;
+}
+
+/// Whether a step of AMX is 16 pairs of bf16 of each row times one matrix.
+static bool fitsTilesOfPairs(const Schedule &s) {
+  SmallVector<unsigned> reductions = s.reductionLoops();
+  if (!s.addsPairs() || reductions.size() != 1 ||
+      s.ranges[reductions[0]] % Schedule::kTileSize != 0)
+    return false;
+  unsigned left = s.accesses[0].strides[s.row] != 0 ? 0 : 1;
+  const Access &matrix = s.accesses[1 - left];
+  return hasRowsOfGroups(s, s.accesses[left], reductions[0]) &&
+         matrix.strides[s.row] == 0 && matrix.strides[s.lane] == 2 &&
+         matrix.strides[s.group] == 1;
+}
+
+/// Whether a step of AMX is a block's integers of each row times one matrix.
+static bool fitsTilesOfBytes(linalg::GenericOp op, const Schedule &s) {
+  SmallVector<unsigned> reductions = s.reductionLoops();
+  if (!s.common || s.common->dots.empty() ||
+      s.ranges[reductions.back()] > Schedule::kTileSize ||
+      (s.common->zero && s.common->blockSums < 0 && !findSignedZero(*s.common)))
+    return false;
+  return llvm::all_of(s.common->dots, [&](const DotTerm &dot) {
+    return hasRowsOfGroups(s, s.accesses[dot.input], reductions.back()) &&
+           !changesAlong(op, dot.numbers, s.row);
+  });
+}
+
+/// Chooses AMX's tiles for rows; false where they do not fit. Sums of bf16 lie
+/// in them two by two, which need four operands; those of a block leave them
+/// for registers, of which each takes one.
+static bool chooseTiles(linalg::GenericOp op, Schedule &s) {
+  constexpr int64_t size = Schedule::kTileSize;
+  int64_t numRows = s.ranges[s.row], numColumns = s.ranges[s.lane];
+  bool ofPairs = fitsTilesOfPairs(s);
+  if (numRows < size || numColumns % size != 0 || size % s.lanes != 0 ||
+      (!ofPairs && !fitsTilesOfBytes(op, s)))
+    return false;
+  int64_t rows = ofPairs && numRows >= 2 * size ? 2 * size : size;
+  int64_t columns = ofPairs && numColumns % (2 * size) == 0 ? 2 * size : size;
+  // Threads need equal shares of an outermost loop.
+  if (s.outerLoops().front() == s.row && numRows % rows != 0 &&
+      isa<FunctionOpInterface>(op->getParentOp()))
+    return false;
+  s.hasTiles = true;
+  s.rows = rows;
+  s.unroll = columns / s.lanes;
+  return true;
+}
+
+static void chooseTile(linalg::GenericOp op, Schedule &s, int64_t vectorBits,
+                       DotProducts dotProducts) {
   int64_t vectors = s.ranges[s.lane] / s.lanes;
   bool reduces = llvm::is_contained(s.isReduction, true);
   if (!reduces) {
@@ -294,6 +360,8 @@ static void chooseTile(linalg::GenericOp op, Schedule &s, int64_t vectorBits) {
           return !a.isScalar && a.strides[d] == 0;
         }))
       s.row = d;
+  if (s.row >= 0 && dotProducts == DotProducts::AMX && chooseTiles(op, s))
+    return;
   // What is updated in passing takes a register as well.
   int64_t limit = std::max<int64_t>(kMaxAccumulators / op.getNumDpsInits(), 1);
   if (s.row >= 0) {
@@ -370,7 +438,9 @@ static void chooseDepth(linalg::GenericOp op, Schedule &s) {
   }
   int64_t parts = llvm::divideCeil(bytes, kSharedBytes);
   if (parts > 1)
-    s.depth = llvm::divideCeil(s.ranges[reductions[0]], parts);
+    s.depth =
+        llvm::alignTo(llvm::divideCeil(s.ranges[reductions[0]], parts),
+                      s.hasTiles && s.addsPairs() ? Schedule::kTileSize : 1);
 }
 
 /// Whether another part lies behind the last of \p size elements of \p access .
@@ -526,11 +596,12 @@ std::optional<DotProducts> cpu::symbolizeDotProducts(StringRef name) {
       .Case("avx512bw", DotProducts::AVX512BW)
       .Case("vnni", DotProducts::VNNI)
       .Case("bf16", DotProducts::BF16)
+      .Case("amx", DotProducts::AMX)
       .Default(std::nullopt);
 }
 
-std::optional<Schedule> cpu::schedule(linalg::GenericOp op,
-                                      int64_t vectorBits) {
+std::optional<Schedule> cpu::schedule(linalg::GenericOp op, int64_t vectorBits,
+                                      DotProducts dotProducts) {
   Schedule s;
   s.ranges = op.getStaticLoopRanges();
   if (llvm::any_of(s.ranges, [](int64_t range) { return range <= 0; }))
@@ -567,7 +638,7 @@ std::optional<Schedule> cpu::schedule(linalg::GenericOp op,
   bool hasGroups = chooseGroups(op, s, vectorBits);
   if (!hasGroups && !chooseLane(op, s, vectorBits))
     return std::nullopt;
-  chooseTile(op, s, vectorBits);
+  chooseTile(op, s, vectorBits, dotProducts);
   chooseStreams(op, s);
   chooseSkipping(op, s);
   if (s.common && s.groupSize() == 2)

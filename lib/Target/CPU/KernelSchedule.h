@@ -25,13 +25,14 @@ struct Access {
 };
 
 /// How processors add products of four integers of 8 bits in each lane, or of
-/// two of bf16.
+/// two of bf16. Each has the instructions of those before it.
 enum class DotProducts {
   Generic,  ///< by no instruction of its own
   AVX2,     ///< by two, of which the first adds pairs in 16 bits
   AVX512BW, ///< the same with wider registers
   VNNI,     ///< by one
-  BF16      ///< by one, and of two of bf16 by another
+  BF16,     ///< by one, and of two of bf16 by another
+  AMX       ///< the same, and many of both kinds at once, in tiles
 };
 std::optional<DotProducts> symbolizeDotProducts(llvm::StringRef name);
 
@@ -59,6 +60,12 @@ struct Schedule {
   int64_t row = -1; ///< a parallel loop of which `rows` iterations go together;
                     ///< the last ones are fewer where they do not divide it
   int64_t rows = 1;
+  /// Whether rows, as many as kTileSize divides, go through AMX's tiles: sums
+  /// of kTileSize rows and columns, to which the products of as many pairs of
+  /// bf16 are added at once, or of a block's groups of integers with a common
+  /// factor.
+  bool hasTiles = false;
+  static constexpr int64_t kTileSize = 16;
   /// Iterations of the outermost reduction that are done for all rows before
   /// the next, so that the matrix stays in a cache between them. 0: all.
   int64_t depth = 0;
@@ -96,16 +103,18 @@ struct Schedule {
   llvm::SmallVector<unsigned> reductionLoops() const;
   /// Iterations of the outermost loop.
   int64_t units() const;
+  /// How many of \p left rows, fewer than `rows`, go together.
+  int64_t countRows(int64_t left) const;
   /// Whether products of pairs of bf16 are added to a sum.
   bool addsPairs() const { return group >= 0 && !common; }
   /// Members of a group.
   int64_t groupSize() const { return group < 0 ? 1 : ranges[group]; }
 };
 
-/// The schedule of \p op for registers of \p vectorBits, or none where it
-/// cannot be vectorised.
-std::optional<Schedule> schedule(mlir::linalg::GenericOp op,
-                                 int64_t vectorBits);
+/// The schedule of \p op for registers of \p vectorBits and \p dotProducts , or
+/// none where it cannot be vectorised.
+std::optional<Schedule> schedule(mlir::linalg::GenericOp op, int64_t vectorBits,
+                                 DotProducts dotProducts);
 
 /// Lowers \p op by \p schedule to loops before it and erases it. With \p begin
 /// and \p end only that range of units().

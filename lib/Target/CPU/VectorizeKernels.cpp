@@ -37,8 +37,9 @@ struct VectorizeKernelsPass
     StringRef products = ownProducts ? ownProducts.getValue() : dotProducts;
     std::optional<DotProducts> known = symbolizeDotProducts(products);
     if (!known) {
-      module.emitError() << "dot-products=" << products
-                         << ": expected generic, avx2, avx512bw, vnni or bf16";
+      module.emitError()
+          << "dot-products=" << products
+          << ": expected generic, avx2, avx512bw, vnni, bf16 or amx";
       return signalPassFailure();
     }
     instructions = *known;
@@ -76,7 +77,8 @@ struct VectorizeKernelsPass
         return op.emitOpError("has no form as linalg.generic");
       generic = *generalized;
     }
-    std::optional<Schedule> plan = schedule(generic, registerBits);
+    std::optional<Schedule> plan =
+        schedule(generic, registerBits, instructions);
     if (!plan) {
       rewriter.setInsertionPoint(generic);
       if (failed(linalg::linalgOpToLoops(rewriter, generic)))

@@ -8,7 +8,7 @@
 // RUN: rwkv-opt %s '-cpu-vectorize-kernels=vector-bits=512 dot-products=vnni' -rwkvc-to-llvm | mlir-translate -mlir-to-llvmir | llc -mcpu=x86-64-v4 -mattr=-prefer-256-bit,+avx512vnni -O3 | FileCheck %s --check-prefix=V4VNNI
 // RUN: rwkv-opt %s '-cpu-vectorize-kernels=vector-bits=256 dot-products=vnni' -rwkvc-to-llvm | mlir-translate -mlir-to-llvmir | llc -mcpu=x86-64-v3 -mattr=+avxvnni -O3 | FileCheck %s --check-prefix=V3VNNI
 
-// MMX: error: dot-products=mmx: expected generic, avx2, avx512bw, vnni or bf16
+// MMX: error: dot-products=mmx: expected generic, avx2, avx512bw, vnni, bf16 or amx
 
 #x = affine_map<(b, k, n, q) -> (b, k, q)>
 #w = affine_map<(b, k, n, q) -> (b, k, n, q)>

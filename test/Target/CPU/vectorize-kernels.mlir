@@ -321,7 +321,7 @@ func.func @changing_factor(%x: memref<3x4xf32>, %q: memref<3x4x8xf32>, %y: memre
 // CHECK:         arith.mulf %[[F]],
 // A zero point is subtracted from a block's sum, as it is times the sum of the activations, which is computed once.
 // CHECK-LABEL: func.func @pairs_with_zeros
-// CHECK:       %[[SUMS:.*]] = memref.alloca() : memref<3xi32>
+// CHECK:       %[[SUMS:.*]] = memref.alloca() {alignment = 64 : i64} : memref<3xi32>
 // CHECK:       scf.for %[[BLOCK:.*]] = %{{.*}} to %{{.*}} step %{{.*}} {
 // CHECK:         %[[ROWS:.*]] = vector.load %{{.*}} : {{.*}}, vector<8xi16>
 // CHECK:         %[[WIDE:.*]] = arith.extsi %[[ROWS]] : vector<8xi16> to vector<8xi32>
@@ -477,7 +477,7 @@ func.func @packed(%x: memref<64xf32>, %w: memref<4x64x32xf32>, %y: memref<4x32xf
 // A row that has many zeros: a list of the others, and of the first of them once more in the part that follows in
 // memory; four rows of the matrix at a time, while those 8 KB further down the list are fetched.
 // CHECK-LABEL: func.func @zeros
-// CHECK:       %[[LIST:.*]] = memref.alloca() : memref<528xi32>
+// CHECK:       %[[LIST:.*]] = memref.alloca() {alignment = 64 : i64} : memref<528xi32>
 // CHECK:       %[[COUNT:.*]] = scf.for %[[I:.*]] = %c0 to %c512 step %c1 iter_args(%[[FOUND:.*]] = %c0)
 // CHECK-NEXT:    %[[NUMBER:.*]] = arith.index_cast %[[I]] : index to i32
 // CHECK-NEXT:    memref.store %[[NUMBER]], %[[LIST]][%[[FOUND]]]
@@ -509,8 +509,8 @@ func.func @zeros(%x: memref<512xf32>, %w: memref<512x128xf32>, %y: memref<128xf3
 // Pairs of a row that has many zeros: a list of those that are not, of all blocks, and how many there are before each
 // block. If three fifths of them are zero, the others are visited, and fetched 16 KB further down the list; else all.
 // CHECK-LABEL: func.func @zero_pairs
-// CHECK-DAG:   %[[LIST:.*]] = memref.alloca() : memref<1536xi32>
-// CHECK-DAG:   %[[BEFORE:.*]] = memref.alloca() : memref<65xi32>
+// CHECK-DAG:   %[[LIST:.*]] = memref.alloca() {alignment = 64 : i64} : memref<1536xi32>
+// CHECK-DAG:   %[[BEFORE:.*]] = memref.alloca() {alignment = 64 : i64} : memref<65xi32>
 // CHECK:       %[[COUNT:.*]] = scf.for %[[BLOCK:.*]] = %c0 to %c64 step %c1
 // CHECK:         scf.for %[[PAIR:.*]] = %c0 to %c16 step %c1
 // CHECK:           vector.load %{{.*}} : {{.*}}, vector<2xi16>

@@ -215,7 +215,9 @@ def VectorizeKernels : Pass<"cpu-vectorize-kernels", "::mlir::ModuleOp"> {
     are; as LLVM sees no such instruction in a loop, the pass calls those that
     `dot-products` says: `vpdpbusd`, or `vpmaddubsw` with numbers of 4 bits, or
     magnitudes of 8 bits while the activations take the sign, for the sum of a pair must
-    fit 16 bits. Of bf16, pairs are, by `vdpbf16ps` where `dot-products` says `bf16`. A factor that the innermost sum does not depend on leaves it, and so
+    fit 16 bits. Of bf16, pairs are, by `vdpbf16ps` where `dot-products` says `bf16`. Where it says `amx`,
+    rows of a product with a matrix of either kind go into tiles of 16 x 16 sums, those of bf16 two by two where there are
+    as many, and what is left of rows as without tiles. A factor that the innermost sum does not depend on leaves it, and so
     does the conversion of its integers to floating point; and where there is one row, a
     zero point that all terms subtract from their weights does, times the sum of what it
     multiplies, which is computed where the kernel begins, for each range of its units.
@@ -242,9 +244,10 @@ def VectorizeKernels : Pass<"cpu-vectorize-kernels", "::mlir::ModuleOp"> {
     ```
   }];
   let dependentDialects = [
-    "::mlir::arith::ArithDialect", "::mlir::func::FuncDialect",
-    "::mlir::LLVM::LLVMDialect", "::mlir::memref::MemRefDialect",
-    "::mlir::scf::SCFDialect", "::mlir::vector::VectorDialect"
+    "::mlir::amx::AMXDialect", "::mlir::arith::ArithDialect",
+    "::mlir::func::FuncDialect", "::mlir::LLVM::LLVMDialect",
+    "::mlir::memref::MemRefDialect", "::mlir::scf::SCFDialect",
+    "::mlir::vector::VectorDialect"
   ];
   let options = [
     Option<"vectorBits", "vector-bits", "int64_t", /*default=*/"256",
@@ -253,8 +256,9 @@ def VectorizeKernels : Pass<"cpu-vectorize-kernels", "::mlir::ModuleOp"> {
     Option<"dotProducts", "dot-products", "std::string",
            /*default=*/"\"generic\"",
            "Instructions that add products of four integers of 8 bits: generic, "
-           "avx2, avx512bw or vnni; or bf16: vnni, and one for pairs of bf16; a "
-           "module's attribute cpu.dot_products says otherwise">,
+           "avx2, avx512bw or vnni; or bf16: vnni, and one for pairs of bf16; "
+           "or amx: these, and tiles of both; a module's attribute "
+           "cpu.dot_products says otherwise">,
     Option<"streamedBytes", "streamed-bytes", "int64_t", /*default=*/"0",
            "Bytes of all weights from which they are fetched past the larger "
            "caches; 0: never; a module's attribute cpu.streamed_bytes says "

@@ -5,7 +5,8 @@
 Random linalg ops, lowered by upstream's convert-linalg-to-loops and by cpu-vectorize-kernels at several register
 widths, compiled, run on the same data and compared: integers, minima and maxima exactly, sums and products within
 rounding. Parallel kernels run one unit at a time, last unit first, so that no unit may rely on another. Registers wider
-than the machine's are split by LLVM, so every width runs everywhere. A failing case prints its IR.
+than the machine's are split by LLVM, so every width runs everywhere. AMX's instructions are carried out by amx.c. A
+failing case prints its IR.
 """
 
 import argparse
@@ -33,7 +34,10 @@ CONFIGURATIONS = {
     "vector-bits=256 min-parallel-work=0 dot-products=vnni": ("avx512_vnni", "avx512vl"),
     "vector-bits=512 min-parallel-work=1 dot-products=bf16": ("avx512_bf16", "avx512vl"),
     "vector-bits=256 min-parallel-work=0 dot-products=bf16": ("avx512_bf16", "avx512vl"),
+    "vector-bits=512 min-parallel-work=1 dot-products=amx": ("avx512_bf16", "avx512vl"),
+    "vector-bits=256 min-parallel-work=0 dot-products=amx": ("avx512_bf16", "avx512vl"),
 }
+AMX = ("-mamx-bf16", "-mamx-int8", str(pathlib.Path(__file__).parent / "amx.c"))
 PARALLEL_FOR = """
 typedef void (*Task)(void *, long, long);
 void rwkvrt_parallel_for(Task task, void *context, long units) {
@@ -49,20 +53,21 @@ class Buffer:
     def __init__(self, rng, element, indices, shape):
         self.element, self.indices, self.shape = element, indices, shape
         # The view's rows may be part of longer ones, and start somewhere inside the memory.
-        self.padding = [
-            rng.choice((0, 0, 0, 1, 3)) if len(shape) > 1 and i == len(shape) - 1 else 0 for i in range(len(shape))
-        ]
+        padding = rng.choice((0, 0, 0, 1, 3)) if len(shape) > 1 else 0
         self.offset = rng.choice((0, 0, 0, 5))
-        self.strides, size = [], 1
-        for extent, padding in reversed(list(zip(shape, self.padding))):
+        self.pad(padding)
+
+    def pad(self, padding):
+        self.padding, self.strides, size = padding, [], 1
+        for extent in reversed(self.shape):
             self.strides.insert(0, size)
-            size *= extent + padding
+            size *= extent + (padding if len(self.strides) == 1 else 0)
         self.size = self.offset + size
 
     @property
     def type(self):
         shape = "".join(f"{extent}x" for extent in self.shape)
-        if not self.offset and not any(self.padding):
+        if not self.offset and not self.padding:
             return f"memref<{shape}{self.element}>"
         strides = ", ".join(map(str, self.strides))
         return f"memref<{shape}{self.element}, strided<[{strides}], offset: {'?' if self.offset else 0}>>"
@@ -80,7 +85,8 @@ class Case:
         self.lines, self.values = [], 0
         self.tables, self.exact, self.skips = [], False, 0
         self.of_pairs = False
-        rng.choice((self.random_nest, self.product, self.product, self.block_product))(rng)
+        kinds = (self.random_nest, self.product, self.product, self.block_product)
+        {1: self.block_product, 5: self.part_product}.get(name % 8, rng.choice(kinds))(rng)
         bodies = {1: self.body, 2: self.block_body, 4: self.byte_body}
         (self.pair_body if self.of_pairs else bodies[self.group])(rng)
 
@@ -150,11 +156,29 @@ class Case:
         self.inputs = [self.operand(rng, "bf16", [*rows, pair, two]), self.operand(rng, "bf16", matrix)]
         self.outputs = [self.operand(rng, "f32", [*rows, column])]
 
+    def part_product(self, rng):
+        """m x pairs x two times parts x pairs x n x two, as matrices are packed, most of which fit AMX's tiles."""
+        self.of_pairs, self.group, self.accumulator = True, 1, "f32"
+        part, row, pair, column, two = range(5)
+        pairs, columns = rng.choice((16, 16, 32, 48, 24, 1040)), rng.choice((16, 32, 48, 64, 40))
+        self.ranges = [rng.choice((1, 2, 3)), rng.choice((16, 32, 33, 47, 89, 15)), pairs, columns, 2]
+        self.reduction = [False, False, True, False, True]
+        self.inputs = [
+            self.operand(rng, "bf16", [row, pair, two]),
+            self.operand(rng, "bf16", [part, pair, column, two]),
+        ]
+        self.outputs = [self.operand(rng, "f32", [row, part, column])]
+        for operand in self.inputs:
+            operand.pad(0)
+        rng.shuffle(self.inputs)
+
     def block_product(self, rng):
         """[m x] blocks x rows times blocks x rows x n, integers with a scale for each block: rows are seen as groups of
         two or four, which mostly lie side by side."""
         self.group, self.accumulator = rng.choice((2, 4, 4)), "f32"
         outer = rng.choice(([], [2], [13]))
+        if self.name % 8 == 1:  # some that fit AMX's tiles
+            self.group, outer = 4, rng.choice(([16], [48], [2, 33], [3, 16]))
         self.ranges = [*outer, rng.choice((1, 2, 3)), rng.choice((1, 4, 8, 16)), rng.choice((4, 16, 24, 32, 33, 64))]
         self.ranges.append(self.group)
         self.reduction = [*(False for _ in outer), True, True, False, True]
@@ -221,6 +245,8 @@ class Case:
             elif number == "%high":
                 number = self.op("arith.shrui %in1, %byte_half", "i8")
                 number = self.op(f"arith.xori {number}, %byte_sign", "i8")
+            elif self.name % 8 == 1 and zero:  # weights with a sign
+                number = self.op("arith.addi %in1, %byte_bias", "i8")
             weight = self.op(f"arith.extui {number}", "i8 to i32")
             if zero:
                 weight = self.op(f"arith.subi {weight}, {zero}", "i32")
@@ -343,6 +369,7 @@ class Case:
         lines += ["  %shift = arith.constant 1 : i32", "  %izero = arith.constant 0 : i32"]
         lines += ["  %mask = arith.constant 15 : i16", "  %half_byte = arith.constant 4 : i16"]
         lines += ["  %byte_mask = arith.constant 15 : i8", "  %byte_half = arith.constant 4 : i8"]
+        lines += ["  %byte_bias = arith.constant 128 : i8"]
         lines += ["  %byte_sign = arith.constant 8 : i8", "  %bias = arith.constant 128 : i32"]
         lines += ["  %row = arith.constant 1 : index"]
         skips = ", cpu.skip_zeros = 0 : i64" if self.skips else ""
@@ -434,8 +461,8 @@ def run(command, text=None):
     return done.stdout
 
 
-def build(cc, folder, name, source, passes):
-    """Compiles the module to a library; returns it with the IR before LLVM."""
+def build(cc, folder, name, source, passes, extra=()):
+    """Compiles the module to a library, with `extra` arguments; returns it with the IR before LLVM."""
     lowered = run(["rwkv-opt", *passes, "-canonicalize"], source)
     llvm = run(["rwkv-opt", "-rwkvc-to-llvm"], lowered)
     (folder / f"{name}.ll").write_text(run(["mlir-translate", "-mlir-to-llvmir"], llvm))
@@ -451,6 +478,7 @@ def build(cc, folder, name, source, passes):
             "-shared",
             "-fPIC",
             *files,
+            *extra,
             "-lm",
             "-o",
             str(library),
@@ -482,9 +510,9 @@ def main():
     for number, (configuration, needs) in enumerate(CONFIGURATIONS.items()):
         if not all(name in flags for name in needs):
             continue
-        library, lowered = build(
-            options.cc, options.folder, f"vectors{number}", source, [f"-cpu-vectorize-kernels={configuration}"]
-        )
+        passes = [f"-cpu-vectorize-kernels={configuration}"]
+        extra = AMX if "amx" in configuration else ()
+        library, lowered = build(options.cc, options.folder, f"vectors{number}", source, passes, extra)
         wrong = 0
         for case, memories, wanted in zip(cases, inputs, expected):
             difference = case.check(wanted, case.run(library, memories))
@@ -498,7 +526,10 @@ def main():
             "with instructions of their own": sum(
                 "llvm.x86" in part for part in lowered.split("func.func private")[1:]
             ),
-            "with rows skipped": sum("memref.alloca" in part for part in lowered.split("func.func private")[1:]),
+            "in tiles": sum("amx.tile_mul" in part for part in lowered.split("func.func private")[1:]),
+            "with rows skipped": sum(
+                "memref.alloca" in part and "amx." not in part for part in lowered.split("func.func private")[1:]
+            ),
             "with a horizontal reduction": sum(
                 "vector.reduction" in part for part in lowered.split("func.func private")[1:]
             ),
