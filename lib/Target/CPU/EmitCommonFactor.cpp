@@ -50,12 +50,10 @@ bool Emitter::subtractsZero(Operation *each) {
 void Emitter::sumBlocks() {
   SmallVector<unsigned> reductions = s.reductionLoops();
   unsigned block = reductions[0], inBlock = reductions[1];
-  auto func = op->getParentOfType<FunctionOpInterface>();
-  OpBuilder::InsertionGuard guard(b);
-  b.setInsertionPointToStart(&func.getFunctionBody().front());
   Type type = s.common->summed.getType();
-  blockSums =
-      memref::AllocaOp::create(b, MemRefType::get(s.ranges[block], type));
+  blockSums = allocate(s.ranges[block], type);
+  OpBuilder::InsertionGuard guard(b);
+  b.setInsertionPointAfterValue(blockSums);
   Values buffers;
   for (unsigned input : s.common->multiplied)
     buffers.push_back(flatten(s.accesses[input].operand));
