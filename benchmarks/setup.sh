@@ -32,7 +32,7 @@ install base 'numpy>=1.26' 'onnx>=1.18' matplotlib
 for name in "${@:-onnxruntime iree llama.cpp rwkv}"; do
   for peer in $name; do
     case $peer in
-    onnxruntime) install "$peer" 'onnxruntime>=1.20' ;;
+    onnxruntime) install "$peer" 'onnxruntime>=1.20' onnx-ir ;; # onnx-ir: its quantiser's
     iree) install "$peer" iree-base-compiler iree-base-runtime ;;
     llama.cpp)
       # llama.cpp may use all that this processor has, as rwkvc does with --mcpu=native.

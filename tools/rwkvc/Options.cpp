@@ -297,7 +297,7 @@ DriverOptions rwkvc::parseCommandLine(int argc, char **argv) {
           clEnumValN(
               Activations::BF16, "bf16",
               "as int16, and bf16 where weights are bf16: faster prompts "
-              "on processors with AVX512-BF16, and less exact"),
+              "on processors with AVX512-BF16 or AMX, and less exact"),
           clEnumValN(Activations::Float32, "float32", "nothing: slower")),
       cl::cat(category));
   cl::list<std::string> dialectPlugins(
