@@ -12,7 +12,6 @@ import numpy as np
 
 import peers
 
-
 BLOCK = 32
 
 
