@@ -520,19 +520,14 @@ def main():
                 wrong += 1
                 print(f"case {case.name}, {configuration}: {difference}\n{case.text() if not failures else ''}")
                 failures += 1
+        kernels = lowered.split("func.func private")[1:]
         features = {
-            "vectorised": sum("vector." in part for part in lowered.split("func.func private")[1:]),
-            "with pairs": sum("vector.deinterleave" in part for part in lowered.split("func.func private")[1:]),
-            "with instructions of their own": sum(
-                "llvm.x86" in part for part in lowered.split("func.func private")[1:]
-            ),
-            "in tiles": sum("amx.tile_mul" in part for part in lowered.split("func.func private")[1:]),
-            "with rows skipped": sum(
-                "memref.alloca" in part and "amx." not in part for part in lowered.split("func.func private")[1:]
-            ),
-            "with a horizontal reduction": sum(
-                "vector.reduction" in part for part in lowered.split("func.func private")[1:]
-            ),
+            "vectorised": sum("vector." in part for part in kernels),
+            "with pairs": sum("vector.deinterleave" in part for part in kernels),
+            "with instructions of their own": sum("llvm.x86" in part for part in kernels),
+            "in tiles": sum("amx.tile_mul" in part for part in kernels),
+            "with rows skipped": sum("memref.alloca" in part and "amx." not in part for part in kernels),
+            "with a horizontal reduction": sum("vector.reduction" in part for part in kernels),
             "parallel": lowered.count("cpu.parallel_units"),
         }
         told = ", ".join(f"{count} {what}" for what, count in features.items())
