@@ -59,25 +59,21 @@ static uint64_t getFeatureBits(const llvm::TargetMachine &machine) {
 }
 
 /// On x86-64: what every machine with AVX2 can run, what those with AVX-512
-/// can, and those that add products of integers to sums in one instruction.
-/// For \p activations of bf16 those that do so with pairs of it as well, and
-/// for these and bytes those that do so in tiles.
-static llvm::StringRef getDefaultProcessors(const llvm::Triple &triple,
-                                            ActivationKind activations) {
+/// can, and of both those that add products of integers to sums in one
+/// instruction. For \p activations of bf16 those that do so with pairs of it as
+/// well, and for these and bytes those that do so in tiles.
+static std::string getDefaultProcessors(const llvm::Triple &triple,
+                                        ActivationKind activations) {
   if (triple.getArch() != llvm::Triple::x86_64)
     return "generic";
-  switch (activations) {
-  case ActivationKind::Bytes:
-    return "x86-64-v3,x86-64-v4,x86-64-v4+avx512vnni,"
-           "x86-64-v4+avx512vnni+avx512bf16+amx-bf16+amx-int8";
-  case ActivationKind::BF16:
-    return "x86-64-v3,x86-64-v4,x86-64-v4+avx512vnni,"
-           "x86-64-v4+avx512vnni+avx512bf16,"
-           "x86-64-v4+avx512vnni+avx512bf16+amx-bf16+amx-int8";
-  case ActivationKind::Others:
-    break;
-  }
-  return "x86-64-v3,x86-64-v4,x86-64-v4+avx512vnni";
+  std::string processors = "x86-64-v3,x86-64-v3+avxvnni,"
+                           "x86-64-v4,x86-64-v4+avx512vnni";
+  llvm::StringRef bf16 = ",x86-64-v4+avx512vnni+avx512bf16";
+  if (activations == ActivationKind::BF16)
+    processors += bf16;
+  if (activations != ActivationKind::Others)
+    processors += (bf16 + "+amx-bf16+amx-int8").str();
+  return processors;
 }
 
 static llvm::Triple getTriple(llvm::StringRef name) {
@@ -100,10 +96,11 @@ void rwkvc::initializeTargets() {
 llvm::Expected<std::vector<TargetInfo>>
 TargetInfo::createLevels(llvm::StringRef triple, llvm::StringRef cpus,
                          llvm::StringRef features, ActivationKind activations) {
-  if (cpus.empty())
-    cpus = getDefaultProcessors(getTriple(triple), activations);
+  std::string processors =
+      cpus.empty() ? getDefaultProcessors(getTriple(triple), activations)
+                   : cpus.str();
   std::vector<TargetInfo> levels;
-  for (llvm::StringRef cpu : llvm::split(cpus, ',')) {
+  for (llvm::StringRef cpu : llvm::split(processors, ',')) {
     auto level = create(triple, cpu, features);
     if (!level)
       return level.takeError();

@@ -207,8 +207,8 @@ DriverOptions rwkvc::parseCommandLine(int argc, char **argv) {
           "machine's, and more features of it, as in x86-64-v4+avx512vnni. "
           "Several, the least first: the model has kernels for each, and "
           "uses the last that it can where it is loaded (default on "
-          "x86-64: x86-64-v3,x86-64-v4,x86-64-v4+avx512vnni; the first is "
-          "any with AVX2)"),
+          "x86-64: x86-64-v3,x86-64-v3+avxvnni,x86-64-v4,"
+          "x86-64-v4+avx512vnni; the first is any with AVX2)"),
       cl::value_desc("name,..."), cl::cat(category));
   cl::opt<std::string> features(
       "mattr",
