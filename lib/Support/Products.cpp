@@ -18,7 +18,7 @@ static Value skipExtension(Value value) {
 
 bool rwkvc::isProductBody(Block &body) {
   Value sum = body.getTerminator()->getOperand(0);
-  Value c = body.getArgument(2);
+  Value c = body.getArguments().back();
   auto add = sum.getDefiningOp<arith::AddFOp>();
   if (!add || !llvm::is_contained(add->getOperands(), c))
     return false;

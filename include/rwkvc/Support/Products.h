@@ -14,9 +14,9 @@
 
 namespace rwkvc {
 
-/// Whether \p body , of a linalg op with two inputs and one output, is
-/// c + a * b in floating point, with a and b widened to the type of c if they
-/// have another one.
+/// Whether \p body , of a linalg op with one output, is c + a * b in floating
+/// point: a and b are its first inputs, widened to the type of c if they have
+/// another one.
 bool isProductBody(mlir::Block &body);
 
 /// The axis of the tensor that \p map indexes by loop \p loop alone.

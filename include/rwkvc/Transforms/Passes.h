@@ -28,6 +28,11 @@ namespace rwkvc {
 /// no kernel in it depends on another.
 inline constexpr llvm::StringLiteral kIndependentAttr = "rwkvc.independent";
 
+/// Of a `linalg.generic`: the numbers of a parallel loop and of an input, a
+/// scalar. Only so many of the loop's first iterations are needed, from none to
+/// all; what the others yield, nobody reads.
+inline constexpr llvm::StringLiteral kNeededAttr = "rwkvc.needed";
+
 /// The formats that rwkvc-quantize-weights knows.
 llvm::ArrayRef<llvm::StringRef> getWeightFormats();
 

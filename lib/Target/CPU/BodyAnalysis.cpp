@@ -9,6 +9,7 @@
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/IR/Matchers.h"
 #include "rwkvc/Support/Products.h"
+#include "rwkvc/Transforms/Passes.h"
 
 using namespace mlir;
 using namespace rwkvc;
@@ -86,7 +87,9 @@ std::optional<int64_t> cpu::countSignificantBits(Value value) {
 
 std::optional<unsigned> cpu::findGroupLoop(linalg::LinalgOp op) {
   std::optional<unsigned> found;
-  bool isProduct = op.getNumDpsInputs() == 2 && op.getNumDpsInits() == 1 &&
+  // What says how much of a loop is needed is not multiplied.
+  int64_t numInputs = op.getNumDpsInputs() - op->hasAttr(kNeededAttr);
+  bool isProduct = numInputs == 2 && op.getNumDpsInits() == 1 &&
                    isProductBody(*op.getBlock());
   for (auto [loop, kind] : llvm::enumerate(op.getIteratorTypesArray())) {
     int64_t size = op.getStaticLoopRanges()[loop];
@@ -96,15 +99,16 @@ std::optional<unsigned> cpu::findGroupLoop(linalg::LinalgOp op) {
     bool isGroup = true;
     for (OpOperand *input : op.getDpsInputOperands()) {
       AffineMap map = op.getMatchingIndexingMap(input);
+      if (!map.isFunctionOfDim(loop))
+        continue;
       Type element = getElementTypeOrSelf(input->get().getType());
       bool isSmall =
           (element.isInteger() && element.getIntOrFloatBitWidth() > 1) ||
           (element.isBF16() && isProduct);
       isSmall &= element.getIntOrFloatBitWidth() * size <= 32;
-      bool hasLoop = map.isFunctionOfDim(loop);
-      isGroup &= !hasLoop || (isSmall && map.getResultPosition(getAffineDimExpr(
-                                             loop, op.getContext())));
-      count += hasLoop;
+      isGroup &= isSmall &&
+                 map.getResultPosition(getAffineDimExpr(loop, op.getContext()));
+      ++count;
     }
     if (isGroup && count >= 2)
       found = loop;

@@ -17,6 +17,9 @@ using namespace mlir;
 using namespace rwkvc;
 using namespace rwkvc::cpu;
 
+/// Cache lines that a step of a tile fetches though there may be less to fetch.
+static constexpr int64_t kMostLinesAhead = 2;
+
 Emitter::Emitter(OpBuilder &builder, linalg::GenericOp op, const Schedule &s,
                  DotProducts dotProducts)
     : b(op.getLoc(), builder), op(op), s(s), dotProducts(dotProducts),
@@ -88,16 +91,24 @@ void Emitter::emitOuter(ArrayRef<unsigned> loops, unsigned level) {
   unsigned d = loops[level];
   bool isRow = static_cast<int64_t>(d) == s.row;
   int64_t step = isRow ? s.rows : 1, full = s.ranges[d] / step * step;
-  if (level == 0 && begin)
-    return loop(begin, end, 1, [&](Value unit) {
+  bool isLimited = static_cast<int64_t>(d) == s.limited;
+  if (level == 0 && begin) {
+    Value last = end;
+    if (isLimited)
+      last = arith::MinUIOp::create(
+          b, end, arith::CeilDivUIOp::create(b, s.needed, index(step)));
+    return loop(begin, last, 1, [&](Value unit) {
       ivs[d] = scaled(unit, step);
       emitOuter(loops, level + 1);
     });
+  }
   auto body = [&](Value iv) {
     ivs[d] = iv;
     emitOuter(loops, level + 1);
   };
   auto all = [&] {
+    if (isLimited)
+      return emitNeeded(d, step, body);
     loop(index(0), index(full), step, body);
     for (int64_t first = full; first < s.ranges[d]; first += rows) {
       rows = s.countRows(s.ranges[d] - first);
@@ -116,6 +127,21 @@ void Emitter::emitOuter(ArrayRef<unsigned> loops, unsigned level) {
     all();
   });
   firstStep = endStep = nullptr;
+}
+
+void Emitter::emitNeeded(unsigned d, int64_t step,
+                         llvm::function_ref<void(Value)> body) {
+  int64_t left = s.ranges[d] % step;
+  if (left == 0)
+    return loop(index(0), s.needed, step, body);
+  // The last tile is smaller; a few of its kind do for what is left of any
+  // number, and stay within the range.
+  Value full = arith::SubIOp::create(
+      b, s.needed, arith::RemUIOp::create(b, s.needed, index(step)));
+  loop(index(0), full, step, body);
+  rows = left;
+  loop(full, s.needed, left, body);
+  rows = s.rows;
 }
 
 void Emitter::emitLanes(bool isOutermost) {
@@ -174,8 +200,10 @@ void Emitter::emitTile(int64_t unroll, int64_t lanes) {
                      /*isRead=*/!s.reductionLoops().empty()));
   });
   bool isFull = unroll == s.unroll && rows == s.rows;
+  bool fetches = s.ahead >= 0 && unroll == s.unroll &&
+                 (rows == s.rows || s.limited == s.row);
   auto step = [&](ValueRange carried) {
-    if (isFull && s.ahead >= 0)
+    if (fetches)
       fetchAhead(s.reductionLoops());
     Values values, sums;
     unsigned next = 0;
@@ -202,7 +230,7 @@ void Emitter::emitTile(int64_t unroll, int64_t lanes) {
   else if (s.common)
     results = emitReductions(
         ArrayRef(reductions).drop_back(), accumulators, [&](ValueRange sums) {
-          if (isFull && s.ahead >= 0)
+          if (fetches)
             fetchAhead(ArrayRef(reductions).drop_back());
           return emitCommonFactor(reductions.back(), sums, unroll, lanes);
         });
@@ -217,14 +245,36 @@ void Emitter::emitTile(int64_t unroll, int64_t lanes) {
   });
 }
 
+std::pair<Value, Value> Emitter::countRowTiles() {
+  auto divide = [&](Value value, int64_t size) -> Value {
+    return arith::DivUIOp::create(b, value, index(size));
+  };
+  if (s.limited != s.row)
+    return {divide(ivs[s.row], s.rows), index(s.ranges[s.row] / s.rows)};
+  // The small ones of emitNeeded() too.
+  int64_t left = s.ranges[s.row] % s.rows;
+  Value whole = divide(s.needed, s.rows);
+  if (left == 0)
+    return {divide(ivs[s.row], s.rows),
+            arith::CeilDivUIOp::create(b, s.needed, index(s.rows))};
+  Value start = scaled(whole, s.rows);
+  Value rest = arith::CeilDivUIOp::create(
+      b, arith::SubIOp::create(b, s.needed, start), index(left));
+  Value number =
+      rows == s.rows
+          ? divide(ivs[s.row], s.rows)
+          : add(whole,
+                divide(arith::SubIOp::create(b, ivs[s.row], start), left));
+  return {number, add(whole, rest)};
+}
+
 void Emitter::fetchAhead(ArrayRef<unsigned> reductions, int64_t size) {
   const Access &access = s.accesses[s.ahead];
   int64_t tile = s.lanes * s.unroll;
-  int64_t count = s.ranges[s.row] / s.rows * (s.ranges[s.lane] / tile);
-  Value number =
-      add(scaled(arith::DivUIOp::create(b, ivs[s.row], index(s.rows)),
-                 s.ranges[s.lane] / tile),
-          arith::DivUIOp::create(b, ivs[s.lane], index(tile)));
+  int64_t count = s.ranges[s.lane] / tile;
+  auto [rowTile, numRowTiles] = countRowTiles();
+  Value number = add(scaled(rowTile, count),
+                     arith::DivUIOp::create(b, ivs[s.lane], index(tile)));
   Value first = index(access.constant + s.elementsAhead());
   for (unsigned d = 0; d < ivs.size(); ++d)
     if (!s.isReduction[d] && d != s.lane && access.strides[d] != 0)
@@ -244,14 +294,25 @@ void Emitter::fetchAhead(ArrayRef<unsigned> reductions, int64_t size) {
     number = add(scaled(number, steps), step);
     count *= steps;
   }
-  int64_t share = llvm::divideCeil(s.elementsAhead(), count);
-  first = add(first, scaled(number, share));
+  // With fewer rows each fetches more.
+  int64_t elements = llvm::divideCeil(s.elementsAhead(), count);
+  Value share = arith::CeilDivUIOp::create(b, index(elements), numRowTiles);
+  int64_t largest = s.limited == s.row
+                        ? elements
+                        : llvm::divideCeil(elements, s.ranges[s.row] / s.rows);
+  first = add(first, arith::MulIOp::create(b, number, share));
   Value buffer = bases[s.ahead];
   int64_t bits = cast<MemRefType>(buffer.getType()).getElementTypeBitWidth();
-  for (int64_t at = 0; at < share; at += kLineBytes * 8 / bits)
-    memref::PrefetchOp::create(b, buffer, add(first, index(at)),
-                               /*isWrite=*/false, /*localityHint=*/2,
-                               /*isDataCache=*/true);
+  int64_t perLine = kLineBytes * 8 / bits;
+  auto fetch = [&](Value at) {
+    memref::PrefetchOp::create(b, buffer, add(first, at), /*isWrite=*/false,
+                               /*localityHint=*/2, /*isDataCache=*/true);
+  };
+  // All that a tile may have to fetch, where that is not much more than it has.
+  if (s.limited == s.row && largest > kMostLinesAhead * perLine)
+    return loop(index(0), share, perLine, fetch);
+  for (int64_t at = 0; at < largest; at += perLine)
+    fetch(index(at));
 }
 
 Value Emitter::loadOutput(unsigned output, int64_t row, int64_t part,

@@ -52,6 +52,10 @@ private:
             llvm::function_ref<void(mlir::Value)> body);
 
   void emitOuter(llvm::ArrayRef<unsigned> loops, unsigned level);
+  /// \p body for as much of the limited loop \p d as is needed, and not much
+  /// more, \p step iterations at a time.
+  void emitNeeded(unsigned d, int64_t step,
+                  llvm::function_ref<void(mlir::Value)> body);
 
   void emitLanes(bool isOutermost);
 
@@ -110,6 +114,8 @@ private:
   /// `rows` x \p unroll vectors of the outputs, with parallel lanes.
   void emitTile(int64_t unroll, int64_t lanes);
 
+  /// The number of the present tile of rows, and how many of them there are.
+  std::pair<mlir::Value, mlir::Value> countRowTiles();
   /// Fetches, in a step of \p reductions in a full tile, its share of what
   /// comes after the present part of the matrix. To the second-level cache: the
   /// first has the tile.

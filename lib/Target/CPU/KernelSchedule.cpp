@@ -654,3 +654,11 @@ std::optional<Schedule> cpu::schedule(linalg::GenericOp op, int64_t vectorBits,
   chooseFetched(op, s);
   return s;
 }
+
+void cpu::limitLoop(Schedule &s, unsigned loop, Value needed) {
+  bool isRow = static_cast<int64_t>(loop) == s.row;
+  if (loop == s.lane || (isRow && s.hasTiles && s.ranges[loop] % s.rows != 0))
+    return;
+  s.limited = loop;
+  s.needed = needed;
+}

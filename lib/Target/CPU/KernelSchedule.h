@@ -57,6 +57,10 @@ struct Schedule {
   /// lanes hold all, and their products are added in one instruction, of bf16
   /// to the sum itself and of integers to one with a common factor. -1: none.
   int64_t group = -1;
+  /// A parallel loop outside the lanes of which only `needed` iterations are;
+  /// a few more may be done. -1: none.
+  int64_t limited = -1;
+  mlir::Value needed;
   int64_t row = -1; ///< a parallel loop of which `rows` iterations go together;
                     ///< the last ones are fewer where they do not divide it
   int64_t rows = 1;
@@ -115,6 +119,10 @@ struct Schedule {
 /// none where it cannot be vectorised.
 std::optional<Schedule> schedule(mlir::linalg::GenericOp op, int64_t vectorBits,
                                  DotProducts dotProducts);
+
+/// Has \p schedule do no more of parallel \p loop than \p needed iterations and
+/// a few, where that is outside the lanes and its last tiles are all alike.
+void limitLoop(Schedule &schedule, unsigned loop, mlir::Value needed);
 
 /// Lowers \p op by \p schedule to loops before it and erases it. With \p begin
 /// and \p end only that range of units().

@@ -12,6 +12,7 @@
 #include "rwkvc/AOT/Interface.h"
 #include "rwkvc/Support/Loops.h"
 #include "rwkvc/Target/CPU/Passes.h"
+#include "rwkvc/Transforms/Passes.h"
 
 namespace rwkvc::cpu {
 #define GEN_PASS_DEF_VECTORIZEKERNELS
@@ -64,6 +65,26 @@ struct VectorizeKernelsPass
     passUnits(module);
   }
 
+  /// Takes off \p op what says how much of a loop is needed: the loop and the
+  /// number.
+  static std::optional<std::pair<unsigned, Value>>
+  takeLimit(linalg::GenericOp op) {
+    auto numbers = op->getAttrOfType<DenseI64ArrayAttr>(kNeededAttr);
+    if (!numbers)
+      return std::nullopt;
+    auto loop = static_cast<unsigned>(numbers[0]);
+    auto input = static_cast<unsigned>(numbers[1]);
+    Value needed = op.getInputs()[input];
+    SmallVector<AffineMap> maps = op.getIndexingMapsArray();
+    maps.erase(maps.begin() + input);
+    op.getInputsMutable().erase(input);
+    op.setIndexingMapsAttr(
+        Builder(op.getContext()).getAffineMapArrayAttr(maps));
+    op.getBody()->eraseArgument(input);
+    op->removeAttr(kNeededAttr);
+    return std::pair(loop, needed);
+  }
+
   LogicalResult lower(IRRewriter &rewriter, func::FuncOp func,
                       linalg::LinalgOp op, bool isKernel) {
     if (!op.hasPureBufferSemantics())
@@ -77,6 +98,7 @@ struct VectorizeKernelsPass
         return op.emitOpError("has no form as linalg.generic");
       generic = *generalized;
     }
+    auto limit = takeLimit(generic);
     std::optional<Schedule> plan =
         schedule(generic, registerBits, instructions);
     if (!plan) {
@@ -88,6 +110,8 @@ struct VectorizeKernelsPass
       return success();
     }
     plan->isStreaming = isStreaming;
+    if (limit)
+      limitLoop(*plan, limit->first, limit->second);
     ++numVectorized;
     Value begin, end;
     if (isKernel && minParallelWork > 0 && plan->work >= minParallelWork &&
