@@ -114,6 +114,10 @@ typedef enum rwkvrt_function_kind {
   RWKVRT_PACK = 4
 } rwkvrt_function_kind;
 
+/** Of rwkvrt_function_info::flags: a call takes as long as its length asks
+ * for; without it, as long as a full block. */
+#define RWKVRT_FUNCTION_SKIPS_PADDING 1u
+
 /** One function of a model. */
 typedef struct rwkvrt_function_info {
   int32_t kind; /**< rwkvrt_function_kind */
@@ -124,7 +128,7 @@ typedef struct rwkvrt_function_info {
   int32_t token_input;   /**< index of the token ids' input, -1 = not known */
   int32_t length_input;  /**< index of the length, -1 = none */
   int32_t logits_output; /**< index of the logits output, -1 = not known */
-  uint32_t reserved;
+  uint32_t flags;        /**< RWKVRT_FUNCTION_... */
   int64_t batch; /**< sequences per call; 0 for the file's own graph, whose
                       axes may mean anything */
   int64_t block; /**< most tokens of each sequence per call; 0 likewise, and

@@ -254,9 +254,10 @@ RWKVRT_API rwkvrt_status rwkvrt_sequence_prefill_logits(
 
 /**
  * Sets from how many tokens on the sequence uses a block: a remainder below is
- * stepped, since a block costs as much as a full one however few tokens count.
- * 0 restores the default, two and more than an eighth of a block; 1 never
- * steps. For models without RWKVRT_STEP or RWKVRT_PREFILL it has no effect.
+ * stepped. 0 restores the default, which is two, and more than an eighth of a
+ * block where a block costs as much as a full one however few tokens count; 1
+ * never steps. For models without RWKVRT_STEP or RWKVRT_PREFILL it has no
+ * effect.
  */
 RWKVRT_API rwkvrt_status
 rwkvrt_sequence_set_shortest_block(rwkvrt_sequence *sequence, size_t tokens);

@@ -277,6 +277,8 @@ DictionaryAttr aot::toAttribute(const Interface &interface,
                       b.getI64IntegerAttr(interface.lengthInput)),
        b.getNamedAttr("logits_output",
                       b.getI64IntegerAttr(interface.logitsOutput))});
+  if (interface.skipsPadding)
+    entries.set("skips_padding", b.getUnitAttr());
   if (interface.isConversion())
     entries.set("texts", b.getI64IntegerAttr(interface.texts));
   return entries.getDictionary(context);
@@ -363,6 +365,7 @@ FailureOr<Interface> aot::readInterface(Operation *entry, StringRef attrName) {
       !readIndex("logits_output", interface.outputs.size(),
                  interface.logitsOutput))
     return malformed("an index");
+  interface.skipsPadding = attr.contains("skips_padding");
   if (auto texts = attr.getAs<IntegerAttr>("texts"))
     interface.texts = texts.getInt();
   if (interface.isConversion())

@@ -264,8 +264,10 @@ llvm::Constant *Emitter::describe(const Interface &interface,
        tensors(interface.inputs, "inputs"),
        tensors(interface.outputs, "outputs"), array(states, "states"),
        int32(interface.tokenInput), int32(interface.lengthInput),
-       int32(interface.logitsOutput), int32(0), int64(interface.getBatch()),
-       int64(interface.getBlock()), int64(workspaceSize),
+       int32(interface.logitsOutput),
+       int32(interface.skipsPadding ? RWKVRT_FUNCTION_SKIPS_PADDING : 0),
+       int64(interface.getBatch()), int64(interface.getBlock()),
+       int64(workspaceSize),
        run ? static_cast<llvm::Constant *>(run) : null()});
   assert(module.getDataLayout().getTypeAllocSize(value->getType()) ==
              sizeof(rwkvrt_function_info) &&
@@ -408,7 +410,8 @@ static bool isDescribedAs(mlir::Operation *entry,
   auto interface = readInterface(entry);
   auto served = readServed(entry);
   mlir::MLIRContext *context = entry->getContext();
-  auto areEqual = [&](const Interface &a, const Interface &b) {
+  auto areEqual = [&](Interface a, const Interface &b) {
+    a.skipsPadding = b.skipsPadding; // processors alone do
     return toAttribute(a, context) == toAttribute(b, context);
   };
   return succeeded(interface) && succeeded(served) &&

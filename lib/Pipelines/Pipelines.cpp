@@ -106,6 +106,7 @@ ArrayRef<StringRef> rwkvc::getOptionalPasses() {
       "rwkvc-batch-products",
       "rwkvc-fold-add-into-dest",
       "rwkvc-fuse-into-parallel-loops",
+      "rwkvc-skip-padding",
       "rwkvc-group-kernels",
       "dnnl-fuse-epilogues",
       "cpu-quantize-activations",
@@ -282,6 +283,8 @@ static void buildLinalg(OpPassManager &pm, const PipelineOptions &options) {
     addDnnl();
   pm.addPass(aot::createEntryABI());
   pm.addPass(aot::createSkipUnwantedLogits());
+  if (!options.isForDevice())
+    addOptional(pm, options, aot::createSkipPadding());
   aot::ExternalizeWeightsOptions weights;
   // All that kernels read is in the device's memory.
   if (options.isForDevice()) {

@@ -155,6 +155,10 @@ static bool showsLogits(const Function &function) {
          (!function.givesAllLogits() || function.batch() == 1);
 }
 
+/// Tokens of a block that is faster than as many steps, where padding costs
+/// nothing.
+static constexpr size_t kFewestTokens = 2;
+
 namespace {
 /// Feeds tokens to a sequence.
 class Feed {
@@ -211,12 +215,14 @@ Feed::Feed(rwkvrt_sequence &fed, const int64_t *tokenIds, size_t count,
   bool needsAllLogits = wanted == Logits::All;
   const Function *single = model.findStep(), *many = model.find(RWKVRT_PREFILL);
   if (many) {
-    // A block costs as much as a full one however few tokens count. For a large
-    // model one of 64 tokens costs some eight steps, which each read all
-    // weights.
-    shortest = sequence.shortestBlock
-                   ? sequence.shortestBlock
-                   : std::max<size_t>(2, many->block() / 8 + 1);
+    // A block reads all weights once, each step does. Where it costs as much as
+    // a full one however few tokens count, one of 64 tokens costs some eight
+    // steps of a large model.
+    bool isFull =
+        model.device || !(many->info.flags & RWKVRT_FUNCTION_SKIPS_PADDING);
+    shortest = sequence.shortestBlock ? sequence.shortestBlock
+               : isFull ? std::max<size_t>(2, many->block() / 8 + 1)
+                        : kFewestTokens;
     if (single && (n < shortest || (needsAllLogits && !many->givesAllLogits())))
       many = nullptr;
   }

@@ -64,7 +64,7 @@ class _FunctionInfo(ctypes.Structure):
         ("token_input", ctypes.c_int32),
         ("length_input", ctypes.c_int32),
         ("logits_output", ctypes.c_int32),
-        ("reserved", ctypes.c_uint32),
+        ("flags", ctypes.c_uint32),
         ("batch", ctypes.c_int64),
         ("block", ctypes.c_int64),
         ("workspace_size", ctypes.c_uint64),

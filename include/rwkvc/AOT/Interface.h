@@ -71,6 +71,8 @@ struct Interface {
   llvm::SmallVector<StateDescription> states;
   /// -1: not known, or none. Only a prefill takes a length.
   int64_t tokenInput = -1, lengthInput = -1, logitsOutput = -1;
+  /// Whether a call takes as long as its tokens do, not as a full block.
+  bool skipsPadding = false;
   /// Texts whose states a conversion takes; 0 for other functions.
   int64_t texts = 0;
 

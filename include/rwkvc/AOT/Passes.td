@@ -146,6 +146,33 @@ def SkipUnwantedLogits
                               "Operations done for the logits alone">];
 }
 
+def SkipPadding : Pass<"rwkvc-skip-padding", "::mlir::ModuleOp"> {
+  let summary = "Compute a block's tokens only as far as its length says";
+  let description = [{
+    A prefill's block has room for more tokens than a call may give it. What becomes
+    of the rest nobody reads: recurrences and token shifts end where the length says.
+    From the tokens' input on, axes along the block are followed through the function;
+    each `linalg.generic` with a parallel loop along one gets the length as a last
+    input, and an attribute with the numbers of both (`rwkvc.needed`). It allows to
+    leave out iterations, and demands nothing. Runs after `rwkvc-entry-abi`. Blocks of
+    several texts, whose tokens are not the first ones, stay as they are.
+
+    ```mlir
+    %x = linalg.generic ... ins(%tokens, %table : tensor<64x8xf32>, tensor<8x16xf32>)
+    // after
+    %n = memref.load %length[] : memref<i64>
+    %length = arith.index_cast %n : i64 to index
+    %x = linalg.generic ... ins(%tokens, %table, %length : ..., index)
+           attrs = {rwkvc.needed = array<i64: 0, 2>}
+    ```
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect",
+                           "::mlir::memref::MemRefDialect"];
+  let statistics = [
+    Statistic<"numLimited", "limited", "Operations that may end at the length">
+  ];
+}
+
 def ExternalizeWeights : Pass<"rwkvc-externalize-weights", "::mlir::ModuleOp"> {
   let summary = "Read large constants from the weights file";
   let description = [{
