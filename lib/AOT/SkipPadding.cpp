@@ -243,7 +243,7 @@ struct SkipPaddingPass : aot::impl::SkipPaddingBase<SkipPaddingPass> {
       if (!generic || !generic.hasPureTensorSemantics())
         return;
       std::optional<Along> loop = axes.findLoop(generic);
-      if (loop &&
+      if (loop && !givesIndices(generic) &&
           generic.getIteratorTypesArray()[loop->number] ==
               utils::IteratorType::parallel &&
           generic.getStaticLoopRanges()[loop->number] == loop->tokens.size)
@@ -263,6 +263,16 @@ struct SkipPaddingPass : aot::impl::SkipPaddingBase<SkipPaddingPass> {
     limited.skipsPadding = true;
     entry->setAttr(kInterfaceAttr, toAttribute(limited, &getContext()));
     numLimited += found.size();
+  }
+
+  /// Whether what \p op yields may say where others read: rows that are computed
+  /// in passing must not read elsewhere.
+  static bool givesIndices(linalg::GenericOp op) {
+    return llvm::any_of(op.getResultTypes(), [](Type type) {
+      Type element = getElementTypeOrSelf(type);
+      return element.isIndex() ||
+             (element.isInteger() && element.getIntOrFloatBitWidth() >= 32);
+    });
   }
 
   /// How many of \p tokens are within \p length , for \p op.

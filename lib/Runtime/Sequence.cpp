@@ -155,10 +155,6 @@ static bool showsLogits(const Function &function) {
          (!function.givesAllLogits() || function.batch() == 1);
 }
 
-/// Tokens of a block that is faster than as many steps, where padding costs
-/// nothing.
-static constexpr size_t kFewestTokens = 2;
-
 namespace {
 /// Feeds tokens to a sequence.
 class Feed {
@@ -220,9 +216,9 @@ Feed::Feed(rwkvrt_sequence &fed, const int64_t *tokenIds, size_t count,
     // steps of a large model.
     bool isFull =
         model.device || !(many->info.flags & RWKVRT_FUNCTION_SKIPS_PADDING);
-    shortest = sequence.shortestBlock ? sequence.shortestBlock
-               : isFull ? std::max<size_t>(2, many->block() / 8 + 1)
-                        : kFewestTokens;
+    shortest = std::max<size_t>(2, isFull ? many->block() / 8 + 1 : 0);
+    if (sequence.shortestBlock)
+      shortest = sequence.shortestBlock;
     if (single && (n < shortest || (needsAllLogits && !many->givesAllLogits())))
       many = nullptr;
   }

@@ -1,12 +1,15 @@
 // RUN: rwkv-opt %s -split-input-file -rwkvc-skip-padding | FileCheck %s
 
 // Tokens of a block are followed through products, other shapes, slices of other axes and loops, in which parts of the
-// block and single tokens are followed too. What has as many iterations but no tokens is done as before.
+// block and single tokens are followed too. What has as many iterations but no tokens is done as before, and so are
+// numbers of rows to read: all must be there.
 // CHECK-LABEL: func.func @prefill(
 // CHECK-SAME:    %[[TOKENS:[^:]*]]: memref<1x4xi64>, %[[LENGTH:[^:]*]]: memref<i64>
 // CHECK-SAME:    skips_padding
 // CHECK-NEXT:    %[[LOADED:.*]] = memref.load %[[LENGTH]][]
 // CHECK-NEXT:    %[[N:.*]] = arith.index_cast %[[LOADED]]
+// CHECK:         linalg.generic {{.*}} ins(%{{.*}} : tensor<4xi64>) outs
+// CHECK-NOT:       rwkvc.needed
 // CHECK:         linalg.generic {{.*}} ins(%{{[^,]*}}, %[[N]] : tensor<4xi64>, index) outs(%{{.*}} : tensor<4x8xf32>)
 // CHECK-SAME:      rwkvc.needed = array<i64: 0, 1>
 // CHECK:         linalg.generic {{.*}} ins(%{{.*}}, %{{.*}}, %[[N]] : tensor<4x8xf32>, tensor<8x4xf32>, index)
@@ -45,7 +48,14 @@ func.func @prefill(%tokens: memref<1x4xi64>, %length: memref<i64>, %logits: memr
   %old = bufferization.to_tensor %s restrict writable : memref<4x4xf32> to tensor<4x4xf32>
   %flat = tensor.collapse_shape %ids [[0, 1]] : tensor<1x4xi64> into tensor<4xi64>
   %e8 = tensor.empty() : tensor<4x8xf32>
-  %x = linalg.generic {indexing_maps = [#row, #all], iterator_types = ["parallel", "parallel"]} ins(%flat : tensor<4xi64>) outs(%e8 : tensor<4x8xf32>) {
+  %e4 = tensor.empty() : tensor<4xi64>
+  %rowIds = linalg.generic {indexing_maps = [affine_map<(d0) -> (d0)>, affine_map<(d0) -> (d0)>], iterator_types = ["parallel"]} ins(%flat : tensor<4xi64>) outs(%e4 : tensor<4xi64>) {
+  ^bb0(%id: i64, %o: i64):
+    %c8 = arith.constant 8 : i64
+    %i = arith.minsi %id, %c8 : i64
+    linalg.yield %i : i64
+  } -> tensor<4xi64>
+  %x = linalg.generic {indexing_maps = [#row, #all], iterator_types = ["parallel", "parallel"]} ins(%rowIds : tensor<4xi64>) outs(%e8 : tensor<4x8xf32>) {
   ^bb0(%id: i64, %o: f32):
     %i = arith.index_cast %id : i64 to index
     %j = linalg.index 1 : index
