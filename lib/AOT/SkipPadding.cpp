@@ -265,8 +265,8 @@ struct SkipPaddingPass : aot::impl::SkipPaddingBase<SkipPaddingPass> {
     numLimited += found.size();
   }
 
-  /// Whether what \p op yields may say where others read: rows that are computed
-  /// in passing must not read elsewhere.
+  /// Whether what \p op yields may say where others read: rows that are
+  /// computed in passing must not read elsewhere.
   static bool givesIndices(linalg::GenericOp op) {
     return llvm::any_of(op.getResultTypes(), [](Type type) {
       Type element = getElementTypeOrSelf(type);

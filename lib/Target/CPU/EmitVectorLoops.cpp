@@ -294,12 +294,9 @@ void Emitter::fetchAhead(ArrayRef<unsigned> reductions, int64_t size) {
     number = add(scaled(number, steps), step);
     count *= steps;
   }
-  // With fewer rows each fetches more.
   int64_t elements = llvm::divideCeil(s.elementsAhead(), count);
+  int64_t least = llvm::divideCeil(elements, s.ranges[s.row] / s.rows);
   Value share = arith::CeilDivUIOp::create(b, index(elements), numRowTiles);
-  int64_t largest = s.limited == s.row
-                        ? elements
-                        : llvm::divideCeil(elements, s.ranges[s.row] / s.rows);
   first = add(first, arith::MulIOp::create(b, number, share));
   Value buffer = bases[s.ahead];
   int64_t bits = cast<MemRefType>(buffer.getType()).getElementTypeBitWidth();
@@ -308,11 +305,16 @@ void Emitter::fetchAhead(ArrayRef<unsigned> reductions, int64_t size) {
     memref::PrefetchOp::create(b, buffer, add(first, at), /*isWrite=*/false,
                                /*localityHint=*/2, /*isDataCache=*/true);
   };
-  // All that a tile may have to fetch, where that is not much more than it has.
-  if (s.limited == s.row && largest > kMostLinesAhead * perLine)
-    return loop(index(0), share, perLine, fetch);
-  for (int64_t at = 0; at < largest; at += perLine)
+  // With fewer rows each fetches more.
+  bool hasMore = s.limited == s.row;
+  if (hasMore && elements <= kMostLinesAhead * perLine) {
+    least = elements;
+    hasMore = false;
+  }
+  for (int64_t at = 0; at < least; at += perLine)
     fetch(index(at));
+  if (hasMore)
+    loop(index(llvm::alignTo(least, perLine)), share, perLine, fetch);
 }
 
 Value Emitter::loadOutput(unsigned output, int64_t row, int64_t part,
