@@ -48,7 +48,8 @@ static void printFunction(const rwkvrt_model_info &model, uint32_t number) {
   else if (info.kind == RWKVRT_PACK)
     std::printf("  pack: a sequence's states to the file's own");
   else
-    std::printf("  prefill: blocks of %lld tokens",
+    std::printf("  prefill: blocks of %s%lld tokens",
+                info.flags & RWKVRT_FUNCTION_SKIPS_PADDING ? "up to " : "",
                 static_cast<long long>(info.block));
   bool converts = info.kind == RWKVRT_UNPACK || info.kind == RWKVRT_PACK;
   if (info.batch > 1)
