@@ -223,7 +223,9 @@ def VectorizeKernels : Pass<"cpu-vectorize-kernels", "::mlir::ModuleOp"> {
     multiplies, which is computed where the kernel begins, for each range of its units.
     Where an operand does not depend on a further parallel loop, several of that
     loop's iterations share its loads. While all of them go over one part of a matrix,
-    the part that follows in memory is fetched to the second-level cache. What cannot be vectorised (a body with
+    the part that follows in memory is fetched to the second-level cache. A loop that
+    `rwkvc.needed` limits ends with the iterations that are needed, or with the tile
+    that has the last of them, unless it is in the lanes. What cannot be vectorised (a body with
     control flow, an index map that is not linear, boolean buffers) becomes
     scalar loops.
 
