@@ -86,13 +86,16 @@ class Case:
         self.tables, self.exact, self.skips = [], False, 0
         self.of_pairs = False
         kinds = (self.random_nest, self.product, self.product, self.block_product)
-        {1: self.block_product, 5: self.part_product}.get(name % 8, rng.choice(kinds))(rng)
+        of_parts = {1: self.block_product, 3: self.float_parts, 5: self.pair_parts}
+        of_parts.get(name % 8, rng.choice(kinds))(rng)
         bodies = {1: self.body, 2: self.block_body, 4: self.byte_body}
         (self.pair_body if self.of_pairs else bodies[self.group])(rng)
         # Of some parallel loops only the first iterations are needed.
         rng = random.Random(f"needed {name} {self.ranges}")
         loops = [d for d, reduced in enumerate(self.reduction) if not reduced]
-        self.limited = rng.choice(loops) if rng.random() < 0.4 else None
+        if name % 8 in (3, 5):  # rows, several of which go together
+            loops = [1]
+        self.limited = rng.choice(loops) if rng.random() < 0.5 else None
         self.needed = rng.randint(0, self.ranges[self.limited]) if self.limited is not None else None
 
     # -- loops and operands ------------------------------------------------------------------------------------------
@@ -161,7 +164,18 @@ class Case:
         self.inputs = [self.operand(rng, "bf16", [*rows, pair, two]), self.operand(rng, "bf16", matrix)]
         self.outputs = [self.operand(rng, "f32", [*rows, column])]
 
-    def part_product(self, rng):
+    def float_parts(self, rng):
+        """m x k times parts x k x n, as matrices are packed."""
+        self.group, self.accumulator = 1, "f32"
+        part, row, step, column = range(4)
+        self.ranges = [rng.choice((2, 3)), rng.choice((7, 12, 16, 29, 33, 64)), rng.choice((5, 24, 31))]
+        self.ranges.append(rng.choice((16, 32, 64)))
+        self.reduction = [False, False, True, False]
+        weight = rng.choice(("f32", "f16", "bf16"))
+        self.inputs = [self.operand(rng, "f32", [row, step]), self.operand(rng, weight, [part, step, column])]
+        self.outputs = [self.operand(rng, "f32", [row, part, column])]
+
+    def pair_parts(self, rng):
         """m x pairs x two times parts x pairs x n x two, as matrices are packed, most of which fit AMX's tiles."""
         self.of_pairs, self.group, self.accumulator = True, 1, "f32"
         part, row, pair, column, two = range(5)
