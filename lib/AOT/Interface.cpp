@@ -64,6 +64,18 @@ std::optional<FunctionKind> aot::symbolizeFunctionKind(StringRef name) {
   return std::nullopt;
 }
 
+int64_t Interface::getInputArgument(int64_t index) const {
+  // States are given as outputs only.
+  int64_t number = 0;
+  for (int64_t i = 0; i < index; ++i)
+    number += !findStateOfInput(i);
+  return number;
+}
+
+int64_t Interface::getOutputArgument(int64_t index) const {
+  return getInputArgument(inputs.size()) + index;
+}
+
 int64_t Interface::getBatch() const {
   if (isConversion())
     return texts;

@@ -219,21 +219,13 @@ struct SkipPaddingPass : aot::impl::SkipPaddingBase<SkipPaddingPass> {
         skip(entry, interface);
   }
 
-  /// The argument that is input number \p input of the interface.
-  static BlockArgument getArgument(func::FuncOp entry, const Interface &known,
-                                   int64_t input) {
-    // States come behind the others.
-    int64_t number = 0;
-    for (int64_t i = 0; i < input; ++i)
-      number += !known.findStateOfInput(i);
-    return entry.getArgument(number);
-  }
-
   void skip(func::FuncOp entry, const Interface &interface) {
     Tokens all{interface.getBlock(), Value()};
     TokenAxes axes(all.size);
-    for (Operation *user :
-         getArgument(entry, interface, interface.tokenInput).getUsers())
+    auto getInput = [&](int64_t index) {
+      return entry.getArgument(interface.getInputArgument(index));
+    };
+    for (Operation *user : getInput(interface.tokenInput).getUsers())
       if (auto tensor = dyn_cast<bufferization::ToTensorOp>(user))
         axes.add(tensor.getResult(), 1, all);
     SmallVector<std::pair<linalg::GenericOp, Along>> found;
@@ -255,8 +247,7 @@ struct SkipPaddingPass : aot::impl::SkipPaddingBase<SkipPaddingPass> {
                                                 &entry.getBody().front());
     Value length = arith::IndexCastOp::create(
         b, b.getIndexType(),
-        memref::LoadOp::create(
-            b, getArgument(entry, interface, interface.lengthInput)));
+        memref::LoadOp::create(b, getInput(interface.lengthInput)));
     for (auto [op, loop] : found)
       limit(op, loop.number, countNeeded(op, loop.tokens, length));
     Interface limited = interface;

@@ -27,15 +27,6 @@ using namespace mlir;
 using namespace rwkvc;
 using namespace rwkvc::aot;
 
-/// The argument of \p entry that is the logits' buffer.
-static BlockArgument getLogits(func::FuncOp entry, const Interface &known) {
-  // Inputs that are no states come first.
-  int64_t number = known.logitsOutput;
-  for (unsigned i = 0; i < known.inputs.size(); ++i)
-    number += !known.findStateOfInput(i);
-  return entry.getArgument(number);
-}
-
 /// The operation that writes \p buffer , or null.
 static bufferization::MaterializeInDestinationOp findWrite(Value buffer) {
   SmallVector<Operation *> users(buffer.getUsers());
@@ -82,7 +73,8 @@ struct SkipUnwantedLogitsPass
     for (auto &[entry, interface] : *entries) {
       if (interface.logitsOutput < 0)
         continue;
-      BlockArgument logits = getLogits(entry, interface);
+      BlockArgument logits = entry.getArgument(
+          interface.getOutputArgument(interface.logitsOutput));
       if (auto write = findWrite(logits))
         guard(write, logits);
     }

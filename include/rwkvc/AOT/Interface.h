@@ -83,6 +83,11 @@ struct Interface {
   const StateDescription *findStateOfOutput(int64_t index) const;
   const StateDescription *findStateOfInput(int64_t index) const;
 
+  /// The numbers of the arguments that input \p index , which is no state, and
+  /// output \p index are after rwkvc-entry-abi.
+  int64_t getInputArgument(int64_t index) const;
+  int64_t getOutputArgument(int64_t index) const;
+
   /// Sequences of one call, and tokens of each; 0 for the file's own graph,
   /// whose axes may mean anything. A conversion takes no tokens.
   int64_t getBatch() const;
