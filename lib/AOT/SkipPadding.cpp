@@ -12,6 +12,7 @@
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/IR/ImplicitLocOpBuilder.h"
+#include "mlir/Transforms/RegionUtils.h"
 #include "rwkvc/AOT/Interface.h"
 #include "rwkvc/AOT/Passes.h"
 #include "rwkvc/Transforms/Passes.h"
@@ -56,25 +57,33 @@ public:
   }
 
   /// Learns the axes of what \p op computes. Operations come in the order in
-  /// which they are computed, terminators after what they end.
-  void visit(Operation *op) {
-    llvm::TypeSwitch<Operation *>(op)
-        .Case([&](tensor::ExpandShapeOp expand) { visitExpand(expand); })
-        .Case(
-            [&](tensor::CollapseShapeOp collapse) { visitCollapse(collapse); })
+  /// which they are computed, terminators after what they end. False if it does
+  /// something with tokens that is not known to be done for each by itself.
+  bool visit(Operation *op) {
+    return llvm::TypeSwitch<Operation *, bool>(op)
+        .Case([&](tensor::ExpandShapeOp expand) { return visitExpand(expand); })
+        .Case([&](tensor::CollapseShapeOp collapse) {
+          return visitCollapse(collapse);
+        })
         .Case([&](tensor::CastOp cast) {
           copy(cast.getSource(), cast.getResult());
+          return true;
         })
-        .Case([&](tensor::ExtractSliceOp slice) { visitExtract(slice); })
+        .Case([&](tensor::ExtractSliceOp slice) {
+          visitExtract(slice);
+          return true;
+        })
         .Case([&](tensor::InsertSliceOp insert) {
           copy(insert.getDest(), insert.getResult());
           visitInsert(insert, insert.getSource(), insert.getResult());
+          return true;
         })
         .Case([&](tensor::ParallelInsertSliceOp insert) {
           auto loop = insert->getParentOfType<scf::ForallOp>();
           auto argument = cast<BlockArgument>(insert.getDest());
           visitInsert(insert, insert.getSource(),
                       loop.getTiedOpResult(loop.getTiedOpOperand(argument)));
+          return true;
         })
         .Case([&](LoopLikeOpInterface loop) {
           for (auto [init, argument, result] :
@@ -83,40 +92,49 @@ public:
             copy(init, argument);
             copy(init, result);
           }
+          return true;
         })
         .Case([&](scf::YieldOp yield) {
           for (auto [value, result] : llvm::zip(
                    yield.getOperands(), yield->getParentOp()->getResults()))
             copy(value, result);
+          return true;
         })
-        .Case([&](linalg::LinalgOp linalg) {
-          std::optional<Along> loop = findLoop(linalg);
-          if (!loop || !linalg.hasPureTensorSemantics())
-            return;
-          for (OpOperand &init : linalg.getDpsInitsMutable())
-            if (std::optional<unsigned> axis =
-                    linalg.getMatchingIndexingMap(&init).getResultPosition(
-                        getAffineDimExpr(loop->number, op->getContext())))
-              add(linalg.getTiedOpResult(&init), *axis, loop->tokens);
+        .Case([&](linalg::LinalgOp linalg) { return visitLinalg(linalg); })
+        .Default([&](Operation *other) {
+          return !readsTokens(other) ||
+                 llvm::none_of(other->getResultTypes(),
+                               llvm::IsaPred<TensorType>);
         });
   }
 
   /// The loop of \p op over tokens: that of all operands that have such an
-  /// axis. None where they have different ones.
+  /// axis, and of what its body reads by the loop's number. None where they
+  /// have different ones.
   std::optional<Along> findLoop(linalg::LinalgOp op) const {
     std::optional<Along> found;
-    for (OpOperand &operand : op->getOpOperands()) {
-      std::optional<Along> axis = find(operand.get());
-      if (!axis)
-        continue;
-      auto dim = dyn_cast<AffineDimExpr>(
-          op.getMatchingIndexingMap(&operand).getResult(axis->number));
-      if (!dim || (found && (found->number != dim.getPosition() ||
-                             !(found->tokens == axis->tokens))))
-        return std::nullopt;
-      found = Along{dim.getPosition(), axis->tokens};
-    }
-    return found;
+    bool isOne = true;
+    auto join = [&](std::optional<unsigned> loop, Tokens tokens) {
+      isOne &= loop &&
+               (!found || (found->number == *loop && found->tokens == tokens));
+      if (isOne)
+        found = Along{*loop, tokens};
+    };
+    for (OpOperand &operand : op->getOpOperands())
+      if (std::optional<Along> axis = find(operand.get())) {
+        auto dim = dyn_cast<AffineDimExpr>(
+            op.getMatchingIndexingMap(&operand).getResult(axis->number));
+        join(dim ? std::optional(dim.getPosition()) : std::nullopt,
+             axis->tokens);
+      }
+    for (auto extract : op.getBlock()->getOps<tensor::ExtractOp>())
+      if (std::optional<Along> axis = find(extract.getTensor())) {
+        auto dim =
+            extract.getIndices()[axis->number].getDefiningOp<linalg::IndexOp>();
+        join(dim ? std::optional<unsigned>(dim.getDim()) : std::nullopt,
+             axis->tokens);
+      }
+    return isOne ? found : std::nullopt;
   }
 
 private:
@@ -135,27 +153,55 @@ private:
     return cast<RankedTensorType>(tensor.getType()).getDimSize(axis);
   }
 
-  void visitExpand(tensor::ExpandShapeOp expand) {
+  bool readsTokens(Operation *op) const {
+    auto isAlong = [&](Value value) { return axes.contains(value); };
+    llvm::SetVector<Value> used(op->operand_begin(), op->operand_end());
+    if (isa<linalg::LinalgOp>(op))
+      getUsedValuesDefinedAbove(op->getRegions(), used);
+    return llvm::any_of(used, isAlong);
+  }
+
+  bool visitLinalg(linalg::LinalgOp op) {
+    std::optional<Along> loop = findLoop(op);
+    if (!loop)
+      return !readsTokens(op);
+    if (op.getIteratorTypesArray()[loop->number] !=
+            utils::IteratorType::parallel ||
+        !op.hasPureTensorSemantics())
+      return false;
+    for (OpOperand &init : op.getDpsInitsMutable())
+      if (std::optional<unsigned> axis =
+              op.getMatchingIndexingMap(&init).getResultPosition(
+                  getAffineDimExpr(loop->number, op.getContext())))
+        add(op->getResult(init.getOperandNumber() - op.getNumDpsInputs()),
+            *axis, loop->tokens);
+    // No other op is limited, of which those without a sum cost little.
+    return isa<linalg::GenericOp>(op) || op.getNumReductionLoops() == 0;
+  }
+
+  bool visitExpand(tensor::ExpandShapeOp expand) {
     std::optional<Along> axis = find(expand.getSrc());
     if (!axis)
-      return;
+      return true;
     int64_t extent = getExtent(expand.getSrc(), axis->number);
     auto groups = expand.getReassociationIndices();
     for (int64_t part : groups[axis->number])
       if (getExtent(expand.getResult(), part) == extent)
         add(expand.getResult(), part, axis->tokens);
+    return axes.contains(expand.getResult());
   }
 
-  void visitCollapse(tensor::CollapseShapeOp collapse) {
+  bool visitCollapse(tensor::CollapseShapeOp collapse) {
     std::optional<Along> axis = find(collapse.getSrc());
     if (!axis)
-      return;
+      return true;
     auto groups = collapse.getReassociationIndices();
     for (auto [whole, parts] : llvm::enumerate(groups))
       if (llvm::is_contained(parts, axis->number) &&
           getExtent(collapse.getResult(), whole) ==
               getExtent(collapse.getSrc(), axis->number))
         add(collapse.getResult(), whole, axis->tokens);
+    return axes.contains(collapse.getResult());
   }
 
   void visitExtract(tensor::ExtractSliceOp slice) {
@@ -229,8 +275,9 @@ struct SkipPaddingPass : aot::impl::SkipPaddingBase<SkipPaddingPass> {
       if (auto tensor = dyn_cast<bufferization::ToTensorOp>(user))
         axes.add(tensor.getResult(), 1, all);
     SmallVector<std::pair<linalg::GenericOp, Along>> found;
+    bool isAll = true; // that is done with tokens
     entry.walk<WalkOrder::PreOrder>([&](Operation *op) {
-      axes.visit(op);
+      isAll &= axes.visit(op);
       auto generic = dyn_cast<linalg::GenericOp>(op);
       if (!generic || !generic.hasPureTensorSemantics())
         return;
@@ -251,7 +298,7 @@ struct SkipPaddingPass : aot::impl::SkipPaddingBase<SkipPaddingPass> {
     for (auto [op, loop] : found)
       limit(op, loop.number, countNeeded(op, loop.tokens, length));
     Interface limited = interface;
-    limited.skipsPadding = true;
+    limited.skipsPadding = isAll;
     entry->setAttr(kInterfaceAttr, toAttribute(limited, &getContext()));
     numLimited += found.size();
   }

@@ -164,3 +164,32 @@ func.func @prefill(%tokens: memref<2x4xi64>, %length: memref<i64>, %logits: memr
   bufferization.materialize_in_destination %x in restrict writable %logits : (tensor<2x4xi64>, memref<2x4xi64>) -> ()
   return
 }
+
+// -----
+
+// A body that reads the token of its iteration is along the tokens. What is no linalg.generic is not limited, and callers are not told that padding costs nothing.
+// CHECK-LABEL: func.func @prefill(
+// CHECK-NOT:     skips_padding
+// CHECK:         rwkvc.needed
+// CHECK:         linalg.matmul
+func.func @prefill(%tokens: memref<1x4xi64>, %length: memref<i64>, %logits: memref<1x4xf32>) attributes {wkv.form = "prefill", rwkvc.interface = {
+    kind = "prefill", inputs = [{name = "tokens", type = tensor<1x4xi64>}, {name = "length", type = tensor<i64>}],
+    outputs = [{name = "logits", type = tensor<1x4xf32>}],
+    states = [], token_input = 0 : i64, length_input = 1 : i64, logits_output = 0 : i64}} {
+  %w = arith.constant dense<0.25> : tensor<8x4xf32>
+  %ids = bufferization.to_tensor %tokens restrict : memref<1x4xi64> to tensor<1x4xi64>
+  %flat = tensor.collapse_shape %ids [[0, 1]] : tensor<1x4xi64> into tensor<4xi64>
+  %e8 = tensor.empty() : tensor<4x8xf32>
+  %x = linalg.generic {indexing_maps = [affine_map<(d0, d1) -> (d0, d1)>], iterator_types = ["parallel", "parallel"]} outs(%e8 : tensor<4x8xf32>) {
+  ^bb0(%o: f32):
+    %i = linalg.index 0 : index
+    %a = tensor.extract %flat[%i] : tensor<4xi64>
+    %p = arith.sitofp %a : i64 to f32
+    linalg.yield %p : f32
+  } -> tensor<4x8xf32>
+  %e4 = tensor.empty() : tensor<4x4xf32>
+  %y = linalg.matmul ins(%x, %w : tensor<4x8xf32>, tensor<8x4xf32>) outs(%e4 : tensor<4x4xf32>) -> tensor<4x4xf32>
+  %row = tensor.extract_slice %y[0, 0] [1, 4] [1, 1] : tensor<4x4xf32> to tensor<1x4xf32>
+  bufferization.materialize_in_destination %row in restrict writable %logits : (tensor<1x4xf32>, memref<1x4xf32>) -> ()
+  return
+}

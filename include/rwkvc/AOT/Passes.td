@@ -155,7 +155,9 @@ def SkipPadding : Pass<"rwkvc-skip-padding", "::mlir::ModuleOp"> {
     each `linalg.generic` with a parallel loop along one gets the length as a last
     input, and an attribute with the numbers of both (`rwkvc.needed`). It allows to
     leave out iterations, and demands nothing. Runs after `rwkvc-entry-abi`. Blocks of
-    several texts, whose tokens are not the first ones, stay as they are.
+    several texts, whose tokens are not the first ones, stay as they are. The interface
+    tells callers (`skips_padding`), unless something else is done with the tokens, a
+    product by a library for instance, which takes as long as a full block.
 
     ```mlir
     %x = linalg.generic ... ins(%tokens, %table : tensor<64x8xf32>, tensor<8x16xf32>)
