@@ -16,8 +16,8 @@
 namespace rwkvc::cpu {
 
 /// Lowers an op by its schedule. Parts of it have files of their own:
-/// EmitStreams.cpp, EmitCommonFactor.cpp, EmitDotProducts.cpp, EmitTiles.cpp
-/// and EmitNonzero.cpp.
+/// EmitStreams.cpp, EmitCommonFactor.cpp, EmitDotProducts.cpp, EmitTiles.cpp,
+/// EmitNonzero.cpp and EmitPrefetches.cpp.
 class Emitter {
 public:
   Emitter(mlir::OpBuilder &builder, mlir::linalg::GenericOp op,

@@ -57,8 +57,8 @@ struct Schedule {
   /// lanes hold all, and their products are added in one instruction, of bf16
   /// to the sum itself and of integers to one with a common factor. -1: none.
   int64_t group = -1;
-  /// A parallel loop outside the lanes of which only `needed` iterations are;
-  /// a few more may be done. -1: none.
+  /// A parallel loop outside the lanes whose first `needed` iterations are
+  /// enough; a few more may be done. -1: none.
   int64_t limited = -1;
   mlir::Value needed;
   int64_t row = -1; ///< a parallel loop of which `rows` iterations go together;
